@@ -1,0 +1,39 @@
+"""ganzoo: a Keras model zoo of GANs with pretraining and generators that export to phones.
+
+    import ganzoo
+    gan = ganzoo.create("image/dcgan_32")
+    gan.compile()
+    gan.fit(dataset)
+
+Everything is imported when it is first used: a plain `import ganzoo` loads no TensorFlow.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "list_entries": "registry",
+    "get_entry": "registry",
+    "create": "registry",
+    "load": "presets",
+    "describe_data": "data.description",
+    "train": "training",
+    "finetune": "training",
+    "evaluate": "evaluation",
+    "generate": "sampling",
+    "export_generator": "export",
+    "demo": "demonstration",
+    "GAN": "gan",
+    "GanzooError": "errors",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ganzoo' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"ganzoo.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,40 @@
+"""Where ganzoo keeps what it can compute again, and how a file comes to be whole or not at all."""
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+
+def cache_dir(kind: str) -> Path:
+    """The folder for cached files of one `kind` ("features", "networks"), made if it is missing.
+
+    It lies under `$GANZOO_CACHE` where that is set, else under `~/.cache/ganzoo`. Everything in it may be deleted.
+    """
+    root = os.environ.get("GANZOO_CACHE") or "~/.cache/ganzoo"
+    folder = Path(root).expanduser() / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def atomic_write(path: str | Path, writer: Callable[[Path], None]) -> Path:
+    """Let `writer(temporary_path)` write a file, then move it to `path` in one step, so that no reader sees half of it.
+
+    The temporary file lies beside `path` and has the same suffix. If `writer` raises, `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    try:
+        writer(temporary)
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def atomic_write_bytes(path: str | Path, content: bytes) -> Path:
+    """Write `content` to `path`, whole or not at all."""
+    return atomic_write(path, lambda temporary: temporary.write_bytes(content))

@@ -1,0 +1,253 @@
+"""Recipes: YAML with `extends`, validated into frozen objects.
+
+A recipe says everything that a run needs. Its `data` section is validated by the domain's own schema and its `model`
+section by the architecture's own schema, so that a new domain or a new GAN brings its keys with it.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from ganzoo.errors import RecipeError
+
+PositiveInt = pydantic.PositiveInt
+PositiveFloat = pydantic.PositiveFloat
+Fraction = pydantic.confloat(ge=0.0, le=1.0)
+
+
+class Section(pydantic.BaseModel):
+    """A part of a recipe: frozen, every key known, types exact (an integer may stand for a float)."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class Optimizer(Section):
+    """One network's optimizer: a Keras optimizer's name and its arguments."""
+
+    name: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    learning_rate: PositiveFloat = 2e-4
+    beta_1: Fraction = 0.5
+    beta_2: Fraction = 0.999
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: pydantic.NonNegativeFloat = 0.0
+
+
+class Regularizer(Section):
+    """A penalty of `ganzoo.regularizers`; with `every: k` it is computed each k-th step, its gradient times k."""
+
+    name: Literal["r1", "r2", "gradient_penalty"]
+    weight: PositiveFloat
+    every: PositiveInt = 1
+
+
+class Augment(Section):
+    """Differentiable augmentation: which of `colour`, `translation`, `cutout`, on which share of the samples."""
+
+    policy: tuple[Literal["colour", "translation", "cutout"], ...] = ()
+    probability: Fraction = 1.0
+
+
+class Training(Section):
+    """How long and how a run trains. All intervals and limits count samples: reals that the discriminator has seen."""
+
+    samples: PositiveInt = 200_000
+    batch_size: PositiveInt = 64
+    d_steps: PositiveInt = 1
+    ema_half_life: PositiveInt = 10_000
+    ema_ramp: pydantic.NonNegativeFloat = 0.05
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    jit_compile: bool = False
+    log_every: PositiveInt = 1_000
+    snapshot_every: PositiveInt = 10_000
+
+
+class Evaluation(Section):
+    """What `ganzoo evaluate` and the choice of the best checkpoint use."""
+
+    networks: tuple[Literal["self_supervised", "squeezenet", "efficientnet_lite2"], ...] = (
+        "self_supervised",
+        "squeezenet",
+    )
+    samples: PositiveInt = 2_000
+
+
+class Weights(Section):
+    """Published weights of an entry: a preset's folder beside the YAML, or a path; what they were trained on."""
+
+    uri: str
+    sha256: str
+    licence: str
+    data: str
+
+
+class Recipe(Section):
+    """A validated recipe. `data` and `model` hold the objects of the domain's and the architecture's schemas."""
+
+    entry: str
+    summary: str = ""
+    paper: str = ""
+    gan: str
+    domain: str
+    seed: int = 0
+    data: Any = {}
+    model: Any = {}
+    objective: Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"] = (
+        "non_saturating"
+    )
+    regularizers: tuple[Regularizer, ...] = ()
+    augment: Augment = Augment()
+    optimizers: dict[str, Optimizer] = {}
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    init: dict[str, str] = {}
+    freeze: tuple[str, ...] = ()
+    weights: Weights | None = None
+    scores: dict[str, Any] = {}
+    tiny: dict[str, Any] = {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain YAML and JSON types."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML text that `read_yaml` reads back."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
+    """Safe YAML in which 2e-4 is a number (YAML 1.1 wants 2.0e-4)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def parse_value(text: str) -> Any:
+    """The value of a `key=value` override, read as YAML."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"Cannot read the value '{text}' as YAML: {error}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A recipe's raw keys, with those of the file that it `extends` (a path relative to it) beneath its own."""
+    return _read_yaml(Path(path), ())
+
+
+def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    path = path.resolve()
+    if path in seen:
+        raise RecipeError(f"Recipes extend each other in a circle: {' -> '.join(p.name for p in (*seen, path))}.")
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise RecipeError(f"Cannot read the recipe {path}: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path} must hold keys and values. Received: {type(raw).__name__}.")
+    base = raw.pop("extends", None)
+    return raw if base is None else merge(_read_yaml(path.parent / base, (*seen, path)), raw)
+
+
+def merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `base`: mappings are merged key by key, anything else is replaced."""
+    merged = dict(base)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def nest(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides with dotted keys (`{"training.batch_size": 8}`) as nested mappings."""
+    nested: dict[str, Any] = {}
+    for key, value in overrides.items():
+        *parents, last = key.split(".")
+        leaf = {last: nest(value) if isinstance(value, Mapping) and key not in ("init",) else value}
+        for parent in reversed(parents):
+            leaf = {parent: leaf}
+        nested = merge(nested, leaf)
+    return nested
+
+
+def validate(raw: Mapping[str, Any], data_schema: type[Section], model_schema: type[Section]) -> Recipe:
+    """A frozen recipe from raw keys.
+
+    Raises:
+        RecipeError: an unknown key, a wrong type or an impossible combination; names the key's path.
+    """
+    schema = pydantic.create_model(
+        "Recipe", __base__=Recipe, data=(data_schema, data_schema()), model=(model_schema, model_schema())
+    )
+    try:
+        # Strict JSON rules: a YAML list may stand for a tuple, but "5" is no number.
+        recipe = schema.model_validate_json(pydantic.TypeAdapter(Any).dump_json(dict(raw)))
+    except pydantic.ValidationError as error:
+        raise RecipeError("\n".join(_explain(schema, detail) for detail in error.errors())) from None
+    except pydantic.PydanticSerializationError as error:
+        raise RecipeError(f"A recipe holds plain values only: {error}") from None
+    _check(recipe)
+    return recipe
+
+
+def _check(recipe: Recipe) -> None:
+    """Refuse combinations that cannot train."""
+    replaced = recipe.training.batch_size
+    if recipe.training.d_steps > 1 and recipe.training.samples < replaced * recipe.training.d_steps:
+        raise RecipeError(
+            f"training.samples = {recipe.training.samples} is less than one step "
+            f"(batch_size x d_steps = {replaced * recipe.training.d_steps}). Raise it."
+        )
+    if recipe.objective == "wasserstein" and not recipe.regularizers and not getattr(recipe.model, "spectral", False):
+        raise RecipeError(
+            "objective = 'wasserstein' needs a Lipschitz discriminator: add a regularizer "
+            "({name: gradient_penalty, weight: 10}) or spectral normalisation, where the architecture has it."
+        )
+    if recipe.regularizers and getattr(recipe.model, "discriminator_norm", None) == "batch":
+        raise RecipeError(
+            "regularizers: a gradient penalty is defined for each sample, but model.discriminator_norm = 'batch' "
+            "couples the samples of a batch. Set model.discriminator_norm to 'none' or 'layer'."
+        )
+
+
+def _explain(schema: type[pydantic.BaseModel], detail: Mapping[str, Any]) -> str:
+    path = ".".join(str(part) for part in detail["loc"])
+    received = repr(detail.get("input"))
+    received = received if len(received) < 80 else received[:77] + "..."
+    if detail["type"] == "extra_forbidden":
+        allowed = sorted(_fields_at(schema, detail["loc"][:-1]))
+        near = difflib.get_close_matches(str(detail["loc"][-1]), allowed, n=1, cutoff=0.5)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        return f"Unknown key '{path}' in the recipe.{hint} Allowed here: {allowed}."
+    if detail["type"] == "literal_error":
+        allowed = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+        near = difflib.get_close_matches(str(detail.get("input")), allowed, n=1, cutoff=0.4)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        return f"Wrong value of '{path}' in the recipe.{hint} Allowed: {allowed}. Received: {received}."
+    if detail["type"] == "missing":
+        return f"The recipe lacks the key '{path}'."
+    return f"Wrong value of '{path}' in the recipe: {detail['msg']}. Received: {received}."
+
+
+def _fields_at(schema: Any, location: tuple) -> list[str]:
+    """The allowed keys of the section at a path."""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = schema.model_fields[part].annotation if part in getattr(schema, "model_fields", {}) else None
+        inner = [a for a in _leaves(annotation) if isinstance(a, type) and issubclass(a, pydantic.BaseModel)]
+        schema = inner[0] if inner else schema
+    return list(getattr(schema, "model_fields", {}))
+
+
+def _leaves(annotation: Any) -> list[Any]:
+    arguments = getattr(annotation, "__args__", ())
+    return [annotation] if not arguments else [leaf for argument in arguments for leaf in _leaves(argument)]

@@ -1,0 +1,87 @@
+"""Readers: whatever holds the data becomes one `SampleSet`, and a `SampleSet` becomes a stream of batches."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ganzoo.data.options import PictureOptions
+from ganzoo.data.picture_files import Progress
+from ganzoo.data.sample_set import Original, Problem, SampleSet
+from ganzoo.errors import DataError, unknown_name
+
+__all__ = ["Original", "PictureOptions", "Problem", "SampleSet", "load_pictures"]
+
+_ALLOWED = (
+    "Data are a folder, a .zip, a .npy or .npz file, an idx file (or a folder of them), 'tfds:NAME', "
+    "or the name of a built-in data set; in Python also an array or (array, labels)."
+)
+
+
+def load_pictures(data: object, options: PictureOptions, progress: Progress | None = None) -> SampleSet:
+    """Reads pictures from wherever they are.
+
+    Args:
+        data: the path of a folder, a zip, a `.npy`, `.npz` or idx file; "tfds:NAME/CONFIG:SPLIT"; the name of a
+            built-in data set ("mnist5k"; a file or folder of that name comes first); a numpy array; a tuple
+            (array, labels).
+        options: the form in which every picture is wanted.
+        progress: is called with (done, all) now and then, where reading takes long.
+
+    Returns:
+        uint8 samples (N, size, size, channels), with what was skipped and what should be said about it.
+
+    Raises:
+        DataError: there is no such thing, or nothing readable in it.
+    """
+    from ganzoo.data import arrays, builtin
+
+    if isinstance(data, np.ndarray):
+        return arrays.from_arrays(data, None, options)
+    if isinstance(data, tuple) and len(data) == 2:
+        return arrays.from_arrays(np.asanyarray(data[0]), data[1], options)
+    if not isinstance(data, str | os.PathLike):
+        raise DataError(f"{_ALLOWED} Received: {type(data).__name__}.")
+    if str(data).startswith("tfds:"):
+        from ganzoo.data.tensorflow_datasets import read_tfds
+
+        return read_tfds(str(data), options, progress)
+    path = Path(data).expanduser()
+    try:
+        if path.is_dir():
+            return _load_folder(path, options, progress)
+        if path.is_file():
+            return _load_file(path, options, progress)
+    except PermissionError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    if str(data) in builtin.BUILTIN:
+        return builtin.BUILTIN[str(data)](options)
+    if path.exists() or path.is_symlink():
+        raise DataError(f"{path} is neither a file nor a folder (a pipe, a device or a broken link). {_ALLOWED}")
+    if len(path.parts) > 1 or path.suffix:
+        raise DataError(f"There is no file or folder {path}. {_ALLOWED}")
+    raise DataError(f"{unknown_name('file, folder or built-in data set', str(data), builtin.BUILTIN)} {_ALLOWED}")
+
+
+def _load_folder(path: Path, options: PictureOptions, progress: Progress | None) -> SampleSet:
+    from ganzoo.data import arrays, image_folder
+
+    idx = arrays.find_idx(path) if os.access(path, os.R_OK) else None
+    if idx is not None:
+        return arrays.read_idx(idx, options)
+    return image_folder.read_image_folder(path, options, progress)
+
+
+def _load_file(path: Path, options: PictureOptions, progress: Progress | None) -> SampleSet:
+    from ganzoo.data import archives, arrays
+
+    suffix = path.suffix.lower()
+    if suffix in (".npy", ".npz"):
+        return arrays.read_numpy(path, options)
+    if arrays.is_idx(path):
+        return arrays.read_idx(path, options)
+    with path.open("rb") as file:
+        packed = file.read(4) in (b"PK\3\4", b"PK\5\6")
+    if suffix == ".zip" or packed:
+        return archives.read_zip(path, options, progress)
+    raise DataError(f"The file {path} is not one that is read. {_ALLOWED}")

@@ -1,0 +1,200 @@
+"""One picture file to one uint8 array: everything that can be odd about a picture is dealt with here."""
+
+import contextlib
+import re
+import struct
+import threading
+import zlib
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ganzoo.data.options import PictureOptions
+from ganzoo.data.sample_set import Original
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+EXTENSIONS = frozenset((".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+MAX_PIXELS = 89_478_485  # Pillow's own limit of what it opens without a warning
+_LARGE_PIXELS = 16_000_000  # from here on pictures are decoded one at a time, to bound the memory
+_LARGE = threading.Lock()
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Unreadable(Exception):
+    """A file that is no usable picture; its text is the reason that the report gives."""
+
+
+class Decoded(NamedTuple):
+    """A picture in its wanted form, and what was found in the file."""
+
+    pixels: np.ndarray
+    original: Original
+    animated: bool
+    enlarged: bool
+
+
+def looks_like_picture(head: bytes) -> bool:
+    """Whether a file that begins with `head` (16 bytes suffice) has one of the `FORMATS`, by its content."""
+    return (
+        head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"))
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or (head[:2] == b"BM" and len(head) >= 16 and head[14] in _BMP_HEADERS and head[15] == 0)
+    )
+
+
+def name_content(head: bytes) -> str:
+    """What a file that is no picture seems to be, in words, from its first bytes."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "an HTML page; perhaps a failed download"
+    if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
+        return "an SVG drawing; only PNG, JPEG, WebP, BMP, GIF and TIFF are read"
+    if head[4:8] == b"ftyp":
+        return "an AVIF, HEIC or video file; only PNG, JPEG, WebP, BMP, GIF and TIFF are read"
+    with contextlib.suppress(UnicodeDecodeError):
+        # The last bytes may be half a character.
+        text = head[: max(1, len(head) - 3)].decode("utf-8")
+        if all(character.isprintable() or character in "\t\r\n\f" for character in text):
+            return "text"
+    return "not one of PNG, JPEG, WebP, BMP, GIF, TIFF"
+
+
+def _too_many(pixels: str) -> str:
+    return f"too many pixels, refused before decoding ({pixels}; limit {MAX_PIXELS:,} in all)"
+
+
+def _reason(error: BaseException, file: BinaryIO, head: bytes) -> str:
+    if head[:4] == b"RIFF":  # WebP states its length, but its decoder does not say what is wrong
+        announced, length = struct.unpack("<I", head[4:8])[0] + 8, file.seek(0, 2)
+        if length < announced:
+            return f"truncated ({length:,} of {announced:,} bytes)"
+    text = str(error).strip() or type(error).__name__
+    lowered = text.lower()
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        pixels = next((int(word) for word in re.findall(r"\d+", text)), 0)
+        return _too_many(f"{pixels:,}")
+    if isinstance(error, MemoryError):
+        return "too large for the memory"
+    if "truncated" in lowered or "not enough data" in lowered or "unexpected end" in lowered:
+        return f"truncated ({text})"
+    return f"corrupt ({text})"
+
+
+def decode_picture(file: BinaryIO, path: str, options: PictureOptions) -> Decoded:
+    """Decodes the picture in the open `file`; `path` is only its name.
+
+    The first picture of an animated file is taken, EXIF rotation is applied, transparency is composed onto the
+    background before anything is resized (so hidden colours can't bleed into outlines), and the size is reached with
+    Pillow's Lanczos filter, which widens with the reduction and so doesn't alias. A picture that has the wanted form
+    already keeps every value. ICC profiles are ignored.
+
+    Raises:
+        Unreadable: it is no picture of the supported formats, or broken, or has more than `MAX_PIXELS`.
+    """
+    head = file.read(1024)
+    if not head:
+        raise Unreadable("empty (0 bytes)")
+    if not looks_like_picture(head):
+        raise Unreadable(f"not a picture ({name_content(head)})")
+    file.seek(0)
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise Unreadable(_too_many(f"{width:,} x {height:,}"))
+            with _LARGE if width * height > _LARGE_PIXELS else contextlib.nullcontext():
+                return _decode(image, path, options)
+    except Unreadable:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise Unreadable("truncated or corrupt (its header cannot be read)") from error
+    # Pillow's plug-ins raise nearly anything on broken files.
+    except (Exception, Image.DecompressionBombWarning) as error:
+        raise Unreadable(_reason(error, file, head)) from error
+
+
+def _decode(image: Image.Image, path: str, options: PictureOptions) -> Decoded:
+    size, mode = image.size, image.mode
+    animated = image.format != "JPEG" and getattr(image, "is_animated", False)
+    if image.format == "JPEG":
+        # JPEG decodes at 1/2, 1/4 or 1/8 much faster, and without aliasing; twice the wanted size is left to Lanczos.
+        image.draft(image.mode, (2 * options.size, 2 * options.size))
+    image.load()
+    orientation = _orientation(image)
+    if orientation in _TURNS:
+        image = image.transpose(_TURNS[orientation])
+        size = size[::-1] if orientation >= 5 else size
+    pixels = fit_picture(image, options)
+    side = min(size) if options.fit == "crop" else max(size)
+    return Decoded(pixels, Original(path, *size, mode), animated, side < options.size)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except (ValueError, TypeError, KeyError, SyntaxError, OSError, struct.error, zlib.error):
+        return 1  # broken EXIF data are no reason to lose a whole picture
+
+
+def fit_picture(image: Image.Image, options: PictureOptions) -> np.ndarray:
+    """A loaded Pillow picture of any mode as uint8 (size, size, channels)."""
+    image = _flatten(image, options.colour)
+    if options.channels == 1:
+        image = image.convert("L")
+    elif image.mode != "RGB":
+        image = image.convert("RGB")
+    target, (width, height) = options.size, image.size
+    if options.fit == "crop" or width == height:
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        if side == target:
+            image = image.crop((left, top, left + side, top + side))
+        else:
+            box = (left, top, left + side, top + side)
+            image = image.resize((target, target), Image.Resampling.LANCZOS, box=box)
+    else:
+        scale = target / max(width, height)
+        inner = max(1, round(width * scale)), max(1, round(height * scale))
+        if inner != image.size:
+            image = image.resize(inner, Image.Resampling.LANCZOS)
+        ground = Image.new("RGB", (target, target), options.colour).convert(image.mode)
+        ground.paste(image, ((target - inner[0]) // 2, (target - inner[1]) // 2))
+        image = ground
+    return np.asarray(image, np.uint8).reshape(options.shape)
+
+
+def _flatten(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    """`image` as opaque 8-bit "L" or "RGB"."""
+    if image.mode.startswith(("I", "F")):
+        return _to_8_bit(image)
+    if image.has_transparency_data or image.mode in ("PA", "La", "RGBa"):
+        if image.mode != "RGBA":
+            image = image.convert("RGBA")
+        ground = Image.new("RGB", image.size, colour)
+        ground.paste(image, mask=image.getchannel("A"))
+        return ground
+    return image.convert("L") if image.mode in ("1", "L") else image.convert("RGB")
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey is divided by 257; floating grey is taken as [0, 1] or, beyond that, as [0, 255]."""
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    if image.mode.startswith("I"):
+        if low < 0 or high > 65535:
+            raise Unreadable(f"grey values from {low:.0f} to {high:.0f}; 8 and 16 bits are read")
+        return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if not (low >= 0 and high <= 255):
+        raise Unreadable(f"floating-point grey values from {low:g} to {high:g}; [0, 1] and [0, 255] are read")
+    return Image.fromarray(np.rint(values * (255 if high <= 1 else 1)).astype(np.uint8))

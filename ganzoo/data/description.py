@@ -1,0 +1,147 @@
+"""What would be trained on: counts, sizes, classes, problems, duplicates, and a contact sheet."""
+
+import dataclasses
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo.data import PictureOptions, SampleSet, load_pictures
+from ganzoo.data.picture_files import Progress
+from ganzoo.errors import DataError
+
+_LISTED = 30
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"min": min(values), "median": float(np.median(values)), "max": max(values)} if values else {}
+
+
+def _duplicates(samples: np.ndarray) -> int:
+    """How many samples equal an earlier one, value for value, as they would be trained on."""
+    seen = {hashlib.blake2b(np.ascontiguousarray(sample), digest_size=16).digest() for sample in samples}
+    return len(samples) - len(seen)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataReport:
+    """A description of a sample set of pictures.
+
+    Attributes:
+        source: what was read.
+        count: readable pictures.
+        shape: height, width and channels that are trained on.
+        options: the options of the reading.
+        widths, heights: smallest, median and largest of the originals, in pixels.
+        aspect_ratios: width / height of the originals, likewise.
+        modes: how many originals have each of Pillow's modes.
+        classes: how many pictures each class has; empty without classes.
+        duplicates: pictures that equal an earlier one exactly, after resizing.
+        problems: (path, reason) of each file that was skipped.
+        notes: what else was noticed.
+        fingerprint: the sha256 of samples and labels.
+        sample_set: the samples themselves.
+    """
+
+    source: str
+    count: int
+    shape: tuple[int, ...]
+    options: dict[str, Any]
+    widths: dict[str, float]
+    heights: dict[str, float]
+    aspect_ratios: dict[str, float]
+    modes: dict[str, int]
+    classes: dict[str, int]
+    duplicates: int
+    problems: list[tuple[str, str]]
+    notes: list[str]
+    fingerprint: str
+    sample_set: SampleSet = dataclasses.field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the samples, as plain JSON types."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del values["sample_set"]
+        problems = [{"path": path, "reason": reason} for path, reason in self.problems]
+        return values | {"shape": list(self.shape), "problems": problems}
+
+    def table(self) -> str:
+        """The report as text, one fact a line; of many problems the first ones, and the count of each reason."""
+
+        def spread(values: dict[str, float], form: str = ",.0f") -> str:
+            return " / ".join(f"{value:{form}}" for value in values.values()) or "unknown"
+
+        def counts(values: dict[str, int]) -> str:
+            listed = list(values.items())[:_LISTED]
+            more = f", ... ({len(values):,} in all)" if len(values) > _LISTED else ""
+            return ", ".join(f"{name} ({count:,})" for name, count in listed) + more
+
+        height, width, channels = self.shape
+        colour = "grey" if channels == 1 else "colour"
+        fit, background = self.options["fit"], self.options["background"]
+        rows = [
+            ("source", self.source),
+            ("pictures", f"{self.count:,}"),
+            ("trained on as", f"{width} x {height}, {colour}, {fit}, background {background}"),
+            ("original widths", f"{spread(self.widths)} (smallest / median / largest)"),
+            ("original heights", spread(self.heights)),
+            ("aspect ratios", spread(self.aspect_ratios, ".3g")),
+            ("modes", counts(self.modes)),
+            ("classes", counts(self.classes) or "none"),
+            ("exact duplicates", f"{self.duplicates:,}"),
+            *(("note", note) for note in self.notes),
+            ("skipped", f"{len(self.problems):,}"),
+        ]
+        lines = [f"{name:<17} {value}" for name, value in rows]
+        if len(self.problems) > _LISTED:
+            reasons = Counter(reason.split(" (")[0] for _, reason in self.problems)
+            lines += [f"  {count:,} x {reason}" for reason, count in reasons.most_common(_LISTED)]
+        lines += [f"  {path}: {reason}" for path, reason in self.problems[:_LISTED]]
+        if len(self.problems) > _LISTED:
+            lines.append(f"  ... and {len(self.problems) - _LISTED:,} more")
+        return "\n".join(lines)
+
+    def contact_sheet(self, path: str | Path, count: int = 64) -> Path:
+        """Writes a PNG of up to `count` pictures, evenly taken, just as they would be trained on; returns its path."""
+        from ganzoo.data.picture_grid import save_grid
+
+        chosen = np.unique(np.linspace(0, self.count - 1, min(count, self.count)).round().astype(int))
+        labels, names = self.sample_set.labels, self.sample_set.class_names
+        texts = None if labels is None else [names[label] for label in labels[chosen]]
+        return save_grid(path, self.sample_set.samples[chosen], labels=texts)
+
+
+def describe_data(data: object, options: PictureOptions | None = None, progress: Progress | None = None) -> DataReport:
+    """Reads pictures as a training would, and says what it found.
+
+    Args:
+        data: anything that `ganzoo.data.load_pictures` takes, or a `SampleSet` that is read already.
+        options: the form in which they would be trained on; 64 x 64 in colour unless given.
+        progress: is called with (done, all) now and then.
+
+    Raises:
+        DataError: nothing readable is there, or the samples are no pictures.
+    """
+    options = options or PictureOptions()
+    found = data if isinstance(data, SampleSet) else load_pictures(data, options, progress)
+    if not isinstance(found.samples, np.ndarray) or found.samples.ndim != 4:
+        raise DataError(f"Only pictures are described, uint8 (N, H, W, C). {found.source} holds other samples.")
+    originals = found.originals
+    return DataReport(
+        source=found.source,
+        count=len(found),
+        shape=tuple(found.samples.shape[1:]),
+        options=dataclasses.asdict(options),
+        widths=_spread([original.width for original in originals]),
+        heights=_spread([original.height for original in originals]),
+        aspect_ratios=_spread([original.width / original.height for original in originals]),
+        modes=dict(Counter(original.mode for original in originals).most_common()),
+        classes=found.class_counts,
+        duplicates=_duplicates(found.samples),
+        problems=[tuple(problem) for problem in found.problems],
+        notes=list(found.notes),
+        fingerprint=found.fingerprint,
+        sample_set=found,
+    )

@@ -1,0 +1,119 @@
+"""A folder of pictures: flat, nested, or with one sub-folder for each class."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from ganzoo.data.decode import EXTENSIONS
+from ganzoo.data.options import PictureOptions
+from ganzoo.data.picture_files import PictureFile, Progress, read_picture_files
+from ganzoo.data.sample_set import Problem, SampleSet
+from ganzoo.errors import DataError
+
+_IGNORED = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISFIFO, "a named pipe (FIFO), never opened"),
+    (stat.S_ISSOCK, "a socket, never opened"),
+    (stat.S_ISCHR, "a device, never opened"),
+    (stat.S_ISBLK, "a device, never opened"),
+)
+
+
+def ignored(name: str) -> bool:
+    """Whether a file or folder of this name is passed over in silence: hidden ones, and what systems leave behind."""
+    return name.startswith(".") or name in _IGNORED
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Opens a regular file for reading; should a pipe or device have taken its place, raises OSError at once."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError("no regular file any more")
+    return os.fdopen(handle, "rb")
+
+
+def find_files(folder: Path) -> tuple[list[PictureFile], list[Problem]]:
+    """All regular files below `folder`, sorted by their relative paths, and what could not be looked at.
+
+    Links to files and folders are followed. A folder is read once: a link to one that has been read, such as a link
+    that closes a loop, is a problem. Real folders come before linked ones, so that a file keeps its own path.
+    """
+    files: list[PictureFile] = []
+    problems: list[Problem] = []
+    seen = {_identity(folder.stat())}
+    walk, linked = [(str(folder), "")], []
+    while walk or linked:
+        if not walk:
+            linked.sort()
+            name, path = linked.pop(0)
+            identity = _identity(os.stat(path))
+            if identity in seen:
+                problems.append(Problem(name, "a link to a folder that is read already"))
+                continue
+            seen.add(identity)
+            walk.append((path, name))
+        path, name = walk.pop()
+        try:
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            problems.append(Problem(name or ".", f"a folder that cannot be listed ({error.strerror})"))
+            continue
+        for entry in entries:
+            if ignored(entry.name):
+                continue
+            inner = f"{name}/{entry.name}" if name else entry.name
+            try:
+                found = entry.stat()
+            except OSError as error:
+                problems.append(Problem(inner, _broken_link(entry, error)))
+                continue
+            if stat.S_ISDIR(found.st_mode):
+                if entry.is_symlink():
+                    linked.append((inner, entry.path))
+                elif _identity(found) not in seen:
+                    seen.add(_identity(found))
+                    walk.append((entry.path, inner))
+                if Path(entry.name).suffix.lower() in EXTENSIONS:
+                    problems.append(Problem(inner, "a folder, in spite of its name; what lies in it is read"))
+            elif stat.S_ISREG(found.st_mode):
+                key = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+                files.append(PictureFile(inner, partial(open_regular, entry.path), key))
+            else:
+                reason = next((text for test, text in _KINDS if test(found.st_mode)), "no regular file")
+                problems.append(Problem(inner, reason))
+    return sorted(files, key=lambda file: file.path), problems
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _broken_link(entry: os.DirEntry, error: OSError) -> str:
+    if entry.is_symlink():
+        if error.errno == errno.ELOOP:
+            return "a link that leads back to itself"
+        return "a dangling link" if isinstance(error, FileNotFoundError) else f"a broken link ({error.strerror})"
+    return f"cannot be looked at ({error.strerror})"
+
+
+def read_image_folder(folder: str | Path, options: PictureOptions, progress: Progress | None = None) -> SampleSet:
+    """All pictures below `folder`, in the order of their relative paths.
+
+    With `options.labelled` the first-level sub-folders are the classes; otherwise all pictures are one set, and the
+    notes say so. Hidden files and `__MACOSX` are passed over; whatever else cannot be read is skipped and listed.
+
+    Raises:
+        DataError: the folder cannot be listed, or holds no readable picture.
+    """
+    folder = Path(folder)
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise DataError(f"The folder {folder} cannot be listed: {error.strerror}.") from error
+    files, problems = find_files(folder)
+    return read_picture_files(files, options, f"the folder {folder.resolve()}", problems, progress)

@@ -1,0 +1,136 @@
+"""Pictures from TensorFlow Datasets, by name: `tfds:mnist`, `tfds:NAME/CONFIG:SPLIT`."""
+
+import re
+from typing import BinaryIO
+
+import numpy as np
+
+from ganzoo.data.decode import fit_picture
+from ganzoo.data.options import PictureOptions
+from ganzoo.data.picture_files import Progress, cached_pixels
+from ganzoo.data.sample_set import Original, SampleSet
+from ganzoo.errors import DataError
+
+_NAME = re.compile(r"tfds:(?P<builder>[\w./-]+(:\d+\.[\d*]+\.[\d*]+)?)(:(?P<split>[A-Za-z_].*))?$")
+
+
+def parse_name(name: str) -> tuple[str, str]:
+    """The builder's name (with a configuration and a version, if given) and the split ("train" unless given)."""
+    match = _NAME.match(name)
+    if match is None:
+        raise DataError(
+            f"A TensorFlow data set is named 'tfds:NAME', 'tfds:NAME/CONFIG' or 'tfds:NAME/CONFIG:SPLIT', such as "
+            f"'tfds:mnist' or 'tfds:mnist:train[:10%]'. Received: '{name}'."
+        )
+    return match["builder"], match["split"] or "train"
+
+
+def _only(features: object, wanted: str, kind: type) -> str | None:
+    """The key of the feature called `wanted`, or else of the only one of type `kind`."""
+    fitting = [key for key in features if isinstance(features[key], kind)]
+    return wanted if wanted in fitting else fitting[0] if len(fitting) == 1 else None
+
+
+def _prepared(name: str, split: str, data_dir: str | None):
+    """The builder, its data downloaded and prepared, the split checked."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        raise DataError(
+            f"TensorFlow Datasets knows no data set '{name}'. Its catalogue is at "
+            "https://www.tensorflow.org/datasets/catalog."
+        ) from error
+    except Exception as error:
+        raise DataError(f"The TensorFlow data set '{name}' cannot be set up: {error}") from error
+    if not builder.info.splits:
+        try:
+            builder.download_and_prepare()
+        # Downloads fail in many ways, and each data set adds its own.
+        except Exception as error:
+            text = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(
+                f"The TensorFlow data set '{name}' is not in {builder.data_path.parent} and cannot be downloaded: "
+                f"{text} Prepare it where there is a network (`tfds build {name}`), copy the folder, and let "
+                "TFDS_DATA_DIR name the one above it; or use the built-in 'mnist5k', a folder, a zip or arrays."
+            ) from error
+    try:
+        builder.info.splits[split]
+    except (KeyError, ValueError, AssertionError) as error:
+        raise DataError(
+            f"The TensorFlow data set '{name}' has no split '{split}'. Use one of {sorted(builder.info.splits)}, "
+            f"or a part such as 'train[:10%]'."
+        ) from error
+    return builder
+
+
+def _from_tensor(array: np.ndarray, name: str):
+    from PIL import Image
+
+    if array.dtype == np.uint16:
+        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if array.dtype != np.uint8 or array.ndim != 3:
+        raise DataError(f"The pictures of '{name}' are {array.dtype} of rank {array.ndim}; uint8 (H, W, C) is read.")
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+
+
+def read_tfds(
+    name: str, options: PictureOptions, progress: Progress | None = None, data_dir: str | None = None
+) -> SampleSet:
+    """One split of a TensorFlow data set with a picture feature, in its own fixed order.
+
+    Args:
+        name: "tfds:NAME", "tfds:NAME/CONFIG", either with ":SPLIT" ("train" unless given).
+        options: the wanted form; with `labelled`, the class feature gives the labels.
+        progress: is called with (done, all) now and then.
+        data_dir: where prepared data lie; TFDS' own choice (`$TFDS_DATA_DIR`) unless given.
+
+    Raises:
+        DataError: there is no such data set or split, it cannot be downloaded, or it holds no pictures.
+    """
+    import tensorflow_datasets as tfds
+
+    builder_name, split = parse_name(name)
+    builder = _prepared(builder_name, split, data_dir)
+    features = builder.info.features
+    image = _only(features, "image", tfds.features.Image)
+    label = _only(features, "label", tfds.features.ClassLabel)
+    if image is None:
+        raise DataError(f"'{name}' has no single picture feature; its features are {sorted(features)}.")
+    count = builder.info.splits[split].num_examples
+
+    def produce(out: BinaryIO) -> dict:
+        originals, labels, enlarged = [], [], 0
+        wanted = {image: True, label: True} if label else {image: True}
+        partial = tfds.decode.PartialDecoding(wanted)
+        for example in tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False, decoders=partial)):
+            picture = _from_tensor(example[image], name)
+            out.write(fit_picture(picture, options).tobytes())
+            side = min(picture.size) if options.fit == "crop" else max(picture.size)
+            originals.append(("", *picture.size, picture.mode))
+            labels.append(int(example[label]) if label else 0)
+            enlarged += side < options.size
+            if progress is not None and len(originals) % 256 == 0:
+                progress(len(originals), count)
+        return {"originals": originals, "labels": labels, "enlarged": enlarged}
+
+    checksum = [[info.name, *info.shard_lengths] for info in builder.info.splits.values()]
+    key = ["tfds", str(builder.data_path), split, checksum, options.size, options.channels, options.fit, options.colour]
+    samples, facts = cached_pixels(key, options.shape, produce)
+    if not len(samples):
+        raise DataError(f"The split '{split}' of '{name}' is empty.")
+    notes = []
+    if facts["enlarged"]:
+        notes.append(f"{facts['enlarged']:,} pictures smaller than {options.size} px enlarged")
+    if options.labelled and not label:
+        notes.append("the entry takes classes, but the data have no labels: all are one class")
+    labelled = options.labelled and label is not None
+    return SampleSet(
+        samples=samples,
+        labels=np.asarray(facts["labels"], np.int32) if labelled else None,
+        class_names=tuple(features[label].names) if labelled else (),
+        source=f"the TensorFlow data set {builder.info.full_name}, split {split}",
+        notes=tuple(notes),
+        originals=tuple(Original(*original) for original in facts["originals"]),
+    )

@@ -1,0 +1,27 @@
+"""Domains, one file each: how samples are read and shown. Domains differ here and nowhere else.
+
+A domain's module has `Options` (the schema of a recipe's `data`), `read`, `to_unit`, `from_unit`, and ways to show
+samples.
+"""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from ganzoo.errors import RecipeError, unknown_name
+
+
+def list_domains() -> list[str]:
+    """The names of all domains, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def get_domain(name: str) -> ModuleType:
+    """The module of a domain, imported when it is asked for.
+
+    Raises:
+        RecipeError: there is no such domain.
+    """
+    if name not in list_domains():
+        raise RecipeError(unknown_name("domain", name, list_domains()))
+    return importlib.import_module(f"{__name__}.{name}")

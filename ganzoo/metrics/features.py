@@ -1,0 +1,41 @@
+"""Features of picture sets, kept on disk where the pictures are real and will be asked for again."""
+
+import hashlib
+import logging
+
+import numpy as np
+
+from ganzoo.cache import atomic_write, cache_dir
+from ganzoo.metrics.arrays import check_pictures, content_hash
+from ganzoo.metrics.feature_networks import FeatureNetwork
+
+logger = logging.getLogger(__name__)
+
+
+def extract(network: FeatureNetwork, pictures: np.ndarray, cached: bool = False) -> np.ndarray:
+    """Features float32 (N, dim) of uint8 pictures N x H x W x 1 or 3.
+
+    With `cached`, they are looked up by the content of the pictures and the network's name and version, and stored there.
+    Give it for real pictures alone: generated ones never come again and would fill the disk.
+    """
+    pictures = check_pictures(pictures)
+    if not cached:
+        return network(pictures)
+    key = hashlib.sha256(f"{network.name}|{network.version}|{network.input_size}".encode()).hexdigest()[:16]
+    path = cache_dir("features") / f"{network.name}-{key}-{content_hash(pictures)[:32]}.npy"
+    features = _read(path, (len(pictures), network.dim))
+    if features is None:
+        features = network(pictures)
+        atomic_write(path, lambda temporary: np.save(temporary, features, allow_pickle=False))
+    return features
+
+
+def _read(path, shape: tuple[int, int]) -> np.ndarray | None:
+    if not path.exists():
+        return None
+    try:
+        features = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        logger.warning("The cached features %s are damaged (%s) and are made again.", path, error)
+        return None
+    return features if features.shape == shape and features.dtype == np.float32 else None

@@ -1,0 +1,238 @@
+"""The scorecard: never one number, and never two numbers under different protocols.
+
+The real set is put in an order of its own, and split by the seed into two disjoint halves A and B of N // 2. With M fakes,
+n = min(M, N // 2, max_samples). The scores compare n fakes with n pictures of A; the floor compares n pictures of B with the
+same n of A: it is what a perfect generator would get. The self-supervised network is fitted to A alone, so to it both
+fakes and B are new.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from ganzoo.errors import EvaluationError
+from ganzoo.metrics.arrays import canonical_order, check_pictures, content_hash
+from ganzoo.metrics.feature_networks import FeatureNetwork, feature_network
+from ganzoo.metrics.features import extract
+from ganzoo.metrics.frechet import frechet_distance
+from ganzoo.metrics.kernel import kernel_distance
+from ganzoo.metrics.neighbours import density_coverage, precision_recall
+from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_wasserstein
+
+SCORING_VERSION = 1  # raise it whenever the same pictures would get other numbers
+_PRECISION_NEIGHBOURS = 3
+_DENSITY_NEIGHBOURS = 5
+_SCORES = {
+    "fid": "lower",
+    "kid": "lower",
+    "precision": "higher",
+    "recall": "higher",
+    "density": "1",
+    "coverage": "higher",
+}
+
+
+class NetworkScores(BaseModel):
+    """Scores over the features of one network, and what they are worth."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    family: str
+    trained_on: str
+    dim: int
+    marks: tuple[str, ...] = ()  # why these scores flatter the generator; empty: no reason known
+    scores: dict[str, float | None]  # fid, kid, precision, recall, density, coverage
+    floor: dict[str, float | None]  # the same of real against real
+    reasons: dict[str, str] = {}  # why a score is None
+
+
+class Scorecard(BaseModel):
+    """All scores of one set of fakes against one set of reals; JSON-able."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sliced_wasserstein: dict[str, float]  # by level, and "average"
+    sliced_wasserstein_floor: dict[str, float]
+    networks: tuple[NetworkScores, ...]
+    fakes_given: int
+    protocol: dict  # equal protocols: comparable numbers
+
+    def to_dict(self) -> dict:
+        """A dict of plain JSON types; `from_dict` reads it."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_dict(cls, content: Mapping) -> "Scorecard":
+        """The scorecard that `to_dict` wrote."""
+        return cls.model_validate(dict(content))
+
+    def table(self) -> str:
+        """The scorecard as text for a terminal, the sliced Wasserstein distance first."""
+        protocol = self.protocol
+        size = "x".join(str(number) for number in protocol["resolution"])
+        lines = [f"{'':34}{'score':>12}{'real vs real':>14}   best", "sliced Wasserstein x1000 (no network)"]
+        for level in ["average", *(name for name in self.sliced_wasserstein if name != "average")]:
+            label = level if level == "average" else f"level {level}"
+            lines.append(_row(label, self.sliced_wasserstein[level], self.sliced_wasserstein_floor[level], "lower"))
+        for network in self.networks:
+            lines.append(f"{network.name} ({network.dim} features, trained on {network.trained_on})")
+            lines += [f"  ! {mark}" for mark in network.marks]
+            for score, best in _SCORES.items():
+                lines.append(_row(score, network.scores[score], network.floor[score], best))
+                if score in network.reasons:
+                    lines.append(f"    {network.reasons[score]}")
+        lines.append(
+            f"{protocol['samples']} samples on each side ({protocol['reals']} real pictures and {self.fakes_given} fakes "
+            f"given), {size}, seed {protocol['seed']}"
+        )
+        lines += [f"resize for {name}: {entry['resize']}" for name, entry in protocol["networks"].items()]
+        return "\n".join(lines)
+
+
+def scorecard(
+    real: np.ndarray,
+    fake: np.ndarray,
+    networks: Sequence[str | FeatureNetwork] = ("self_supervised", "squeezenet"),
+    seen_by_discriminator: Sequence[Mapping[str, str]] = (),
+    max_samples: int | None = None,
+    seed: int = 0,
+) -> Scorecard:
+    """Score `fake` against `real`, both uint8 N x H x W x C of the same H, W and C.
+
+    Args:
+        real: the whole real set; half of it is kept for the floor.
+        fake: generated pictures.
+        networks: names of `feature_networks.list_feature_networks()`, or networks.
+        seen_by_discriminator: for each pretrained part of the discriminator, `{"backbone": "efficientnet_lite0",
+            "family": "efficientnet_lite", "trained_on": "imagenet"}`.
+        max_samples: compare no more than these.
+        seed: of the split, the choice of fakes and the sliced distance.
+
+    Raises:
+        EvaluationError: the sets do not fit each other, or there are too few samples for the neighbours.
+    """
+    real, fake = check_pictures(real, "real"), check_pictures(fake, "fake")
+    if real.shape[1:] != fake.shape[1:]:
+        raise EvaluationError(
+            f"Real and fake pictures must have the same size and channels. Received: {real.shape} and {fake.shape}."
+        )
+    count = min(len(fake), len(real) // 2, len(fake) if max_samples is None else max_samples)
+    if count <= _DENSITY_NEIGHBOURS:
+        raise EvaluationError(
+            f"A scorecard needs {_DENSITY_NEIGHBOURS + 1} fakes and twice as many reals. "
+            f"Received: {len(real)} real, {len(fake)} fake, max_samples {max_samples}."
+        )
+    generator = np.random.default_rng(seed)
+    ordered = real[canonical_order(real)]
+    shuffled = generator.permutation(len(ordered))
+    half = len(ordered) // 2
+    half_a, half_b = ordered[shuffled[:half]], ordered[shuffled[half : 2 * half]]
+    compared, other_reals = half_a[:count], half_b[:count]
+    fakes = fake[generator.permutation(len(fake))[:count]]
+
+    built = [feature_network(network, half_a) if isinstance(network, str) else network for network in networks]
+    return Scorecard(
+        sliced_wasserstein=sliced_wasserstein(compared, fakes, seed),
+        sliced_wasserstein_floor=sliced_wasserstein(compared, other_reals, seed),
+        networks=tuple(_network_scores(net, compared, other_reals, fakes, seen_by_discriminator) for net in built),
+        fakes_given=len(fake),
+        protocol={
+            "scoring_version": SCORING_VERSION,
+            "samples": count,
+            "reals": len(real),
+            "fitted_to": half,
+            "real_sha256": content_hash(ordered),
+            "resolution": list(real.shape[1:]),
+            "seed": seed,
+            "sliced_wasserstein": PROTOCOL,
+            "neighbours": {"precision_recall": _PRECISION_NEIGHBOURS, "density_coverage": _DENSITY_NEIGHBOURS},
+            "networks": {network.name: network.describe() for network in built},
+        },
+    )
+
+
+def compare(a: Scorecard, b: Scorecard) -> dict:
+    """Ratios b / a: `{"sliced_wasserstein": {level: ratio}, network's name: {score: ratio}}`.
+
+    Below 1 means that `b` is better for distances, worse for the others. A ratio is None where a score is None, or where
+    `a`'s is not above 0 (an unbiased KID may fall below it).
+
+    Raises:
+        EvaluationError: the protocols differ; the text names every key that does.
+    """
+    differing = _differences(a.protocol, b.protocol)
+    if differing:
+        raise EvaluationError(
+            "Scores under different protocols may not be compared. Evaluate both in the same way. They differ in: "
+            + "; ".join(differing)
+        )
+    ratios = {"sliced_wasserstein": _ratios(a.sliced_wasserstein, b.sliced_wasserstein)}
+    others = {network.name: network for network in b.networks}
+    return ratios | {network.name: _ratios(network.scores, others[network.name].scores) for network in a.networks}
+
+
+def _network_scores(network: FeatureNetwork, compared, other_reals, fakes, seen) -> NetworkScores:
+    real = extract(network, compared, cached=True)
+    scores, reasons = _feature_scores(real, extract(network, fakes))
+    floor, _ = _feature_scores(real, extract(network, other_reals, cached=True))
+    return NetworkScores(
+        name=network.name,
+        family=network.family,
+        trained_on=network.trained_on,
+        dim=network.dim,
+        marks=_marks(network, seen),
+        scores=scores,
+        floor=floor,
+        reasons=reasons,
+    )
+
+
+def _feature_scores(real: np.ndarray, fake: np.ndarray) -> tuple[dict[str, float | None], dict[str, str]]:
+    count, dim = real.shape
+    reasons = {}
+    fid = None
+    if count > dim:
+        fid = frechet_distance(real, fake)
+    else:
+        reasons["fid"] = f"no FID: {count} samples give {dim} features a singular covariance; it needs more than {dim}"
+    scores = {"fid": fid, "kid": kernel_distance(real, fake)}
+    scores |= precision_recall(real, fake, _PRECISION_NEIGHBOURS)
+    return scores | density_coverage(real, fake, _DENSITY_NEIGHBOURS), reasons
+
+
+def _marks(network: FeatureNetwork, seen: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    marks = []
+    for part in seen:
+        missing = {"backbone", "family", "trained_on"} - set(part)
+        if missing:
+            raise EvaluationError(
+                "An entry of seen_by_discriminator needs 'backbone', 'family' and 'trained_on'. "
+                f"Received: {dict(part)}, without {sorted(missing)}."
+            )
+        if part["family"] == network.family:
+            marks.append(f"flattering: the discriminator sees through {part['backbone']}, of the same family")
+        if part["trained_on"] == network.trained_on:
+            marks.append(f"flattering: the discriminator's {part['backbone']} was trained on {part['trained_on']} too")
+    return tuple(marks)
+
+
+def _ratios(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {key: b[key] / a[key] if a[key] is not None and b[key] is not None and a[key] > 0 else None for key in a}
+
+
+def _differences(a: Mapping, b: Mapping, path: str = "") -> list[str]:
+    found = []
+    for key in sorted({*a, *b}):
+        left, right = a.get(key), b.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += _differences(left, right, f"{path}{key}.")
+        elif left != right:
+            found.append(f"{path}{key} ({left} and {right})")
+    return found
+
+
+def _row(label: str, score: float | None, floor: float | None, best: str) -> str:
+    cells = ["none" if value is None else f"{value:.5g}" for value in (score, floor)]
+    return f"  {label:32}{cells[0]:>12}{cells[1]:>14}   {best}"

@@ -1,0 +1,251 @@
+"""A feature network that never saw ImageNet: a small one fitted to the real pictures alone, by a fixed recipe.
+
+It learns by SimCLR (Chen et al. 2020, "A simple framework for contrastive learning of visual representations",
+https://arxiv.org/abs/2002.05709): two views of a picture must be closer to each other than to the views of all others.
+
+loss = mean over views i of -log(exp(z_i . z_j / T) / sum over k != i of exp(z_i . z_k / T)),  j the other view of i
+
+Views differ by a crop and a slight change of brightness, contrast and saturation. There is no flip, no change of hue and
+no grey, so that the features go on seeing handedness and colour. Half of each batch are counterfeits of the other half:
+mirrored, upside down, with swapped quarters, or softened. They count as different pictures (as in Tack et al. 2020, "CSI",
+https://arxiv.org/abs/2007.08176); since their colours are the same, only shape and sharpness tell them apart.
+
+Features are the means over positions of the two deepest stages, turned to their 64 strongest principal axes on the
+pictures the network was fitted to, and divided by the deviations there (whitened). Unwhitened, a few axes of overall
+colour outweighed every change of shape; and fewer features need fewer samples.
+"""
+
+import dataclasses
+import hashlib
+import logging
+import time
+
+import numpy as np
+
+from ganzoo.cache import atomic_write, cache_dir
+from ganzoo.errors import EvaluationError
+from ganzoo.metrics.arrays import check_pictures, content_hash
+from ganzoo.metrics.feature_networks import FeatureNetwork, frozen_function
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """The whole recipe. Any change of a field, or of `revision`, makes another version."""
+
+    revision: int = 1  # of the code below
+    widths: tuple[int, ...] = (32, 64, 96, 128, 128, 128, 128)  # channels by stage; each halves the size, down to 4
+    projection: int = 64
+    features: int = 64  # principal axes that are kept; fewer where there are fewer than 4 pictures for each
+    batch: int = 128  # half of them counterfeits; fewer where pictures exceed 64x64, so that a step costs the same
+    epochs: int = 40
+    steps: tuple[int, int] = (60, 300)  # at least, at most
+    learning_rate: float = 1e-3
+    temperature: float = 0.2
+    smallest_crop: float = 0.7  # of the side
+    jitter: float = 0.15
+    seed: int = 0
+
+    @property
+    def version(self) -> str:
+        """A name that changes with the recipe."""
+        return f"simclr-{self.revision}-{hashlib.sha256(repr(self).encode()).hexdigest()[:8]}"
+
+    def batch_for(self, count: int, height: int, width: int) -> int:
+        """Real pictures of a step (it has as many counterfeits): no more than there are."""
+        return min(count, int(np.clip(self.batch * 64 * 64 // (height * width), 16, self.batch)) // 2)
+
+    def steps_for(self, count: int, batch: int) -> int:
+        """Steps of the fit."""
+        return int(np.clip(self.epochs * count // batch, *self.steps))
+
+
+def fitted_network(real: np.ndarray, recipe: Recipe | None = None) -> FeatureNetwork:
+    """The feature network fitted to `real` (uint8 N x H x W x 1 or 3, N >= 4), from the cache where it lies there.
+
+    A fit takes about two minutes on two cores. The cache's key is the content of `real` and the recipe.
+    """
+    real = check_pictures(real, "real")
+    if len(real) < 4 or min(real.shape[1:3]) < 8:
+        raise EvaluationError(
+            f"A self-supervised network needs 4 pictures or more, of 8 pixels or more a side. Received: {real.shape}."
+        )
+    recipe = recipe or Recipe()
+    version = f"{recipe.version}, fitted to {content_hash(real)[:16]}"
+    path = cache_dir("networks") / f"{version.replace(', fitted to ', '-')}.safetensors"
+    model, head = build_models(real.shape[1], real.shape[2], recipe)
+    arrays = _read(path, model)
+    if arrays is None:
+        _fit(model, head, real, recipe)
+        arrays = {f"weight_{index}": np.asarray(weight) for index, weight in enumerate(model.get_weights())}
+        arrays["mean"], arrays["whitening"] = _whitening(frozen_function(model), real, recipe)
+        _write(path, arrays)
+    model.set_weights([arrays[f"weight_{index}"] for index in range(len(model.weights))])
+    raw = frozen_function(model)
+    return FeatureNetwork(
+        name="self_supervised",
+        family="self_supervised",
+        trained_on="the evaluated data",
+        dim=arrays["whitening"].shape[1],
+        source="fitted to the real pictures",
+        licence="that of the data",
+        version=version,
+        input_size=None,
+        function=lambda batch: (raw(batch) - arrays["mean"]) @ arrays["whitening"],
+    )
+
+
+def build_models(height: int, width: int, recipe: Recipe):
+    """The network (float32 B x H x W x 3 in 0..255 to features) and the head that only the fit uses."""
+    import keras
+
+    layers = keras.layers
+    seeds = iter(range(recipe.seed * 1000, recipe.seed * 1000 + 1000))
+
+    def start():
+        return keras.initializers.HeNormal(seed=next(seeds))
+
+    pictures = keras.Input((height, width, 3), dtype="float32", name="pictures")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scaled")(pictures)
+    means = []
+    for stage, channels in enumerate(recipe.widths):
+        if stage and min(x.shape[1:3]) <= 4:
+            break
+        name = f"stage{stage}"
+        options = {"padding": "same", "kernel_initializer": start(), "dtype": "float32", "name": name}
+        x = layers.Conv2D(channels, 3, 2, **options)(x)
+        x = layers.LeakyReLU(0.1, dtype="float32", name=f"{name}_relu")(x)
+        means.append(layers.GlobalAveragePooling2D(dtype="float32", name=f"{name}_mean")(x))
+    features = layers.Concatenate(dtype="float32", name="features")(means[-2:]) if means[1:] else means[0]
+    model = keras.Model(pictures, features, name="self_supervised")
+
+    inputs = keras.Input((features.shape[-1],), dtype="float32", name="features")
+    hidden = layers.Dense(128, "relu", kernel_initializer=start(), dtype="float32", name="hidden")(inputs)
+    outputs = layers.Dense(recipe.projection, kernel_initializer=start(), dtype="float32", name="projection")(hidden)
+    return model, keras.Model(inputs, outputs, name="projection_head")
+
+
+def _fit(model, head, real: np.ndarray, recipe: Recipe) -> None:
+    import keras
+    import tensorflow as tf
+
+    batch = recipe.batch_for(*real.shape[:3])
+    steps = recipe.steps_for(len(real), batch)
+    logger.info("Fitting the self-supervised feature network: %d steps of %d pictures.", steps, batch)
+    rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
+    optimizer = keras.optimizers.Adam(rate)
+    variables = [*model.trainable_variables, *head.trainable_variables]
+    optimizer.build(variables)
+
+    @tf.function(reduce_retracing=True)
+    def step(pictures, seed):
+        views = tf.concat([_view(pictures, seed * 2, recipe), _view(pictures, seed * 2 + 1, recipe)], axis=0)
+        with tf.GradientTape() as tape:
+            loss = _contrastive_loss(head(model(views, training=True), training=True), recipe.temperature)
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    generator = np.random.default_rng(recipe.seed)
+    order = np.empty(0, np.int64)
+    began = time.perf_counter()
+    for index in range(steps):
+        if len(order) < batch:  # a batch never holds a picture twice: it would be its own negative
+            order = generator.permutation(len(real))
+        chosen, order = order[:batch], order[batch:]
+        pictures = real[chosen].astype(np.float32)
+        pictures = np.concatenate([pictures, _counterfeits(pictures, generator)])
+        pictures = np.broadcast_to(pictures, (*pictures.shape[:3], 3))
+        loss = step(tf.constant(pictures), tf.constant(index))
+    if not np.isfinite(float(loss)):
+        raise EvaluationError("The self-supervised feature network diverged on these pictures. Look at the data.")
+    logger.info("Fitted in %.0f s, last loss %.3f.", time.perf_counter() - began, float(loss))
+
+
+def _counterfeits(pictures: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """`pictures` with the same colours in another shape, or softened; each by one way drawn at random."""
+    from scipy import ndimage
+
+    height, width = pictures.shape[1:3]
+    softened = ndimage.uniform_filter(pictures, (1, 3, 3, 1), mode="nearest")
+    ways = np.stack(
+        [
+            pictures[:, :, ::-1],
+            pictures[:, ::-1],
+            np.roll(pictures, (height // 2, width // 2), axis=(1, 2)),
+            softened,
+        ]
+    )
+    return ways[generator.integers(0, len(ways), len(pictures)), np.arange(len(pictures))]
+
+
+def _view(pictures, seed, recipe: Recipe):
+    """A random crop, resized back, and a slight change of contrast, saturation and brightness; 0..255."""
+    import tensorflow as tf
+
+    count, height, width = tf.shape(pictures)[0], pictures.shape[1], pictures.shape[2]
+
+    def uniform(purpose, low, high):
+        return tf.random.stateless_uniform((count, 1), tf.stack([seed, purpose]), low, high)
+
+    side = uniform(0, recipe.smallest_crop, 1.0)
+    top, left = uniform(1, 0.0, 1.0) * (1.0 - side), uniform(2, 0.0, 1.0) * (1.0 - side)
+    boxes = tf.concat([top, left, top + side, left + side], axis=1)
+    views = tf.image.crop_and_resize(pictures, boxes, tf.range(count), (height, width))
+
+    def factor(purpose):
+        return uniform(purpose, 1.0 - recipe.jitter, 1.0 + recipe.jitter)[:, :, None, None]
+
+    mean = tf.reduce_mean(views, axis=(1, 2, 3), keepdims=True)
+    views = (views - mean) * factor(3) + mean
+    grey = tf.reduce_mean(views, axis=3, keepdims=True)
+    views = (views - grey) * factor(4) + grey
+    return tf.clip_by_value(views + 255.0 * (factor(5) - 1.0), 0.0, 255.0)
+
+
+def _contrastive_loss(projections, temperature: float):
+    import tensorflow as tf
+
+    z = tf.math.l2_normalize(projections, axis=1)
+    count = tf.shape(z)[0]
+    similarity = tf.matmul(z, z, transpose_b=True) / temperature - 1e9 * tf.eye(count)
+    other = tf.roll(tf.range(count), count // 2, axis=0)
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(other, similarity))
+
+
+def _whitening(function, real: np.ndarray, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """The mean (D,) of the features of `real`, and the matrix (D, K) that turns and scales them to unit covariance."""
+    pictures = np.broadcast_to(real, (*real.shape[:3], 3))
+    features = [function(pictures[i : i + 64].astype(np.float32)) for i in range(0, len(pictures), 64)]
+    features = np.concatenate(features).astype(np.float64)
+    mean = features.mean(axis=0)
+    _, deviations, axes = np.linalg.svd(features - mean, full_matrices=False)
+    deviations = deviations / np.sqrt(len(real) - 1)
+    kept = max(1, min(recipe.features, len(real) // 4, int(np.sum(deviations > 1e-4 * deviations[0]))))
+    signs = np.sign(axes[np.arange(kept), np.abs(axes[:kept]).argmax(axis=1)])  # an axis has no sign of its own
+    whitening = (axes[:kept] * signs[:, None] / np.maximum(deviations[:kept, None], 1e-12)).T
+    return mean.astype(np.float32), whitening.astype(np.float32)
+
+
+def _write(path, arrays: dict[str, np.ndarray]) -> None:
+    from safetensors.numpy import save_file
+
+    atomic_write(path, lambda temporary: save_file(arrays, temporary))
+
+
+def _read(path, model) -> dict[str, np.ndarray] | None:
+    """The cached arrays, or None where there are none or they are damaged (then they are made again)."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not path.exists():
+        return None
+    try:
+        arrays = load_file(path)
+    except (SafetensorError, OSError) as error:
+        logger.warning("The cached network %s is damaged (%s) and is fitted again.", path, error)
+        return None
+    features = model.output_shape[-1]
+    expected = {f"weight_{index}": tuple(weight.shape) for index, weight in enumerate(model.weights)}
+    expected |= {"mean": (features,), "whitening": (features, arrays.get("whitening", np.empty((0, 0))).shape[-1])}
+    return arrays if {name: array.shape for name, array in arrays.items()} == expected else None

