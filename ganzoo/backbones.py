@@ -12,10 +12,12 @@ TensorFlow, keras and keras_cv take seconds to import: they are imported inside 
 """
 
 import contextlib
+import functools
 import importlib
 import os
 import socket
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,6 +168,21 @@ def feature_statistics(
     ]
 
 
+@functools.cache
+def _trunk_class() -> "type[keras.Model]":
+    import keras
+
+    @keras.saving.register_keras_serializable(package="ganzoo")
+    class Trunk(keras.Model):
+        """A functional model that returns a list for a single output too (Keras unpacks it)."""
+
+        def call(self, inputs, training=None, mask=None):
+            outputs = super().call(inputs, training=training, mask=mask)
+            return outputs if isinstance(outputs, list) else [outputs]
+
+    return Trunk
+
+
 @contextlib.contextmanager
 def _fresh_names() -> Iterator[None]:
     """Count automatic layer names from nothing, so that two builds of one network bear the same names."""
@@ -196,7 +213,10 @@ def _with_pictures(
         x = x[..., ::-1]
     if info.scale != (1.0,) * 3 or info.offset != (0.0,) * 3:
         x = keras.layers.Rescaling(list(info.scale), list(info.offset), name="input_range")(x)
-    return keras.Model(pictures, network(x), name=name)
+    outputs = network(x)
+    if not isinstance(network.output, list):
+        return keras.Model(pictures, outputs, name=name)
+    return _trunk_class()(pictures, outputs if isinstance(outputs, list) else [outputs], name=name)
 
 
 def _network(info: BackboneInfo, shape: tuple[int, ...], weights: str | os.PathLike | None) -> "keras.Model":
@@ -319,7 +339,9 @@ def _load_lite(network: "keras.Model", path: Path) -> None:
 
 def _load_keras(network: "keras.Model", path: Path, info: BackboneInfo) -> None:
     try:
-        network.load_weights(path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Skipping nested container")  # Keras' word for a partial load
+            network.load_weights(path)
     except Exception as error:  # Keras, h5py and zipfile each raise their own
         raise WeightsError(
             f"'{path}' does not fit '{info.name}' without its top: {' '.join(str(error).split()):.300} "

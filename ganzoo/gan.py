@@ -139,6 +139,13 @@ class GAN(keras.Model):
         """Logits of the discriminator for what it observes: a tensor, or a list of one tensor a head."""
         return self.discriminator({"samples": observed, **conditions}, training=True)
 
+    def fixed_networks(self) -> dict[str, keras.Model]:
+        """Networks that are never trained but belong to the run's state, by name."""
+        return {}
+
+    def adapt(self, reals: np.ndarray) -> None:
+        """Learn fixed statistics of the data before the first step, from some real samples."""
+
     def head_weights(self) -> list | None:
         """A factor for each head of the discriminator; None for ones."""
         return None
@@ -233,6 +240,8 @@ class GAN(keras.Model):
         Raises:
             TrainingError: a loss or a gradient became NaN or infinite (before it reached a weight), or memory ran out.
         """
+        if int(self.step) == 0:
+            self.adapt(_first_reals(args[0] if args else kwargs["x"]))
         try:
             history = super().fit(*args, **kwargs)
         except tf.errors.InvalidArgumentError as error:
@@ -359,13 +368,13 @@ class GAN(keras.Model):
                     total += regularizer.weight * value
             total = scale(total)
         logs |= {name: distribution.scale_loss(value) for name, value in extra.items()}
-        gradients = tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = _gradient(tape, total, variables)
 
         def lazily(regularizer: Regularizer) -> list[tf.Tensor]:
             with tf.GradientTape() as tape:
                 value = penalty(regularizer)
                 total = scale(regularizer.weight * regularizer.every * value)
-            return [value, *tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)]
+            return [value, *_gradient(tape, total, variables)]
 
         for regularizer in phase.penalties:
             if regularizer.every > 1:
@@ -527,7 +536,7 @@ class GAN(keras.Model):
 
     def _state_variables(self) -> dict[str, Any]:
         found: dict[str, Any] = {"step": self.step, "samples_seen": self.samples_seen}
-        groups = {**self.networks(), "generator_ema": self.generator_ema}
+        groups = {**self.networks(), **self.fixed_networks(), "generator_ema": self.generator_ema}
         groups |= {f"optimizers/{name}": optimizer for name, optimizer in getattr(self, "optimizers", {}).items()}
         for group, holder in groups.items():
             for variable in holder.variables:
@@ -548,6 +557,26 @@ class GAN(keras.Model):
 
         raw = config["recipe"]
         return cls(validate(raw, get_domain(raw["domain"]).Options, cls.Options))
+
+
+def _gradient(tape: tf.GradientTape, total: tf.Tensor, variables: Sequence[Any]) -> list[tf.Tensor]:
+    """The gradient by each variable, zeros where the loss does not depend on it."""
+    found = tape.gradient(total, variables)
+    return [
+        tf.zeros(v.shape, v.dtype) if g is None else tf.convert_to_tensor(g) for g, v in zip(found, variables, strict=True)
+    ]
+
+
+def _first_reals(data: Any, count: int = 512) -> np.ndarray:
+    """Some real samples of whatever `fit` takes."""
+    if not isinstance(data, tf.data.Dataset):
+        return np.asarray(data["real"] if isinstance(data, Mapping) else data)[:count]
+    found: list[np.ndarray] = []
+    for batch in data.take(count).as_numpy_iterator():
+        found.append(batch["real"] if isinstance(batch, Mapping) else batch)
+        if sum(len(part) for part in found) >= count:
+            break
+    return np.concatenate(found)[:count]
 
 
 def _mean_of_heads(logits: Any) -> tf.Tensor:

@@ -47,12 +47,16 @@ def _prepared(name: str, split: str, data_dir: str | None):
     if not builder.info.splits:
         try:
             builder.download_and_prepare()
+        except ImportError as error:
+            raise DataError(
+                f"TensorFlow Datasets needs a package more to prepare '{name}': {error}. Install it with pip."
+            ) from error
         # Downloads fail in many ways, and each data set adds its own.
         except Exception as error:
-            text = (str(error).strip() or type(error).__name__).splitlines()[0]
+            text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
             raise DataError(
                 f"The TensorFlow data set '{name}' is not in {builder.data_path.parent} and cannot be downloaded: "
-                f"{text} Prepare it where there is a network (`tfds build {name}`), copy the folder, and let "
+                f"{text}. Prepare it where there is a network (`tfds build {name}`), copy the folder, and let "
                 "TFDS_DATA_DIR name the one above it; or use the built-in 'mnist5k', a folder, a zip or arrays."
             ) from error
     try:

@@ -4,7 +4,7 @@
 |---|---|---|---|
 | self_supervised | the evaluated data, by a fixed recipe | 64 | the pictures' own size |
 | squeezenet | imagenet | 512 | 227 px |
-| efficientnet_lite2 | imagenet | 352 | 260 px |
+| efficientnet_lite2 | imagenet | 1280 | 260 px |
 
 A discriminator that looks through an ImageNet network flatters scores over ImageNet features (Kynkaanniemi et al. 2023,
 "The role of ImageNet classes in Frechet Inception distance", https://arxiv.org/abs/2203.06026), so each network says

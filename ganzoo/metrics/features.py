@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 def extract(network: FeatureNetwork, pictures: np.ndarray, cached: bool = False) -> np.ndarray:
     """Features float32 (N, dim) of uint8 pictures N x H x W x 1 or 3.
 
-    With `cached`, they are looked up by the content of the pictures and the network's name and version, and stored there.
+    With `cached`, they are looked up, and stored, by the content of the pictures and the network's name and version.
     Give it for real pictures alone: generated ones never come again and would fill the disk.
     """
     pictures = check_pictures(pictures)

@@ -1,9 +1,9 @@
 """The scorecard: never one number, and never two numbers under different protocols.
 
-The real set is put in an order of its own, and split by the seed into two disjoint halves A and B of N // 2. With M fakes,
-n = min(M, N // 2, max_samples). The scores compare n fakes with n pictures of A; the floor compares n pictures of B with the
-same n of A: it is what a perfect generator would get. The self-supervised network is fitted to A alone, so to it both
-fakes and B are new.
+The real set is put in an order of its own, and split by the seed into two disjoint halves A and B of N // 2. With M
+fakes, n = min(M, N // 2, max_samples). The scores compare n fakes with n pictures of A; the floor compares n pictures
+of B with the same n of A: it is what a perfect generator would get. The self-supervised network is fitted to A alone,
+so to it both fakes and B are new.
 """
 
 from collections.abc import Mapping, Sequence
@@ -84,8 +84,8 @@ class Scorecard(BaseModel):
                 if score in network.reasons:
                     lines.append(f"    {network.reasons[score]}")
         lines.append(
-            f"{protocol['samples']} samples on each side ({protocol['reals']} real pictures and {self.fakes_given} fakes "
-            f"given), {size}, seed {protocol['seed']}"
+            f"{protocol['samples']} samples on each side (given: {protocol['reals']} reals, {self.fakes_given} fakes), "
+            f"{size}, seed {protocol['seed']}"
         )
         lines += [f"resize for {name}: {entry['resize']}" for name, entry in protocol["networks"].items()]
         return "\n".join(lines)
@@ -156,8 +156,8 @@ def scorecard(
 def compare(a: Scorecard, b: Scorecard) -> dict:
     """Ratios b / a: `{"sliced_wasserstein": {level: ratio}, network's name: {score: ratio}}`.
 
-    Below 1 means that `b` is better for distances, worse for the others. A ratio is None where a score is None, or where
-    `a`'s is not above 0 (an unbiased KID may fall below it).
+    Below 1 means that `b` is better for distances, worse for the others. A ratio is None where a score is None, or
+    where `a`'s is not above 0 (an unbiased KID may fall below it).
 
     Raises:
         EvaluationError: the protocols differ; the text names every key that does.

@@ -5,10 +5,8 @@ https://arxiv.org/abs/2002.05709): two views of a picture must be closer to each
 
 loss = mean over views i of -log(exp(z_i . z_j / T) / sum over k != i of exp(z_i . z_k / T)),  j the other view of i
 
-Views differ by a crop and a slight change of brightness, contrast and saturation. There is no flip, no change of hue and
-no grey, so that the features go on seeing handedness and colour. Half of each batch are counterfeits of the other half:
-mirrored, upside down, with swapped quarters, or softened. They count as different pictures (as in Tack et al. 2020, "CSI",
-https://arxiv.org/abs/2007.08176); since their colours are the same, only shape and sharpness tell them apart.
+Views differ by a crop and a slight change of brightness, contrast and saturation. There is no flip, no change of hue
+and no grey, so that the features go on seeing handedness and colour.
 
 Features are the means over positions of the two deepest stages, turned to their 64 strongest principal axes on the
 pictures the network was fitted to, and divided by the deviations there (whitened). Unwhitened, a few axes of overall
@@ -38,7 +36,7 @@ class Recipe:
     widths: tuple[int, ...] = (32, 64, 96, 128, 128, 128, 128)  # channels by stage; each halves the size, down to 4
     projection: int = 64
     features: int = 64  # principal axes that are kept; fewer where there are fewer than 4 pictures for each
-    batch: int = 128  # half of them counterfeits; fewer where pictures exceed 64x64, so that a step costs the same
+    batch: int = 128  # fewer where pictures exceed 64x64, so that a step costs the same
     epochs: int = 40
     steps: tuple[int, int] = (60, 300)  # at least, at most
     learning_rate: float = 1e-3
@@ -53,8 +51,8 @@ class Recipe:
         return f"simclr-{self.revision}-{hashlib.sha256(repr(self).encode()).hexdigest()[:8]}"
 
     def batch_for(self, count: int, height: int, width: int) -> int:
-        """Real pictures of a step (it has as many counterfeits): no more than there are."""
-        return min(count, int(np.clip(self.batch * 64 * 64 // (height * width), 16, self.batch)) // 2)
+        """Pictures of a step: no more than there are."""
+        return min(count, int(np.clip(self.batch * 64 * 64 // (height * width), 16, self.batch)))
 
     def steps_for(self, count: int, batch: int) -> int:
         """Steps of the fit."""
@@ -64,7 +62,7 @@ class Recipe:
 def fitted_network(real: np.ndarray, recipe: Recipe | None = None) -> FeatureNetwork:
     """The feature network fitted to `real` (uint8 N x H x W x 1 or 3, N >= 4), from the cache where it lies there.
 
-    A fit takes about two minutes on two cores. The cache's key is the content of `real` and the recipe.
+    A fit takes one to two minutes on two cores. The cache's key is the content of `real` and the recipe.
     """
     real = check_pictures(real, "real")
     if len(real) < 4 or min(real.shape[1:3]) < 8:
@@ -75,14 +73,14 @@ def fitted_network(real: np.ndarray, recipe: Recipe | None = None) -> FeatureNet
     version = f"{recipe.version}, fitted to {content_hash(real)[:16]}"
     path = cache_dir("networks") / f"{version.replace(', fitted to ', '-')}.safetensors"
     model, head = build_models(real.shape[1], real.shape[2], recipe)
+    raw = frozen_function(model)
     arrays = _read(path, model)
     if arrays is None:
         _fit(model, head, real, recipe)
         arrays = {f"weight_{index}": np.asarray(weight) for index, weight in enumerate(model.get_weights())}
-        arrays["mean"], arrays["whitening"] = _whitening(frozen_function(model), real, recipe)
+        arrays["mean"], arrays["whitening"] = _whitening(raw, real, recipe)
         _write(path, arrays)
     model.set_weights([arrays[f"weight_{index}"] for index in range(len(model.weights))])
-    raw = frozen_function(model)
     return FeatureNetwork(
         name="self_supervised",
         family="self_supervised",
@@ -153,30 +151,11 @@ def _fit(model, head, real: np.ndarray, recipe: Recipe) -> None:
         if len(order) < batch:  # a batch never holds a picture twice: it would be its own negative
             order = generator.permutation(len(real))
         chosen, order = order[:batch], order[batch:]
-        pictures = real[chosen].astype(np.float32)
-        pictures = np.concatenate([pictures, _counterfeits(pictures, generator)])
-        pictures = np.broadcast_to(pictures, (*pictures.shape[:3], 3))
+        pictures = np.broadcast_to(real[chosen], (batch, *real.shape[1:3], 3)).astype(np.float32)
         loss = step(tf.constant(pictures), tf.constant(index))
     if not np.isfinite(float(loss)):
         raise EvaluationError("The self-supervised feature network diverged on these pictures. Look at the data.")
     logger.info("Fitted in %.0f s, last loss %.3f.", time.perf_counter() - began, float(loss))
-
-
-def _counterfeits(pictures: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """`pictures` with the same colours in another shape, or softened; each by one way drawn at random."""
-    from scipy import ndimage
-
-    height, width = pictures.shape[1:3]
-    softened = ndimage.uniform_filter(pictures, (1, 3, 3, 1), mode="nearest")
-    ways = np.stack(
-        [
-            pictures[:, :, ::-1],
-            pictures[:, ::-1],
-            np.roll(pictures, (height // 2, width // 2), axis=(1, 2)),
-            softened,
-        ]
-    )
-    return ways[generator.integers(0, len(ways), len(pictures)), np.arange(len(pictures))]
 
 
 def _view(pictures, seed, recipe: Recipe):
@@ -230,6 +209,8 @@ def _whitening(function, real: np.ndarray, recipe: Recipe) -> tuple[np.ndarray, 
 def _write(path, arrays: dict[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
+    # safetensors writes a transposed array's memory as it lies, and so would read back another array
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     atomic_write(path, lambda temporary: save_file(arrays, temporary))
 
 

@@ -6,10 +6,10 @@ random directions, of the Wasserstein-1 distance of the clouds projected on that
 Paper: Karras et al. 2018, "Progressive growing of GANs", section 5, https://arxiv.org/abs/1710.10196. The protocol here
 is theirs but for three points:
 
-- The paper's code normalises each set's patches by that set's own mean and deviation per channel, which hides a shift of
-  colour or of contrast. Here both sets are normalised by the REAL set's mean and deviation.
+- The paper's code normalises each set's patches by that set's own mean and deviation per channel, which hides a shift
+  of colour or of contrast. Here both sets are normalised by the REAL set's mean and deviation.
 - The i-th picture of both sets is cut at the same places, so a set's distance to itself is exactly 0.
-- Levels go down to 14 pixels (two patches) rather than 16, which is the same for powers of two and gives 28 a second level.
+- Levels go down to 14 pixels (two patches) rather than 16: the same for powers of two, and 28 gets a second level.
 """
 
 import numpy as np

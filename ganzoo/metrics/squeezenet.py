@@ -85,7 +85,7 @@ def build_model(include_classifier: bool):
 
 
 def load_weights(model, arrays: dict[str, list[np.ndarray]]) -> None:
-    """Put kernels and biases into every convolution of `model`; raise WeightsError where one is missing or misshapen."""
+    """Fill every convolution of `model`; raise WeightsError where a kernel or bias is missing or misshapen."""
     stored = {name.replace("/", "_"): pair for name, pair in arrays.items()}
     for layer in model.layers:
         if not layer.weights:

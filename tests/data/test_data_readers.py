@@ -248,7 +248,7 @@ def test_a_tensorflow_dataset_that_cannot_be_downloaded(dataset, tmp_path, monke
         raise ConnectionError("no route to host\nand more")
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
-    with pytest.raises(DataError, match="cannot be downloaded: no route to host Prepare it where"):
+    with pytest.raises(DataError, match=r"cannot be downloaded: no route to host\. Prepare it where"):
         read_tfds("tfds:tiny_pictures", PictureOptions(8), data_dir=tmp_path)
 
 

@@ -61,7 +61,7 @@ def test_the_unpickler_admits_arrays_alone():
     with pytest.raises(WeightsError, match="cannot be read"):
         squeezenet.read_arrays(b"no pickle", "a file")
     with pytest.raises(WeightsError, match="float32"):
-        squeezenet.read_arrays(pickle.dumps({"conv1": [np.zeros(2, np.int64)]}, protocol=2), "a file")
+        squeezenet.read_arrays(pickle.dumps({"conv1": [np.zeros(2, np.int64)]}, protocol=4), "a file")
 
 
 def test_misshapen_weights_are_refused():

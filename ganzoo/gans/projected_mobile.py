@@ -1,0 +1,235 @@
+"""A small generator for phones, taught by a frozen ImageNet network.
+
+Discriminator: Sauer et al. 2021, "Projected GANs Converge Faster", https://arxiv.org/abs/2111.01007 (a frozen pretrained
+network, fixed random mixing across channels and scales, a small discriminator on each scale), alone or beside a plain
+discriminator on the pictures as in Kumari et al. 2022, https://arxiv.org/abs/2112.09130. Either weight may be zero.
+
+Generator: after Liu et al. 2021, https://arxiv.org/abs/2101.04775 (skip-layer excitation, gated linear units), with
+depthwise-separable convolutions.
+
+What the small discriminators see are features, so penalties of the recipe (R1, R2) are taken with respect to features,
+and to the pictures themselves where there is a plain discriminator.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from ganzoo import backbones
+from ganzoo.config import PositiveInt, Section
+from ganzoo.errors import RecipeError
+from ganzoo.gan import GAN
+from ganzoo.layers.batch_norm import BatchNorm
+from ganzoo.layers.resample import double
+from ganzoo.layers.skip_excitation import skip_excitation
+from ganzoo.layers.spectral_norm import SpectralConv2D
+
+
+class ProjectedMobileGAN(GAN):
+    """One generator; a plain discriminator, small discriminators on frozen features, or both."""
+
+    class Options(Section):
+        """Weights and sizes.
+
+        `plain_weight` and `projected_weight` scale the branches' losses; the projected branch comes in linearly over
+        `projected_ramp` samples after `projected_from`. `backbone_size` is the side that pictures are resized to.
+        """
+
+        latent_dim: PositiveInt = 128
+        widths: tuple[PositiveInt, ...] = (256, 192, 128, 64, 32)
+        output: Literal["tanh", "linear"] = "linear"
+        output_penalty: float = 1.0
+        backbone: str = "efficientnet_lite0"
+        backbone_weights: Literal["default", "random"] = "default"
+        backbone_size: PositiveInt | None = None
+        levels: tuple[PositiveInt, ...] = (4, 8, 16, 32)
+        mixing: Literal["channels", "scales", "none"] = "scales"
+        mixing_width: PositiveInt = 64
+        projected_weight: float = 1.0
+        projected_from: int = 0
+        projected_ramp: int = 0
+        projected_width: PositiveInt = 64
+        plain_weight: float = 1.0
+        plain_width: PositiveInt = 32
+        spectral: bool = False
+
+    def __init__(self, recipe):
+        options = recipe.model
+        if options.plain_weight <= 0 and options.projected_weight <= 0:
+            raise RecipeError("model.plain_weight and model.projected_weight are both zero: one must be positive.")
+        if recipe.data.size != 4 * 2 ** (len(options.widths) - 1):
+            raise RecipeError(
+                f"model.widths has one width for each resolution from 4 up to data.size = {recipe.data.size}. "
+                f"Received {len(options.widths)} widths, enough for {4 * 2 ** (len(options.widths) - 1)}."
+            )
+        super().__init__(recipe)
+
+    # Generator.
+
+    def build_generator(self) -> keras.Model:
+        """Latents `(batch, latent_dim)` -> pictures `(batch, size, size, channels)`, nominally in [-1, 1]."""
+        latents = keras.Input((self.options.latent_dim,), name="latents")
+        first, *widths = self.options.widths
+        x = layers.Dense(4 * 4 * first, use_bias=False, kernel_initializer="he_normal", name="dense")(latents)
+        x = layers.ReLU(name="relu_4")(BatchNorm(momentum=0.9, name="norm_4")(layers.Reshape((4, 4, first), name="reshape")(x)))
+        maps = {4: x}
+        for width in widths:
+            size = 2 * x.shape[1]
+            x = _gated(double(x), width, f"up_{size}")
+            if size <= 16:
+                x = layers.Add(name=f"add_{size}")([x, _gated(x, width, f"more_{size}")])
+            maps[size] = x
+            if size >= 32 and size // 8 in maps:
+                maps[size] = x = skip_excitation(x, maps[size // 8], f"excite_{size}")
+        x = layers.Conv2D(self.recipe.data.channels, 3, padding="same", name="to_picture")(x)
+        activation = self.options.output
+        return keras.Model({"latents": latents}, layers.Activation(activation, dtype="float32", name="samples")(x))
+
+    def generator_penalty(self, fake: Any) -> tf.Tensor | float:
+        """output_penalty * mean(max(0, |x| - 1)^2): keeps a linear output within [-1, 1] without saturating it."""
+        if self.options.output == "tanh":
+            return 0.0
+        outside = tf.square(tf.nn.relu(tf.abs(fake) - 1.0))
+        return self.options.output_penalty * tf.reduce_mean(outside, axis=(1, 2, 3))
+
+    # Discriminator.
+
+    def build_discriminator(self) -> keras.Model:
+        """Pictures and projected features -> a list of logit maps `(batch, h, w, 1)`, the plain one first."""
+        inputs, logits = {}, []
+        shape = (self.recipe.data.size, self.recipe.data.size, self.recipe.data.channels)
+        if self.options.plain_weight > 0:
+            inputs["samples"] = keras.Input(shape, name="samples")
+            trunk = self._plain_trunk(shape)
+            features = keras.Input(trunk.output.shape[1:], name="features")
+            head = keras.Model(features, self._convolution(1, 4, 1, "logits", "valid")(features), name="head")
+            logits.append(head(trunk(inputs["samples"])))
+        if self.options.projected_weight > 0:
+            for name, map_shape in self._build_projection(shape).items():
+                inputs[name] = keras.Input(map_shape, name=name)
+                logits.append(self._small(map_shape, name)(inputs[name]))
+        return keras.Model(inputs, logits, name="discriminator")
+
+    def _convolution(self, width: int, kernel: int, stride: int, name: str, padding: str = "same") -> layers.Layer:
+        kind = SpectralConv2D if self.options.spectral else layers.Conv2D
+        return kind(width, kernel, stride, padding, kernel_initializer="he_normal", name=name)
+
+    def _plain_trunk(self, shape: tuple[int, ...]) -> keras.Model:
+        x = pictures = keras.Input(shape, name="samples")
+        width = self.options.plain_width
+        while x.shape[1] > 4:
+            size = x.shape[1] // 2
+            x = layers.LeakyReLU(0.2, name=f"leaky_{size}")(self._convolution(width, 4, 2, f"down_{size}")(x))
+            width = 2 * width
+        return keras.Model(pictures, x, name="trunk")
+
+    def _small(self, shape: tuple[int, ...], name: str) -> keras.Model:
+        """A small discriminator on one scale: down to 4x4, then one logit a position."""
+        x = features = keras.Input(shape, name="features")
+        width = self.options.projected_width
+        x = layers.LeakyReLU(0.2, name="leaky_in")(self._convolution(width, 1, 1, "in")(x))
+        while x.shape[1] > 4:
+            size = x.shape[1] // 2
+            x = layers.LeakyReLU(0.2, name=f"leaky_{size}")(self._convolution(width, 4, 2, f"down_{size}")(x))
+        x = layers.LeakyReLU(0.2, name="leaky_out")(self._convolution(width, 3, 1, "out")(x))
+        return keras.Model(features, self._convolution(1, 1, 1, "logits")(x), name=f"head_{name}")
+
+    # The fixed projection.
+
+    def _build_projection(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Make the frozen network and the fixed random mixing; the shapes of what they give, by name."""
+        options = self.options
+        self.backbone = backbones.create(
+            options.backbone,
+            shape,
+            levels=options.levels,
+            weights=None if options.backbone_weights == "random" else "default",
+            input_size=options.backbone_size,
+            bottlenecks=True,
+        )
+        pyramid = [keras.Input(output.shape[1:], name=f"level_{i}") for i, output in enumerate(self.backbone.outputs)]
+        self._scales = [ChannelScale(name=f"standardise_{i}") for i in range(len(pyramid))]
+        mixed = [scale(x) for scale, x in zip(self._scales, pyramid, strict=True)]
+        if options.mixing != "none":
+            mixed = [_fixed(options.mixing_width, 1, f"channels_{i}")(x) for i, x in enumerate(mixed)]
+        if options.mixing == "scales":
+            above = mixed[-1]
+            for i in reversed(range(len(mixed) - 1)):
+                size = mixed[i].shape[1]
+                above = layers.Resizing(size, size, interpolation="bilinear", name=f"enlarge_{i}")(above)
+                above = layers.Add(name=f"join_{i}")([mixed[i], _fixed(options.mixing_width, 3, f"scales_{i}")(above)])
+                above = layers.Rescaling(0.7071, name=f"halve_{i}")(above)
+                mixed[i] = above
+        self.projection = keras.Model(pyramid, mixed, name="projection")
+        self.projection.trainable = False
+        return {f"scale_{level}": m.shape[1:] for level, m in zip(self.backbone.levels, mixed, strict=True)}
+
+    def adapt(self, reals: np.ndarray) -> None:
+        """Standardise each channel of the frozen features by its mean and deviation on real pictures."""
+        if self.options.projected_weight <= 0:
+            return
+        statistics = backbones.feature_statistics(self.backbone, reals[:512])
+        for scale, (mean, deviation) in zip(self._scales, statistics, strict=True):
+            scale.mean.assign(mean)
+            scale.factor.assign(1.0 / np.maximum(deviation, 1e-3))
+
+    def fixed_networks(self) -> dict[str, keras.Model]:
+        """The random mixing, which a checkpoint must keep; the backbone's weights come from their package."""
+        return {"projection": self.projection} if self.options.projected_weight > 0 else {}
+
+    def observe(self, samples: Any, conditions: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The pictures for the plain branch, mixed frozen features for the others."""
+        seen = {"samples": samples} if self.options.plain_weight > 0 else {}
+        if self.options.projected_weight > 0:
+            maps = self.projection(self.backbone(samples, training=False), training=False)
+            seen |= {f"scale_{level}": m for level, m in zip(self.backbone.levels, maps, strict=True)}
+        return seen
+
+    def score(self, observed: dict[str, tf.Tensor], conditions: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        """One logit map a branch and scale."""
+        return tf.nest.flatten(self.discriminator(observed, training=True))
+
+    def head_weights(self) -> list:
+        """The plain branch's weight, then the projected one's shared evenly by its scales."""
+        options = self.options
+        weights: list = [options.plain_weight] if options.plain_weight > 0 else []
+        if options.projected_weight > 0:
+            scales = len(self.backbone.levels)
+            weight = options.projected_weight / scales
+            if options.projected_from or options.projected_ramp:
+                since = tf.cast(self.samples_seen.value, tf.float32) - options.projected_from
+                weight *= tf.clip_by_value(since / max(options.projected_ramp, 1), 0.0, 1.0)
+            weights += [weight] * scales
+        return weights
+
+
+class ChannelScale(layers.Layer):
+    """(x - mean) * factor for each channel, with fixed numbers."""
+
+    def build(self, input_shape):
+        """Two fixed vectors of the channels' length."""
+        shape = (input_shape[-1],)
+        self.mean = self.add_weight(name="mean", shape=shape, initializer="zeros", trainable=False)
+        self.factor = self.add_weight(name="factor", shape=shape, initializer="ones", trainable=False)
+
+    def call(self, inputs):
+        """Same shape."""
+        return (inputs - tf.cast(self.mean, inputs.dtype)) * tf.cast(self.factor, inputs.dtype)
+
+
+def _fixed(width: int, kernel: int, name: str) -> layers.Layer:
+    return layers.Conv2D(width, kernel, padding="same", use_bias=False, kernel_initializer="lecun_normal", name=name)
+
+
+def _gated(x, width: int, name: str):
+    """Depthwise 3x3, pointwise, normalisation, gated linear unit: a * sigmoid(b)."""
+    x = layers.DepthwiseConv2D(
+        3, padding="same", use_bias=False, depthwise_initializer="he_normal", name=f"{name}_depthwise"
+    )(x)
+    x = layers.Conv2D(2 * width, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_pointwise")(x)
+    values, gates = keras.ops.split(BatchNorm(momentum=0.9, name=f"{name}_norm")(x), 2, axis=-1)
+    return layers.Multiply(name=f"{name}_gate")([values, layers.Activation("sigmoid", name=f"{name}_sigmoid")(gates)])
