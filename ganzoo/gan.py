@@ -536,14 +536,13 @@ class GAN(keras.Model):
 
     def _state_variables(self) -> dict[str, Any]:
         found: dict[str, Any] = {"step": self.step, "samples_seen": self.samples_seen}
-        groups = {**self.networks(), **self.fixed_networks(), "generator_ema": self.generator_ema}
-        groups |= {f"optimizers/{name}": optimizer for name, optimizer in getattr(self, "optimizers", {}).items()}
-        for group, holder in groups.items():
-            for variable in holder.variables:
-                name = f"{group}/{variable.path}"
-                if name in found:
-                    raise WeightsError(f"Two variables are called {name}: name every layer of {self.recipe.gan}.")
-                found[name] = variable
+        networks = {**self.networks(), **self.fixed_networks(), "generator_ema": self.generator_ema}
+        for group, network in networks.items():
+            found |= {f"{group}/{name}": variable for name, variable in named_variables(network).items()}
+        for group, optimizer in getattr(self, "optimizers", {}).items():
+            # Two layers of one name in different nested models share a path here: the position tells them apart.
+            for index, variable in enumerate(optimizer.variables):
+                found[f"optimizers/{group}/{index:04d}/{variable.path}"] = variable
         return found
 
     def get_config(self) -> dict[str, Any]:
@@ -557,6 +556,17 @@ class GAN(keras.Model):
 
         raw = config["recipe"]
         return cls(validate(raw, get_domain(raw["domain"]).Options, cls.Options))
+
+
+def named_variables(network: keras.Model) -> dict[str, Any]:
+    """A network's variables by `layer/variable`, those of nested models by `model/layer/variable`."""
+    found: dict[str, Any] = {}
+    for layer in network.layers:
+        inner = named_variables(layer) if isinstance(layer, keras.Model) else {v.name: v for v in layer.variables}
+        if len(inner) != len(layer.variables) or any(f"{layer.name}/{name}" in found for name in inner):
+            raise WeightsError(f"Two variables of {network.name}/{layer.name} share a name: name every layer and weight.")
+        found |= {f"{layer.name}/{name}": variable for name, variable in inner.items()}
+    return found
 
 
 def _gradient(tape: tf.GradientTape, total: tf.Tensor, variables: Sequence[Any]) -> list[tf.Tensor]:

@@ -40,7 +40,7 @@ class ProjectedMobileGAN(GAN):
         """
 
         latent_dim: PositiveInt = 128
-        widths: tuple[PositiveInt, ...] = (256, 192, 128, 64, 32)
+        widths: tuple[PositiveInt, ...] = (256, 192, 128, 64, 16)
         output: Literal["tanh", "linear"] = "linear"
         output_penalty: float = 1.0
         backbone: str = "efficientnet_lite0"
@@ -79,7 +79,7 @@ class ProjectedMobileGAN(GAN):
         maps = {4: x}
         for width in widths:
             size = 2 * x.shape[1]
-            x = _gated(double(x), width, f"up_{size}")
+            x = _gated(x, width, f"up_{size}", enlarge=True)
             if size <= 16:
                 x = layers.Add(name=f"add_{size}")([x, _gated(x, width, f"more_{size}")])
             maps[size] = x
@@ -225,11 +225,14 @@ def _fixed(width: int, kernel: int, name: str) -> layers.Layer:
     return layers.Conv2D(width, kernel, padding="same", use_bias=False, kernel_initializer="lecun_normal", name=name)
 
 
-def _gated(x, width: int, name: str):
-    """Depthwise 3x3, pointwise, normalisation, gated linear unit: a * sigmoid(b)."""
+def _gated(x, width: int, name: str, enlarge: bool = False):
+    """Pointwise, depthwise 3x3, normalisation, gated linear unit: a * sigmoid(b).
+
+    The pointwise convolution comes first, so that it works at the lower resolution where the block enlarges.
+    """
+    x = layers.Conv2D(2 * width, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_pointwise")(x)
     x = layers.DepthwiseConv2D(
         3, padding="same", use_bias=False, depthwise_initializer="he_normal", name=f"{name}_depthwise"
-    )(x)
-    x = layers.Conv2D(2 * width, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_pointwise")(x)
+    )(double(x) if enlarge else x)
     values, gates = keras.ops.split(BatchNorm(momentum=0.9, name=f"{name}_norm")(x), 2, axis=-1)
     return layers.Multiply(name=f"{name}_gate")([values, layers.Activation("sigmoid", name=f"{name}_sigmoid")(gates)])

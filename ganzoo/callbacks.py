@@ -1,0 +1,213 @@
+"""What happens beside the steps of a run: numbers, pictures, checkpoints, limits, a progress bar."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from ganzoo import presets
+from ganzoo.cache import atomic_write
+from ganzoo.errors import TrainingError
+
+GRID_SAMPLES = 64
+KEPT_CHECKPOINTS = 2
+
+
+class Clock:
+    """Seconds that a run has trained, over all its sessions."""
+
+    def __init__(self, before: float = 0.0):
+        self._before, self._start = before, time.monotonic()
+
+    def seconds(self) -> float:
+        """Since the run's first step."""
+        return self._before + time.monotonic() - self._start
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """Means of the step's logs as lines of `metrics.jsonl` and TensorBoard scalars, every `log_every` samples."""
+
+    def __init__(self, run: Path, clock: Clock, log_every: int, snapshot_every: int):
+        super().__init__()
+        self._run, self._clock = run, clock
+        self._intervals = (log_every, snapshot_every)
+        self._sums: dict[str, float] = {}
+        self._steps = 0
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Open TensorBoard's file."""
+        import tensorflow as tf
+
+        self._board = tf.summary.create_file_writer(str(self._run / "tensorboard"))
+        self._last = (int(self.model.samples_seen), self._clock.seconds())
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Add to the means; write them where an interval ends."""
+        for name, value in (logs or {}).items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        self._steps += 1
+        seen = int(self.model.samples_seen)
+        step = seen // int(self.model.step)
+        if any(seen // every > (seen - step) // every for every in self._intervals):
+            self.flush()
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Write what is left."""
+        self.flush()
+        self._board.close()
+
+    def flush(self) -> None:
+        """Write one line."""
+        import tensorflow as tf
+
+        if not self._steps:
+            return
+        seen, seconds = int(self.model.samples_seen), self._clock.seconds()
+        means = {name: total / self._steps for name, total in self._sums.items()}
+        line = {
+            "samples": seen,
+            "step": int(self.model.step),
+            **means,
+            "seconds": round(seconds, 3),
+            "samples_per_second": round((seen - self._last[0]) / max(seconds - self._last[1], 1e-9), 2),
+        }
+        with (self._run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        with self._board.as_default(step=seen):
+            for name, value in means.items():
+                tf.summary.scalar(name, value)
+        self._sums, self._steps, self._last = {}, 0, (seen, seconds)
+
+
+class Snapshots(keras.callbacks.Callback):
+    """Grids of fixed latents, checkpoints and the preset, every `every` samples and at both ends."""
+
+    def __init__(self, run: Path, clock: Clock, every: int):
+        super().__init__()
+        self._run, self._clock, self._every = run, clock, every
+        self._done = -1
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """The grid before any step."""
+        if int(self.model.step) == 0:
+            self.picture()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """A snapshot where an interval ends."""
+        seen = int(self.model.samples_seen)
+        if seen // self._every > (seen - seen // int(self.model.step)) // self._every:
+            self.snapshot()
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """The last snapshot."""
+        if int(self.model.samples_seen) != self._done:
+            self.snapshot()
+
+    def picture(self) -> None:
+        """A grid of the averaged generator."""
+        with self.model.calibrated():
+            self._grid()
+
+    def snapshot(self) -> None:
+        """Checkpoint first, then grid and preset."""
+        self._done = int(self.model.samples_seen)
+        save_checkpoint(self.model, self._run, self._clock.seconds())
+        with self.model.calibrated():
+            self._grid()
+            presets.save(self.model, self._run / "preset")
+
+    def _grid(self) -> None:
+        samples = self.model.generate(GRID_SAMPLES, seed=self.model.recipe.seed)
+        self.model.domain.save_grid(samples, self._run / "samples" / f"{int(self.model.samples_seen):09d}.png")
+
+
+class Limits(keras.callbacks.Callback):
+    """Stops at a number of samples or of seconds, whichever comes first; both are totals of the run."""
+
+    def __init__(self, clock: Clock, samples: int | None, seconds: float | None):
+        super().__init__()
+        self._clock, self._samples, self._seconds = clock, samples, seconds
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Ask Keras to stop."""
+        enough = self._samples is not None and int(self.model.samples_seen) >= self._samples
+        late = self._seconds is not None and self._clock.seconds() >= self._seconds
+        if enough or late:
+            self.model.stop_training = True
+
+
+class Progress(keras.callbacks.Callback):
+    """A progress bar on standard error: losses, samples per second, time left."""
+
+    def __init__(self, clock: Clock, samples: int | None, seconds: float | None):
+        super().__init__()
+        self._clock, self._samples, self._seconds = clock, samples, seconds
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Draw it."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            BarColumn(20),
+            TextColumn("{task.percentage:3.0f}%"),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("starting", total=1.0)
+        self._first = (int(self.model.samples_seen), time.monotonic())
+        self._bar.start()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Move it."""
+        seen = int(self.model.samples_seen)
+        speed = (seen - self._first[0]) / max(time.monotonic() - self._first[1], 1e-9)
+        done = max(
+            seen / self._samples if self._samples else 0.0, self._clock.seconds() / self._seconds if self._seconds else 0.0
+        )
+        losses = "  ".join(f"{name.removesuffix('_loss')} {float(value):.3f}" for name, value in (logs or {}).items())
+        self._bar.update(self._task, completed=min(done, 1.0), description=f"{seen:,} samples, {speed:.0f}/s  {losses}")
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Leave it standing."""
+        self._bar.stop()
+
+
+def save_checkpoint(gan: Any, run: Path, seconds: float) -> Path:
+    """Write the whole state under `checkpoints/`, whole or not at all; the last two are kept."""
+    from safetensors.numpy import save_file
+
+    folder = run / "checkpoints"
+    state = {name: np.ascontiguousarray(array) for name, array in gan.state().items()}
+    state["run/seconds"] = np.array(seconds)
+    path = folder / f"{int(gan.samples_seen):09d}.safetensors"
+    atomic_write(path, lambda temporary: save_file(state, temporary))
+    for old in sorted(folder.glob("[0-9]*.safetensors"))[:-KEPT_CHECKPOINTS]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(gan: Any, run: Path) -> float | None:
+    """Set the newest readable checkpoint's state; the seconds trained until then, None where there is no checkpoint."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    found = sorted((run / "checkpoints").glob("[0-9]*.safetensors"), reverse=True)
+    for path in found:
+        try:
+            state = load_file(path)
+        except (SafetensorError, OSError):
+            continue
+        seconds = float(state.pop("run/seconds"))
+        gan.load_state(state)
+        return seconds
+    if found:
+        raise TrainingError(f"No checkpoint in {run / 'checkpoints'} can be read. Start again in a new run directory.")
+    return None

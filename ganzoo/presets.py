@@ -1,0 +1,189 @@
+"""Presets: a folder with `recipe.yaml` and `model.safetensors`, safe to load, whose parts have names.
+
+A part is named `WHERE:PART`, split at the last colon: `runs/ae:decoder`, `image/dcgan_32:discriminator`,
+`imagenet/efficientnet_lite0:trunk`. WHERE is an entry with published weights, a run directory or a preset.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganzoo import registry
+from ganzoo.cache import atomic_write, atomic_write_bytes
+from ganzoo.errors import WeightsError, unknown_name
+
+if TYPE_CHECKING:
+    import keras
+
+    from ganzoo.gan import GAN
+
+WEIGHTS_FILE = "model.safetensors"
+IMAGENET = "imagenet/"
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """What became of each weight: names of those loaded, skipped and mismatched."""
+
+    target: str
+    source: str
+    loaded: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+    mismatched: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+
+def save(gan: "GAN", folder: Path, half: bool = False) -> Path:
+    """Write the averaged generator (as `generator`), the other networks and the recipe.
+
+    Args:
+        gan: a built GAN; its `generator_ema` should be calibrated.
+        folder: made where it is missing.
+        half: store float16, half the size.
+    """
+    from safetensors.numpy import save_file
+
+    from ganzoo.gan import named_variables
+
+    folder = Path(folder)
+    networks = {**gan.networks(), **gan.fixed_networks(), "generator": gan.generator_ema}
+    arrays = {}
+    for group, network in networks.items():
+        for name, variable in named_variables(network).items():
+            array = np.ascontiguousarray(np.array(variable))
+            arrays[f"{group}/{name}"] = array.astype("float16") if half and array.dtype == np.float32 else array
+    atomic_write(folder / WEIGHTS_FILE, lambda path: save_file(arrays, path))
+    atomic_write_bytes(folder / registry.RUN_RECIPE, gan.recipe.to_yaml().encode())
+    return folder
+
+
+def load(name: str, **overrides: Any) -> "GAN":
+    """A GAN with the weights of an entry, a run directory or a preset, built but not compiled.
+
+    Args:
+        name: an entry with published weights, or a folder.
+        overrides: recipe keys that change no shape.
+
+    Raises:
+        WeightsError: there are no weights, or they do not fit.
+    """
+    arrays = read_weights(name)
+    recipe = _recipe_beside(name, **overrides)
+    gan = registry.create_from_recipe(recipe)
+    networks = {**gan.networks(), **gan.fixed_networks()}
+    for group, network in networks.items():
+        _assign(network, _below(arrays, group), group, name)
+    _assign(gan.generator_ema, _below(arrays, "generator"), "generator", name)
+    return gan
+
+
+def transfer(source: str, target: str, gan: "GAN") -> TransferReport:
+    """Load a named part into a part of `gan`; every name and shape must match.
+
+    Args:
+        source: `WHERE:PART`.
+        target: a part of `gan`.
+
+    Raises:
+        WeightsError: anything is missing, left over or of another shape; nothing was loaded then.
+    """
+    where, colon, part = source.rpartition(":")
+    if not colon or not where or not part:
+        raise WeightsError(f"A source of weights is named WHERE:PART, such as 'runs/first:generator'. Received: '{source}'.")
+    network = gan.part(target)
+    if where.startswith(IMAGENET):
+        return _from_backbone(where.removeprefix(IMAGENET), part, target, gan)
+    arrays = read_weights(where)
+    prefix = part.replace(".", "/")
+    found = _below(arrays, prefix)
+    if not found:
+        groups = sorted({".".join(name.split("/")[:depth]) for name in arrays for depth in (1, 2) if name.count("/") > depth})
+        raise WeightsError(unknown_name(f"part of {where}", part, groups))
+    loaded = _assign(network, found, target, source)
+    if target == "generator":
+        _assign(gan.generator_ema, found, target, source)
+    return TransferReport(target, source, loaded)
+
+
+def read_weights(name: str) -> dict[str, np.ndarray]:
+    """All weights of an entry, a run or a preset, by `part/layer/variable`."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = weights_file(name)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is no readable safetensors file ({error}). Train or download it again.") from None
+
+
+def weights_file(name: str) -> Path:
+    """The path of the weights of an entry, a run or a preset; published ones are checked against their sha256."""
+    entry = registry.get_entry(name)
+    if entry.name in registry.list_entries():
+        published = entry.weights
+        if published is None:
+            raise WeightsError(
+                f"{name} has no published weights. Train it (`ganzoo train {name} --data DATA --run DIR`) and name that run."
+            )
+        path = (entry.path.parent / published["uri"]).resolve() / WEIGHTS_FILE
+        if not path.is_file():
+            raise WeightsError(f"The published weights of {name} are missing: {path}. Install ganzoo again.")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest != published["sha256"]:
+            raise WeightsError(f"{path} is damaged: its sha256 is {digest}, not {published['sha256']}. Install ganzoo again.")
+        return path
+    for folder in (Path(name) / "preset", Path(name)):
+        if (folder / WEIGHTS_FILE).is_file():
+            return folder / WEIGHTS_FILE
+    raise WeightsError(f"{name} holds no weights yet ({WEIGHTS_FILE}). Train it first, or wait for its first snapshot.")
+
+
+def _recipe_beside(name: str, **overrides: Any) -> Any:
+    """The recipe that was saved with the weights: an entry's own may have other classes or channels by now."""
+    folder = weights_file(name).parent
+    return registry.get_entry(str(folder)).recipe(**{"init": {}, **overrides})
+
+
+def _from_backbone(name: str, part: str, target: str, gan: "GAN") -> TransferReport:
+    if part != "trunk":
+        raise WeightsError(f"{IMAGENET}{name} has one part, 'trunk'. Received: '{part}'.")
+    from ganzoo import backbones
+    from ganzoo.gan import named_variables
+
+    network = gan.part(target)
+    source = backbones.create(name, tuple(network.input.shape[1:]), fold=False, trainable=True)
+    arrays = {key: np.array(variable) for key, variable in named_variables(source).items()}
+    return TransferReport(target, f"{IMAGENET}{name}:trunk", _assign(network, arrays, target, f"{IMAGENET}{name}"))
+
+
+def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(f"{prefix}/"): a for name, a in arrays.items() if name.startswith(f"{prefix}/")}
+
+
+def _assign(network: "keras.Model", arrays: Mapping[str, np.ndarray], target: str, source: str) -> tuple[str, ...]:
+    from ganzoo.gan import named_variables
+
+    variables = named_variables(network)
+    missing, unknown = sorted(set(variables) - set(arrays)), sorted(set(arrays) - set(variables))
+    shapes = [
+        f"{name} {tuple(arrays[name].shape)} into {tuple(variables[name].shape)}"
+        for name in variables
+        if name in arrays and tuple(variables[name].shape) != tuple(arrays[name].shape)
+    ]
+    if missing or unknown or shapes:
+        raise WeightsError(
+            f"The weights of {source} do not fit {target}: {len(missing)} missing {missing[:3]}, {len(unknown)} left over "
+            f"{unknown[:3]}, {len(shapes)} of another shape {shapes[:3]}. Use the recipe (sizes, channels, classes) that "
+            "the source was made with."
+        )
+    for name, variable in variables.items():
+        variable.assign(arrays[name].astype(variable.dtype))
+    return tuple(variables)

@@ -1,0 +1,337 @@
+"""Runs: a directory, a recipe, data, `gan.fit`, checkpoints, resume, report."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganzoo import presets, registry
+from ganzoo.cache import atomic_write_bytes
+from ganzoo.config import Recipe
+from ganzoo.domains import get_domain
+from ganzoo.errors import DataError, GanzooError, TrainingError
+
+if TYPE_CHECKING:
+    from ganzoo.data import SampleSet
+    from ganzoo.gan import GAN
+
+log = logging.getLogger("ganzoo")
+LIMITS = ("samples",)
+
+
+def train(
+    name: str,
+    data: Any,
+    run: str | Path,
+    *,
+    minutes: float | None = None,
+    samples: int | None = None,
+    seed: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    init: Mapping[str, str] | None = None,
+    strategy: str = "auto",
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Train an entry; on an existing run directory, go on where its last checkpoint stands.
+
+    Args:
+        name: an entry or a run directory, whose recipe is taken.
+        data: a folder, a zip, a file of arrays, `tfds:NAME`, a built-in name, arrays, or a `tf.data.Dataset` of batches.
+        run: the run directory.
+        minutes: stop after so many minutes of training, all sessions of the run together.
+        samples: stop after so many samples, all sessions together; the recipe's `training.samples` by default.
+        seed: the run's seed.
+        overrides: recipe keys, nested or dotted.
+        init: sources of weights (`WHERE:PART`) by part.
+        strategy: `auto`, `none` or `mirrored`.
+        progress: draw a progress bar.
+
+    Returns:
+        `{"run", "samples", "seconds", "finished", "report"}`.
+
+    Raises:
+        GanzooError: with the mend in its text; checkpoints written before stay whole.
+    """
+    run = Path(run)
+    changes = dict(overrides or {})
+    if seed is not None:
+        changes["seed"] = seed
+    if init:
+        changes["init"] = dict(init)
+    resumed = (run / registry.RUN_RECIPE).is_file()
+    recipe, sample_set = _resume(run, name, data, changes) if resumed else _begin(run, name, data, changes)
+    limit = samples if samples is not None else None if minutes is not None else recipe.training.samples
+    with _deterministic():
+        gan = _make(recipe, strategy, run, resumed)
+        seconds = _restore(gan, run) if resumed else 0.0
+        return _fit(gan, sample_set, data, run, seconds, limit, minutes, progress)
+
+
+def finetune(name: str, data: Any, run: str | Path, **arguments: Any) -> dict[str, Any]:
+    """Train from the published weights of an entry, or from a run's; arguments as in `train`."""
+    groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - {"projection"})
+    init = {group: f"{name}:{group}" for group in groups}
+    folder = presets.weights_file(name).parent
+    given = dict(arguments.pop("overrides", None) or {})
+    source = registry.get_entry(str(folder)).raw
+    for section in ("model", "data"):
+        given[section] = {**(source.get(section) or {}), **given.get(section, {})}
+    arguments["init"] = init | dict(arguments.get("init") or {})
+    return train(name, data, run, overrides=given, **arguments)
+
+
+def _begin(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[Recipe, "SampleSet | None"]:
+    if run.exists() and any(run.iterdir()):
+        raise TrainingError(f"{run} exists and is no run directory. Name a new or empty folder.")
+    recipe = registry.get_entry(name).recipe(**changes)
+    recipe, sample_set = _read(recipe, data)
+    for folder in ("samples", "checkpoints"):
+        (run / folder).mkdir(parents=True, exist_ok=True)
+    if sample_set is not None:
+        count = min(64, len(sample_set))
+        get_domain(recipe.domain).save_grid(sample_set.samples[:count], run / "samples" / "reals.png")
+    _write_json(run / "data.json", _data_report(sample_set, data))
+    # The recipe comes last: from here on the folder is a run, and can be resumed.
+    atomic_write_bytes(run / registry.RUN_RECIPE, recipe.to_yaml().encode())
+    return recipe, sample_set
+
+
+def _resume(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[Recipe, "SampleSet | None"]:
+    saved = registry.get_entry(str(run)).recipe()
+    if changes:
+        asked = registry.get_entry(str(run)).recipe(**changes)
+        before, after = _flat(saved.to_dict()), _flat(asked.to_dict())
+        different = [f"{key} ({before.get(key)} and {after.get(key)})" for key in after if before.get(key) != after[key]]
+        if different:
+            raise TrainingError(
+                f"{run} was begun with another recipe: {'; '.join(different)}. Resume it without these changes, or train "
+                "in a new directory (with --init to start from its weights)."
+            )
+    if name not in (saved.entry, str(run)):
+        raise TrainingError(f"{run} is a run of {saved.entry}, not of {name}. Name another directory.")
+    recipe, sample_set = _read(saved, data)
+    before = json.loads((run / "data.json").read_text())["fingerprint"]
+    now = sample_set.fingerprint if sample_set is not None else None
+    if before != now:
+        raise TrainingError(
+            f"The data differ from those that {run} was begun with (sha256 {now} and {before}). Give the same data, or "
+            "train in a new directory with --init."
+        )
+    return recipe, sample_set
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+    return flat
+
+
+def is_conditional(recipe: Recipe) -> bool:
+    """Whether the entry takes classes: whether its model has a number of them."""
+    return "classes" in type(recipe.model).model_fields
+
+
+def _read(recipe: Recipe, data: Any) -> tuple[Recipe, "SampleSet | None"]:
+    import tensorflow as tf
+
+    if isinstance(data, tf.data.Dataset):
+        return recipe, None
+    wanted = is_conditional(recipe) and recipe.model.classes != 0
+    sample_set = get_domain(recipe.domain).read(data, recipe.data, wanted)
+    for note in sample_set.notes:
+        log.info(note)
+    for problem in sample_set.problems[:10]:
+        log.warning("Skipped %s: %s", problem.path, problem.reason)
+    if len(sample_set.problems) > 10:
+        log.warning("... and %d more, all in the report.", len(sample_set.problems) - 10)
+    if not wanted:
+        return recipe, sample_set
+    count = len(sample_set.class_names) if sample_set.labels is not None else 0
+    if recipe.model.classes is None:
+        if count:
+            log.info("%d classes: %s", count, ", ".join(sample_set.class_names[:12]))
+        else:
+            log.info("The data have no classes: %s trains without conditions.", recipe.entry)
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"classes": count})})
+    elif count != recipe.model.classes:
+        raise DataError(
+            f"model.classes = {recipe.model.classes}, but {sample_set.source} has {count} classes. Set model.classes to "
+            "null (as many as the data have), or give a folder with one folder a class."
+        )
+    return recipe, sample_set
+
+
+def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "GAN":
+    import keras
+
+    from ganzoo import distribution
+
+    keras.utils.set_random_seed(recipe.seed)
+    with distribution.scope(distribution.get_strategy(strategy)):
+        gan = registry.create_from_recipe(recipe)
+        gan.compile()
+    if recipe.init and not resumed:
+        reports = [presets.transfer(source, target, gan) for target, source in recipe.init.items()]
+        for report in reports:
+            log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
+        _write_json(run / "transfer.json", [report.to_dict() for report in reports])
+    return gan
+
+
+def _restore(gan: "GAN", run: Path) -> float:
+    from ganzoo.callbacks import load_checkpoint
+
+    seconds = load_checkpoint(gan, run)
+    seen = int(gan.samples_seen)
+    metrics = run / "metrics.jsonl"
+    if metrics.is_file():
+        # Lines after the checkpoint will be written again.
+        kept = [line for line in metrics.read_text().splitlines() if _samples_of(line) <= seen]
+        atomic_write_bytes(metrics, "".join(f"{line}\n" for line in kept).encode())
+    if seconds is None and gan.recipe.init:
+        reports = [presets.transfer(source, target, gan) for target, source in gan.recipe.init.items()]
+        _write_json(run / "transfer.json", [report.to_dict() for report in reports])
+    _event(run, seen, f"resumed at {seen:,} samples")
+    log.info("Resuming at %s samples.", f"{seen:,}")
+    return seconds or 0.0
+
+
+def _samples_of(line: str) -> float:
+    try:
+        return json.loads(line)["samples"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return float("inf")
+
+
+def _fit(
+    gan: "GAN",
+    sample_set: "SampleSet | None",
+    data: Any,
+    run: Path,
+    seconds: float,
+    samples: int | None,
+    minutes: float | None,
+    progress: bool,
+) -> dict[str, Any]:
+    from ganzoo import callbacks
+
+    training = gan.recipe.training
+    step = training.batch_size * training.d_steps
+    limit = None if minutes is None else 60.0 * minutes
+    seen = int(gan.samples_seen)
+    done = (samples is not None and seen >= samples) or (limit is not None and seconds >= limit)
+    if not done:
+        stream = _stream(gan.recipe, sample_set, data, seen)
+        _estimate(gan, stream, samples, seconds, limit)
+        clock = callbacks.Clock(seconds)
+        parts = [
+            callbacks.MetricsLog(run, clock, training.log_every, training.snapshot_every),
+            callbacks.Snapshots(run, clock, training.snapshot_every),
+            callbacks.Limits(clock, samples, limit),
+        ]
+        parts += [callbacks.Progress(clock, samples, limit)] if progress else []
+        steps = None if samples is None else -(-(samples - seen) // step)
+        try:
+            gan.fit(stream, steps_per_epoch=steps or 2**40, verbose=0, callbacks=parts, shuffle=False)
+        except GanzooError as error:
+            _event(run, int(gan.samples_seen), str(error))
+            write_report(run)
+            raise
+        seconds = clock.seconds()
+    finished = samples is not None and int(gan.samples_seen) >= samples
+    return {
+        "run": str(run),
+        "samples": int(gan.samples_seen),
+        "seconds": round(seconds, 1),
+        "finished": finished or limit is not None,
+        "report": str(write_report(run)),
+    }
+
+
+def _stream(recipe: Recipe, sample_set: "SampleSet | None", data: Any, start: int) -> Any:
+    if sample_set is None:
+        return data
+    from ganzoo.data.stream import batches
+
+    size = recipe.training.batch_size * recipe.training.d_steps
+    conditional = bool(getattr(recipe.model, "classes", 0))
+    flip = bool(getattr(recipe.data, "flip", False))
+    return batches(sample_set, size, recipe.seed, start=start, flip=flip, conditional=conditional)
+
+
+def _estimate(gan: "GAN", stream: Any, samples: int | None, seconds: float, limit: float | None, steps: int = 4) -> None:
+    """Say how long it will take: a few steps are timed, and taken back."""
+    import keras
+
+    ends: list[float] = []
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(time.monotonic()))
+    before = gan.state()
+    gan.fit(stream.take(steps), verbose=0, callbacks=[watch], shuffle=False)
+    fixed = {name for name in before if name.split("/")[0] in gan.fixed_networks()}
+    gan.load_state({name: value for name, value in before.items() if name not in fixed} | _only(gan.state(), fixed))
+    training = gan.recipe.training
+    size = training.batch_size * training.d_steps
+    if len(ends) < 2:
+        return
+    speed = size * (len(ends) - 1) / max(ends[-1] - ends[0], 1e-9)
+    left = (samples - int(gan.samples_seen)) / speed if samples is not None else limit - seconds
+    text = f"About {speed:.0f} samples a second: {_duration(left)} to go"
+    log.info("%s%s.", text, "" if samples is not None else f", about {int(speed * left):,} samples")
+
+
+def _only(state: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: state[name] for name in names}
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class _deterministic:
+    """Operator determinism for the time of a run, so that a resume repeats what an unbroken run would do."""
+
+    def __enter__(self) -> None:
+        import tensorflow as tf
+
+        if not os.environ.get("GANZOO_NONDETERMINISTIC"):
+            tf.config.experimental.enable_op_determinism()
+
+    def __exit__(self, *unused: Any) -> None:
+        import tensorflow as tf
+
+        tf.config.experimental.disable_op_determinism() if hasattr(
+            tf.config.experimental, "disable_op_determinism"
+        ) else None
+
+
+def write_report(run: str | Path) -> Path:
+    """Write `report.html` of a run directory."""
+    from ganzoo import report
+
+    return report.write_report(Path(run))
+
+
+def _data_report(sample_set: "SampleSet | None", data: Any) -> dict[str, Any]:
+    if sample_set is None:
+        return {"source": type(data).__name__, "count": None, "fingerprint": None, "notes": [], "problems": []}
+    return {
+        "source": sample_set.source,
+        "count": len(sample_set),
+        "fingerprint": sample_set.fingerprint,
+        "class_counts": sample_set.class_counts,
+        "notes": list(sample_set.notes),
+        "problems": [problem._asdict() for problem in sample_set.problems],
+    }
+
+
+def _event(run: Path, samples: int, text: str) -> None:
+    with (run / "events.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"samples": samples, "text": text}) + "\n")
+
+
+def _write_json(path: Path, content: Any) -> None:
+    atomic_write_bytes(path, json.dumps(content, indent=1).encode())
