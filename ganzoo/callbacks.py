@@ -122,7 +122,7 @@ class Snapshots(keras.callbacks.Callback):
 
     def _grid(self) -> None:
         samples = self.model.generate(GRID_SAMPLES, seed=self.model.recipe.seed)
-        self.model.domain.save_grid(samples, self._run / "samples" / f"{int(self.model.samples_seen):09d}.png")
+        self.model.domain.save_grid(self._run / "samples" / f"{int(self.model.samples_seen):09d}.png", samples)
 
 
 class Limits(keras.callbacks.Callback):
@@ -170,7 +170,8 @@ class Progress(keras.callbacks.Callback):
         seen = int(self.model.samples_seen)
         speed = (seen - self._first[0]) / max(time.monotonic() - self._first[1], 1e-9)
         done = max(
-            seen / self._samples if self._samples else 0.0, self._clock.seconds() / self._seconds if self._seconds else 0.0
+            seen / self._samples if self._samples else 0.0,
+            self._clock.seconds() / self._seconds if self._seconds else 0.0,
         )
         losses = "  ".join(f"{name.removesuffix('_loss')} {float(value):.3f}" for name, value in (logs or {}).items())
         self._bar.update(self._task, completed=min(done, 1.0), description=f"{seen:,} samples, {speed:.0f}/s  {losses}")
@@ -185,7 +186,7 @@ def save_checkpoint(gan: Any, run: Path, seconds: float) -> Path:
     from safetensors.numpy import save_file
 
     folder = run / "checkpoints"
-    state = {name: np.ascontiguousarray(array) for name, array in gan.state().items()}
+    state = gan.state()
     state["run/seconds"] = np.array(seconds)
     path = folder / f"{int(gan.samples_seen):09d}.safetensors"
     atomic_write(path, lambda temporary: save_file(state, temporary))

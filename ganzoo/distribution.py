@@ -28,6 +28,12 @@ def get_strategy(name: str = "auto") -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=tf.distribute.ReductionToOneDevice())
 
 
+def make_deterministic() -> None:
+    """Ask for deterministic kernels where there are GPUs; on CPUs they are so already."""
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+
+
 def replicas() -> int:
     """How many replicas the current step runs on."""
     return tf.distribute.get_strategy().num_replicas_in_sync

@@ -100,7 +100,12 @@ class GAN(keras.Model):
             average.assign(weight)
         self.step, self.samples_seen = (
             self.add_weight(
-                name=name, shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica"
+                name=name,
+                shape=(),
+                dtype="int64",
+                initializer="zeros",
+                trainable=False,
+                aggregation="only_first_replica",
             )
             for name in ("step", "samples_seen")
         )
@@ -142,6 +147,10 @@ class GAN(keras.Model):
     def fixed_networks(self) -> dict[str, keras.Model]:
         """Networks that are never trained but belong to the run's state, by name."""
         return {}
+
+    def pretrained_sources(self) -> list[dict[str, str]]:
+        """The pretrained networks that the discriminator sees through: `backbone`, `family`, `trained_on` of each."""
+        return []
 
     def adapt(self, reals: np.ndarray) -> None:
         """Learn fixed statistics of the data before the first step, from some real samples."""
@@ -437,7 +446,9 @@ class GAN(keras.Model):
 
     def draw_conditions(self, count: int) -> dict[str, np.ndarray]:
         """Conditions by name, every class in turn."""
-        return {name: (np.arange(count) % spec.classes).astype("int32") for name, spec in self.conditions_spec().items()}
+        return {
+            name: (np.arange(count) % spec.classes).astype("int32") for name, spec in self.conditions_spec().items()
+        }
 
     def generate(
         self,
@@ -519,7 +530,7 @@ class GAN(keras.Model):
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything a run needs to go on, as arrays: weights, averaged weights, optimizer states, counters."""
-        return {name: np.array(variable) for name, variable in self._state_variables().items()}
+        return {name: np.array(variable, order="C") for name, variable in self._state_variables().items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Set what `state` returned; raises `WeightsError` on anything missing, unknown or of another shape."""
@@ -564,7 +575,9 @@ def named_variables(network: keras.Model) -> dict[str, Any]:
     for layer in network.layers:
         inner = named_variables(layer) if isinstance(layer, keras.Model) else {v.name: v for v in layer.variables}
         if len(inner) != len(layer.variables) or any(f"{layer.name}/{name}" in found for name in inner):
-            raise WeightsError(f"Two variables of {network.name}/{layer.name} share a name: name every layer and weight.")
+            raise WeightsError(
+                f"Two variables of {network.name}/{layer.name} share a name: name every layer and weight."
+            )
         found |= {f"{layer.name}/{name}": variable for name, variable in inner.items()}
     return found
 
@@ -573,7 +586,8 @@ def _gradient(tape: tf.GradientTape, total: tf.Tensor, variables: Sequence[Any])
     """The gradient by each variable, zeros where the loss does not depend on it."""
     found = tape.gradient(total, variables)
     return [
-        tf.zeros(v.shape, v.dtype) if g is None else tf.convert_to_tensor(g) for g, v in zip(found, variables, strict=True)
+        tf.zeros(v.shape, v.dtype) if g is None else tf.convert_to_tensor(g)
+        for g, v in zip(found, variables, strict=True)
     ]
 
 

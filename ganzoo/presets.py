@@ -57,7 +57,7 @@ def save(gan: "GAN", folder: Path, half: bool = False) -> Path:
     arrays = {}
     for group, network in networks.items():
         for name, variable in named_variables(network).items():
-            array = np.ascontiguousarray(np.array(variable))
+            array = np.array(variable, order="C")
             arrays[f"{group}/{name}"] = array.astype("float16") if half and array.dtype == np.float32 else array
     atomic_write(folder / WEIGHTS_FILE, lambda path: save_file(arrays, path))
     atomic_write_bytes(folder / registry.RUN_RECIPE, gan.recipe.to_yaml().encode())
@@ -96,7 +96,9 @@ def transfer(source: str, target: str, gan: "GAN") -> TransferReport:
     """
     where, colon, part = source.rpartition(":")
     if not colon or not where or not part:
-        raise WeightsError(f"A source of weights is named WHERE:PART, such as 'runs/first:generator'. Received: '{source}'.")
+        raise WeightsError(
+            f"A source of weights is named WHERE:PART, such as 'runs/first:generator'. Received: '{source}'."
+        )
     network = gan.part(target)
     if where.startswith(IMAGENET):
         return _from_backbone(where.removeprefix(IMAGENET), part, target, gan)
@@ -104,7 +106,9 @@ def transfer(source: str, target: str, gan: "GAN") -> TransferReport:
     prefix = part.replace(".", "/")
     found = _below(arrays, prefix)
     if not found:
-        groups = sorted({".".join(name.split("/")[:depth]) for name in arrays for depth in (1, 2) if name.count("/") > depth})
+        groups = sorted(
+            {".".join(name.split("/")[:depth]) for name in arrays for depth in (1, 2) if name.count("/") > depth}
+        )
         raise WeightsError(unknown_name(f"part of {where}", part, groups))
     loaded = _assign(network, found, target, source)
     if target == "generator":
@@ -138,7 +142,9 @@ def weights_file(name: str) -> Path:
             raise WeightsError(f"The published weights of {name} are missing: {path}. Install ganzoo again.")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if digest != published["sha256"]:
-            raise WeightsError(f"{path} is damaged: its sha256 is {digest}, not {published['sha256']}. Install ganzoo again.")
+            raise WeightsError(
+                f"{path} is damaged: its sha256 is {digest}, not {published['sha256']}. Install ganzoo again."
+            )
         return path
     for folder in (Path(name) / "preset", Path(name)):
         if (folder / WEIGHTS_FILE).is_file():

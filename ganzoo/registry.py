@@ -15,10 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import config
+from ganzoo import recipe_files
 from ganzoo.errors import RecipeError, unknown_name
 
 if TYPE_CHECKING:
+    from ganzoo.config import Recipe
     from ganzoo.gan import GAN
 
 RUN_RECIPE = "recipe.yaml"
@@ -58,13 +59,14 @@ class ZooEntry:
         """Where the published weights are, their sha256, licence and training data."""
         return self.raw.get("weights")
 
-    def recipe(self, **overrides: Any) -> config.Recipe:
+    def recipe(self, **overrides: Any) -> "Recipe":
         """The validated recipe, with overrides (nested mappings, or dotted keys)."""
-        raw = config.merge(self.raw, config.nest(overrides))
+        raw = recipe_files.merge(self.raw, recipe_files.nest(overrides))
         raw.setdefault("entry", self.name)
         for key in ("gan", "domain"):
             if not isinstance(raw.get(key), str):
                 raise RecipeError(f"The recipe {self.path} lacks the key '{key}'.")
+        from ganzoo import config
         from ganzoo.domains import get_domain
 
         return config.validate(raw, get_domain(raw["domain"]).Options, gan_class(raw["gan"]).Options)
@@ -83,10 +85,10 @@ def get_entry(name: str) -> ZooEntry:
     """
     files = _files()
     if name in files:
-        return ZooEntry(name, files[name], config.read_yaml(files[name]))
+        return ZooEntry(name, files[name], recipe_files.read_yaml(files[name]))
     for folder in (Path(name), Path(name) / "preset"):
         if (folder / RUN_RECIPE).is_file():
-            return ZooEntry(str(name), folder / RUN_RECIPE, config.read_yaml(folder / RUN_RECIPE))
+            return ZooEntry(str(name), folder / RUN_RECIPE, recipe_files.read_yaml(folder / RUN_RECIPE))
     if Path(name).is_dir():
         raise RecipeError(f"{name} is no run directory: it holds no {RUN_RECIPE}.")
     raise RecipeError(unknown_name("entry", name, files))
@@ -102,7 +104,7 @@ def create(name: str, **overrides: Any) -> "GAN":
     return create_from_recipe(get_entry(name).recipe(**overrides))
 
 
-def create_from_recipe(recipe: config.Recipe) -> "GAN":
+def create_from_recipe(recipe: "Recipe") -> "GAN":
     """A GAN with fresh weights from a validated recipe."""
     return gan_class(recipe.gan)(recipe)
 
@@ -128,7 +130,9 @@ def _files() -> dict[str, Path]:
     folders = [_folder("ganzoo.zoo_configs")]
     folders += [_folder(point.value) for point in importlib.metadata.entry_points(group="ganzoo.zoo")]
     return {
-        f"{path.parent.name}/{path.stem}": path for folder in folders for path in sorted(folder.glob("[!_]*/[!_]*.yaml"))
+        f"{path.parent.name}/{path.stem}": path
+        for folder in folders
+        for path in sorted(folder.glob("[!_]*/[!_]*.yaml"))
     }
 
 

@@ -5,8 +5,11 @@ from the run is escaped, and the page forbids itself to load anything that is no
 """
 
 import base64
+import datetime
 import io
+import itertools
 import json
+import math
 import re
 import string
 from collections.abc import Callable, Mapping, Sequence
@@ -15,20 +18,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import pydantic
 from PIL import Image
 
 from ganzoo.cache import atomic_write_bytes
-from ganzoo.config import read_yaml
 from ganzoo.errors import EvaluationError, TrainingError
 from ganzoo.metrics.scorecard import Scorecard, compare
-from ganzoo.report_chart import chart
+from ganzoo.recipe_files import read_yaml
 
 _GRIDS = 12
 _LISTED = 30
-_SMALL = 320  # pixels of a grid's width: narrower ones are enlarged without blur
-_BEST = {"fid": "↓", "kid": "↓", "precision": "↑", "recall": "↑", "density": "→ 1", "coverage": "↑"}
-_UNPLOTTED = {"samples", "step", "seconds"}
+_POINTS = 150  # of a curve
+_BEST = {"precision": "↑", "recall": "↑", "density": "→ 1", "coverage": "↑"}  # anything else is a distance: lower
 
 
 def write_report(run: Path) -> Path:
@@ -41,29 +41,32 @@ def write_report(run: Path) -> Path:
         TrainingError: `run` is no run directory: it has no `recipe.yaml`.
         RecipeError: `recipe.yaml` is no valid YAML.
     """
-    run = Path(run)
+    run, unread = Path(run), []
     if not (run / "recipe.yaml").is_file():
         raise TrainingError(
-            f"A report is made of a run directory, which holds recipe.yaml, metrics.jsonl, samples/. Received: {run}, "
-            "without recipe.yaml. Start a run there with `ganzoo train NAME --data DATA --run DIR`."
+            f"A report is made of a run directory, which holds recipe.yaml. Received: {run}, without recipe.yaml. "
+            "Start a run with `ganzoo train NAME --data DATA --run DIR`."
         )
-    recipe, unread = read_yaml(run / "recipe.yaml"), []
-    events = [event for event in _read_lines(run / "events.jsonl", unread) if "text" in event]
-    metrics = _read_metrics(run / "metrics.jsonl", unread)
-    parts = [
-        _header(recipe, metrics),
-        _section("Events", _events(events)),
-        _section("Samples over time", _samples(run / "samples", unread)),
-        _section("Scores", _from_json(run / "scores.json", _scores, unread)),
-        _section("Curves", _curves(metrics, events)),
-        _section("Data", _from_json(run / "data.json", _data, unread)),
-        _section("Transferred weights", _from_json(run / "transfer.json", _transfers, unread)),
-        _section("Recipe", _details("recipe.yaml", f"<pre>{escape(_text(run / 'recipe.yaml'))}</pre>")),
-        _section("Left out of this report", _list(unread)),
-    ]
+    recipe = read_yaml(run / "recipe.yaml")
+    metrics = [line for line in _read_lines(run / "metrics.jsonl", unread) if _is_number(line.get("samples"))]
+    last_of = {line["samples"]: line for line in metrics}  # a resumed run writes lines again: the last ones count
+    metrics = [last_of[samples] for samples in sorted(last_of)]
+    events = [(line.get("samples", ""), line.get("text", "")) for line in _read_lines(run / "events.jsonl", unread)]
+    sections = {
+        "Events": _table(("samples", "event"), events),
+        "Samples over time": _samples(run / "samples", unread),
+        "Scores": _from_json(run / "scores.json", _scores, unread),
+        "Curves": _curves(metrics, events),
+        "Data": _from_json(run / "data.json", _data, unread),
+        "Transferred weights": _from_json(run / "transfer.json", _transfers, unread),
+        "Recipe": _details("recipe.yaml", f"<pre>{escape(_text(run / 'recipe.yaml'))}</pre>"),
+        "Left out of this report": _list(unread),
+    }
+    body = [f"<section>\n<h2>{title}</h2>\n{content}\n</section>" for title, content in sections.items() if content]
     template = string.Template(resources.files("ganzoo").joinpath("report.html").read_text(encoding="utf-8"))
-    title = escape(f"{recipe.get('entry', 'run')}: report")
-    page = template.substitute(title=title, body="\n".join(part for part in parts if part))
+    page = template.substitute(
+        title=escape(f"{recipe.get('entry', 'run')}: report"), body="\n".join([_header(recipe, metrics), *body])
+    )
     return atomic_write_bytes(run / "report.html", page.encode("utf-8"))
 
 
@@ -77,245 +80,226 @@ def _read_lines(path: Path, unread: list[str]) -> list[dict[str, Any]]:
     lines = _text(path).splitlines() if path.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
-            value = json.loads(line)
-        except ValueError:
-            value = None
-        if isinstance(value, dict):
-            found.append(value)
-        elif line.strip() and number < len(lines):
-            broken += 1
+            found.append(dict(json.loads(line).items()))
+        except (ValueError, AttributeError):
+            broken += number < len(lines)
     if broken:
         unread.append(f"{path.name}: {broken} lines that are no JSON objects")
     return found
 
 
-def _read_metrics(path: Path, unread: list[str]) -> list[dict[str, Any]]:
-    """The lines in order of samples; of lines for the same samples (a run that was resumed) the last one counts."""
-    lines = {line["samples"]: line for line in _read_lines(path, unread) if _is_number(line.get("samples"))}
-    return [lines[samples] for samples in sorted(lines)]
-
-
 def _from_json(path: Path, show: Callable[[Any], str], unread: list[str]) -> str:
     """The HTML of a JSON file; nothing where it is missing, or where it is broken, which is then noted."""
-    if not path.is_file():
-        return ""
     try:
-        return show(json.loads(_text(path)))
-    except pydantic.ValidationError as error:
-        unread.append(f"{path.name}: written by another version of ganzoo ({error.error_count()} differences)")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return show(json.loads(_text(path))) if path.is_file() else ""
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's errors are ValueErrors
         unread.append(f"{path.name}: not in the expected form ({type(error).__name__}: {error})")
-    return ""
+        return ""
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _section(title: str, content: str) -> str:
-    return f"<section>\n<h2>{title}</h2>\n{content}\n</section>" if content else ""
+def _show(value: Any) -> str:
+    """A value as escaped text; integers with separators, floats with four digits."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return escape("none" if value is None else str(value))
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], style: str = "") -> str:
+    cells = "".join("<tr>" + "".join(f"<td>{_show(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
+    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    table = f'<table class="{style}"><thead><tr>{titles}</tr></thead><tbody>{cells}</tbody></table>'
+    return f'<div class="wide">{table}</div>' if rows else ""
+
+
+def _pairs(rows: Sequence[tuple[str, Any]], style: str) -> str:
+    shown = [f"<div><dt>{escape(name)}</dt><dd>{_show(value)}</dd></div>" for name, value in rows if value is not None]
+    return f'<dl class="{style}">{"".join(shown)}</dl>'
+
+
+def _list(texts: Sequence[Any]) -> str:
+    return "<ul>" + "".join(f"<li>{_show(text)}</li>" for text in texts) + "</ul>" if texts else ""
 
 
 def _details(summary: str, content: str) -> str:
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
-def _list(texts: Sequence[Any]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(str(text))}</li>" for text in texts) + "</ul>" if texts else ""
-
-
-def _pairs(rows: Sequence[tuple[str, Any]], style: str) -> str:
-    items = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(str(v))}</dd></div>" for k, v in rows)
-    return f'<dl class="{style}">{items}</dl>' if rows else ""
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
 def _header(recipe: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> str:
-    paper = str(recipe.get("paper") or "")
-    linked = re.fullmatch(r"https?://\S+", paper)
-    link = f'<a href="{escape(paper)}" rel="noreferrer">{escape(paper)}</a>' if linked else escape(paper)
-    training = recipe.get("training")
-    training = training if isinstance(training, Mapping) else {}
-    last, facts = metrics[-1] if metrics else {}, []
-    planned = f" of {training['samples']:,}" if _is_number(training.get("samples")) else ""
-    facts.append(("samples seen", f"{last.get('samples', 0):,}{planned}"))
-    if _is_number(last.get("step")):
-        facts.append(("steps", f"{last['step']:,}"))
+    last = metrics[-1] if metrics else {"samples": 0}
+    facts = [("samples seen", last["samples"]), ("samples planned", dict(recipe.get("training") or {}).get("samples"))]
     if _is_number(last.get("seconds")):
-        facts.append(("training time", _duration(last["seconds"])))
-    if _is_number(last.get("samples_per_second")):
-        facts.append(("samples per second", f"{last['samples_per_second']:,.4g}"))
-    facts += [(key.replace("_", " "), training[key]) for key in ("batch_size", "precision") if key in training]
-    return (
-        f"<header>\n<h1>{escape(str(recipe.get('entry', 'run')))}</h1>\n<p>{escape(str(recipe.get('summary') or ''))}</p>\n"
-        + (f'<p class="faint">Paper: {link}</p>\n' if paper else "")
-        + f"{_pairs(facts, 'facts')}\n</header>"
-    )
+        facts.append(("training time", datetime.timedelta(seconds=round(last["seconds"]))))
+    facts += [("steps", last.get("step")), ("samples per second", last.get("samples_per_second"))]
+    paper = escape(str(recipe.get("paper") or ""))
+    if re.fullmatch(r"https?://\S+", paper):
+        paper = f'<a href="{paper}" rel="noreferrer">{paper}</a>'
+    title, summary = _show(recipe.get("entry", "run")), _show(recipe.get("summary", ""))
+    return f'<h1>{title}</h1>\n<p>{summary}</p>\n<p class="faint">{paper}</p>\n{_pairs(facts, "facts")}'
 
 
-def _events(events: Sequence[Mapping[str, Any]]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(_samples_text(event.get('samples')))}</td><td>{escape(str(event['text']))}</td></tr>"
-        for event in events
-    )
-    return f"<table><thead><tr><th>samples</th><th>event</th></tr></thead><tbody>{rows}</tbody></table>" if rows else ""
-
-
-def _samples_text(samples: Any) -> str:
-    return f"{samples:,}" if _is_number(samples) else "" if samples is None else str(samples)
-
-
-def _curves(metrics: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> str:
-    keys = list(dict.fromkeys(k for line in metrics for k, value in line.items() if _is_number(value)))
-    keys = [key for key in keys if key not in _UNPLOTTED]
-    groups = {"Losses": [k for k in keys if k.endswith("_loss")], "Logits": [k for k in keys if k.endswith("_logits")]}
-    groups |= {"Speed": [k for k in keys if k == "samples_per_second"]}
-    grouped = {key for group in groups.values() for key in group}
-    for key in keys:  # penalties and the like: a chart each, since their sizes differ by orders of magnitude
-        if key not in grouped:
-            groups[key.replace("_", " ").capitalize()] = [key]
-    marks = [(event["samples"], str(event["text"])) for event in events if _is_number(event.get("samples"))]
-    xs = [line["samples"] for line in metrics]
-    charts = []
-    for title, group in groups.items():
-        series = {k.replace("_", " "): [line.get(k) if _is_number(line.get(k)) else None for line in metrics] for k in group}
-        if series:
-            charts.append(chart(title, xs, series, marks, from_zero=title == "Speed"))
-    return f'<div class="charts">{"".join(charts)}</div>' if charts else ""
-
-
-def _picture(path: Path, unread: list[str]) -> tuple[str, str, int] | None:
-    """A PNG as a data URI, its thumbnail as another, its width; None, and a note, where it is broken."""
+def _picture(path: Path, caption: str, unread: list[str]) -> tuple[str, str]:
+    """The figure of a PNG and its thumbnail, both with data URIs; empty, and noted, where the file is broken."""
     try:
-        content = path.read_bytes()
+        content, buffer = path.read_bytes(), io.BytesIO()
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            picture.load()
-            width, small = picture.width, picture.convert("RGB")
+            small = picture.convert("RGB")
+        style = "small" if small.width < 320 else ""  # enlarged: without blur
+        small.thumbnail((140, 140))
+        small.save(buffer, "JPEG", quality=85)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         unread.append(f"{path.name}: no whole PNG ({error})")
-        return None
-    small.thumbnail((140, 140))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=85)
+        return "", ""
     png, jpeg = (base64.b64encode(data).decode("ascii") for data in (content, buffer.getvalue()))
-    return f"data:image/png;base64,{png}", f"data:image/jpeg;base64,{jpeg}", width
-
-
-def _figure(uri: str, width: int, caption: str) -> str:
-    style = ' class="small"' if width < _SMALL else ""
-    return f'<figure><img src="{uri}"{style} alt="{caption}"><figcaption>{caption}</figcaption></figure>'
+    image = f'<img src="data:image/png;base64,{png}" class="{style}" alt="{caption}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>", f"data:image/jpeg;base64,{jpeg}"
 
 
 def _samples(folder: Path, unread: list[str]) -> str:
-    found = sorted((int(path.stem), path) for path in folder.glob("*.png") if re.fullmatch(r"[0-9]+", path.stem))
-    step = max(1, len(found) - 1) / (_GRIDS - 1)
-    chosen = found if len(found) <= _GRIDS else [found[round(index * step)] for index in range(_GRIDS)]
-    read = [(samples, picture) for samples, path in chosen if (picture := _picture(path, unread))]
-    shown = []
-    for number, (samples, (uri, thumbnail, width)) in enumerate(read):
+    """The grids over time, chosen by radio buttons (no script), beside the reals."""
+    found = sorted((int(path.stem), path) for path in folder.glob("*.png") if re.fullmatch("[0-9]+", path.stem))
+    chosen = sorted({round(index * (len(found) - 1) / (_GRIDS - 1)) for index in range(_GRIDS)}) if found else []
+    shown, columns = [], []
+    for samples, path in (found[index] for index in chosen):
         caption = f"Generated after {samples:,} samples" if samples else "Generated before any step"
-        checked = " checked" if number == len(read) - 1 else ""
-        shown.append(
-            f'<input type="radio" name="grid" id="grid{number}"{checked}>'
-            f'<label for="grid{number}"><img src="{thumbnail}" alt="">{samples:,}</label>{_figure(uri, width, caption)}'
-        )
-    columns = [f'<div class="time">{"".join(shown)}</div>'] if shown else []
-    reals = _picture(folder / "reals.png", unread) if (folder / "reals.png").is_file() else None
-    if reals:
-        columns.append(_figure(reals[0], reals[2], "Real samples"))
-    hint = f'<p class="faint">{len(read)} of {len(found)} grids of the same latents. Choose one below it.</p>' if shown else ""
-    return f'{hint}<div class="stage">{"".join(columns)}</div>' if columns else ""
+        figure, thumbnail = _picture(path, caption, unread)
+        if figure:
+            label = f'<label for="grid{samples}"><img src="{thumbnail}" alt="">{samples:,}</label>'
+            shown.append(f'<input type="radio" name="grid" id="grid{samples}">{label}{figure}')
+    if shown:
+        shown[-1] = shown[-1].replace("<input", "<input checked", 1)
+        hint = f'<p class="faint">{len(shown)} of {len(found)} grids; choose one by its small picture.</p>'
+        columns.append(f'<div><div class="time">{"".join(shown)}</div>{hint}</div>')
+    if (folder / "reals.png").is_file():
+        columns.append(_picture(folder / "reals.png", "Real samples", unread)[0])
+    return f'<div class="stage">{"".join(columns)}</div>' if any(columns) else ""
 
 
 def _scores(content: Sequence[Mapping[str, Any]]) -> str:
-    cards = sorted(((entry["samples"], Scorecard.from_dict(entry["scorecard"])) for entry in content), key=lambda c: c[0])
-    if not cards:
-        return ""
-    (_, before), (_, after) = cards[0], cards[-1]
+    """The first and the last scorecard beside their floor: side by side only where their protocols agree."""
+    found = {entry["samples"]: Scorecard.from_dict(entry["scorecard"]) for entry in content}
+    cards = [(samples, found[samples]) for samples in sorted(found)]
+    if len(cards) < 2:
+        return _score_tables(cards, {}) if cards else ""
     try:
-        ratios = compare(before, after) if len(cards) > 1 else None
+        return _score_tables([cards[0], cards[-1]], compare(cards[0][1], cards[-1][1]))
     except EvaluationError as error:
-        tables = [_score_table([card], None) for card in (cards[0], cards[-1])]
-        return f'<p class="warning">{escape(str(error))}</p>{"".join(tables)}'
-    html = _score_table([cards[0], cards[-1]] if ratios else cards, ratios)
-    alike = [(samples, card) for samples, card in cards if card.protocol == after.protocol]
-    if len(alike) > 2:
-        averages = [card.sliced_wasserstein["average"] for _, card in alike]
-        floors = [card.sliced_wasserstein_floor["average"] for _, card in alike]
-        series = {"generated": averages, "real against real": floors}
-        html += f'<div class="charts">{chart("Sliced Wasserstein, average", [s for s, _ in alike], series, from_zero=True)}</div>'
-    return html
+        return f'<p class="mark">{_show(error)}</p>' + "<hr>".join(_score_tables([cards[i]], {}) for i in (0, -1))
 
 
-def _score_table(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, Any] | None) -> str:
-    """One or two scorecards of one protocol beside their floor: no network first, flattered networks last."""
-    last = cards[-1][1]
-    titles = [f"{samples:,} samples" for samples, _ in cards] + ["real against real"] + (["change"] if ratios else [])
-    rows = ['<tr class="network"><th colspan="5">Sliced Wasserstein x1000, without any network</th></tr>']
-    for level in ["average", *(name for name in last.sliced_wasserstein if name != "average")]:
-        values = [card.sliced_wasserstein[level] for _, card in cards] + [last.sliced_wasserstein_floor[level]]
-        ratio = ratios and ratios["sliced_wasserstein"][level]
-        rows.append(_score_row(level if level == "average" else f"level {level}", "↓", values, ratios, ratio))
+def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Scorecards of one protocol: the distance without a network first, flattered networks last."""
+    last, measured = cards[-1][1], [card.sliced_wasserstein for _, card in cards]
+    title, rated = "Sliced Wasserstein x1000, no network", ratios.get("sliced_wasserstein", {})
+    blocks = [(title, measured, last.sliced_wasserstein_floor, rated, (), {})]
     for network in sorted(last.networks, key=lambda network: bool(network.marks)):
-        marks = "".join(f'<span class="mark">⚠ {escape(mark)}</span>' for mark in network.marks)
-        about = escape(f"{network.name}: {network.dim} features, trained on {network.trained_on}")
-        rows.append(f'<tr class="network"><th colspan="5">{about}{marks}</th></tr>')
-        peers = [{peer.name: peer for peer in card.networks}[network.name] for _, card in cards]
-        for score in network.scores:
-            values = [peer.scores[score] for peer in peers] + [network.floor[score]]
-            ratio = ratios and ratios[network.name][score]
-            rows.append(_score_row(score, _BEST.get(score, ""), values, ratios, ratio))
-            if score in network.reasons:
-                rows.append(f'<tr class="reason"><td colspan="5">{escape(network.reasons[score])}</td></tr>')
-    protocol = last.protocol
-    note = f"{protocol['samples']:,} samples on each side, {'x'.join(map(str, protocol['resolution']))}, seed {protocol['seed']}"
-    note += "; ↓ lower is better, ↑ higher is better; real against real is what a perfect generator would get."
-    head = "".join(f"<th>{escape(title)}</th>" for title in ["score", *titles])
+        measured = [next(peer.scores for peer in card.networks if peer.name == network.name) for _, card in cards]
+        title = f"{network.name}: {network.dim} features, trained on {network.trained_on}"
+        blocks.append((title, measured, network.floor, ratios.get(network.name, {}), network.marks, network.reasons))
+    head, html = ["", *(f"{samples:,} samples" for samples, _ in cards), "real vs real", *["change"][: len(ratios)]], ""
+    for title, measured, floor, rated, marks, reasons in blocks:
+        rows = []
+        for name in sorted(floor, key=lambda name: name != "average"):
+            change = ["" if rated[name] is None else f"x {rated[name]:.3g}"] if ratios else []
+            label = f"{name} {_BEST.get(name, '↓')}"
+            rows.append([label, *(scores[name] for scores in measured), floor[name], *change])
+        html += f"<h3>{_show(title)}</h3>" + "".join(f'<p class="mark">⚠ {_show(mark)}</p>' for mark in marks)
+        html += _table(head, rows, "scores") + _list(list(reasons.values()))
+    size = "x".join(str(number) for number in last.protocol["resolution"])
+    note = f"{last.protocol['samples']:,} samples on each side, {size}. ↓ lower is better, ↑ higher is better."
+    return f'{html}<p class="faint">{_show(note)} Real vs real: what a perfect generator would get.</p>'
+
+
+def _curves(metrics: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]]) -> str:
+    """Losses, logits and speed, and each other number (penalties differ by orders of magnitude) on its own."""
+    groups: dict[str, dict[str, list]] = {"losses": {}, "logits": {}, "samples per second": {}}
+    for key in dict.fromkeys(key for line in metrics for key, value in line.items() if _is_number(value)):
+        name = key.replace("_", " ")
+        title = {"loss": "losses", "logits": "logits"}.get(name.split()[-1], name)
+        if key not in ("samples", "step", "seconds"):
+            groups.setdefault(title, {})[name] = [line.get(key) for line in metrics]
+    xs = [line["samples"] for line in metrics]
+    charts = "".join(_chart(title, xs, series, events) for title, series in groups.items() if series)
+    return f'<div class="charts">{charts}</div>' if charts else ""
+
+
+def _chart(title: str, xs: Sequence[float], series: Mapping[str, Sequence[Any]], events: Sequence[tuple] = ()) -> str:
+    """Curves as SVG: long ones are averaged in groups, single outliers cut at the edge; both are said beneath."""
+    size = math.ceil(len(xs) / _POINTS)
+    middles, *curves = [[_mean(v[i : i + size]) for i in range(0, len(xs), size)] for v in (xs, *series.values())]
+    known = sorted(value for curve in curves for value in curve if value is not None)
+    if not known:
+        return ""
+    inner = known[len(known) // 50], known[-1 - len(known) // 50]
+    room = 2 * (inner[1] - inner[0]) or math.inf
+    x_ticks = _ticks(middles[0], middles[-1])
+    y_ticks = _ticks(max(known[0], inner[0] - room), min(known[-1], inner[1] + room))
+
+    def place(value: float, ticks: Sequence[float], start: float, length: float) -> float:
+        return round(start + length * min(max((value - ticks[0]) / (ticks[-1] - ticks[0]), 0), 1), 1)
+
+    x, y = (lambda value: place(value, x_ticks, 62, 380)), (lambda value: place(value, y_ticks, 210, -200))
+    svg = [
+        f'<path class="grid" d="M62 {y(t)}H442"/><text x="56" y="{y(t) + 4}" class="y">{t:.6g}</text>' for t in y_ticks
+    ]
+    svg += [f'<text x="{x(t)}" y="230" class="x">{t:,.7g}</text>' for t in x_ticks]
+    legend, notes = "", [f"each point is the mean of {size} lines"] * (size > 1)
+    for number, (name, curve) in enumerate(zip(series, curves, strict=True)):
+        points = [None if value is None else f"{x(at)},{y(value)}" for at, value in zip(middles, curve, strict=True)]
+        path = " ".join(("L" if i and points[i - 1] else "M") + point + "h0" for i, point in enumerate(points) if point)
+        svg.append(f'<path class="curve c{number % 4}" d="{path}"/>')
+        legend += f'<li class="c{number % 4}"><i></i><span>{escape(name)} <b>{_show(series[name][-1])}</b></span></li>'
+    edges = [62.0, *((x(a) + x(b)) / 2 for a, b in itertools.pairwise(middles)), 442.0]
+    for at, left, right, *values in zip(middles, edges, edges[1:], *curves, strict=False):
+        hover = "\n".join(f"{n}: {_show(v)}" for n, v in zip(("samples", *series), (round(at), *values), strict=True))
+        place = f'x="{left:.1f}" width="{right - left:.1f}" y="10" height="200"'
+        svg.append(f"<rect {place}><title>{escape(hover)}</title></rect>")
+    for at, text in events:
+        if _is_number(at) and x_ticks[0] <= at <= x_ticks[-1]:
+            svg.append(f'<path class="event" d="M{x(at)} 10V210"><title>{at:,}: {_show(text)}</title></path>')
+    cut = sum(not y_ticks[0] <= value <= y_ticks[-1] for value in known)
+    notes += [f"{cut} points lie beyond the axis"] * (cut > 0)
     return (
-        f'<div class="wide"><table class="scores"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-        f'<p class="faint">{escape(note)}</p>'
+        f'<div class="chart"><h3>{escape(title.capitalize())}</h3><ul class="legend">{legend}</ul>'
+        f'<svg viewBox="0 0 460 252" role="img" aria-label="{escape(title)} over samples seen">{"".join(svg)}'
+        f'<text x="252" y="249" class="x">samples seen</text></svg><p class="faint">{"; ".join(notes)}</p></div>'
     )
 
 
-def _score_row(name: str, best: str, values: Sequence[float | None], ratios: Any, ratio: float | None) -> str:
-    cells = "".join(f"<td>{'none' if value is None else f'{value:.4g}'}</td>" for value in values)
-    if ratios:
-        better = {"↓": "good" if ratio and ratio < 1 else "bad", "↑": "good" if ratio and ratio > 1 else "bad"}
-        style = better.get(best, "") if ratio not in (None, 1.0) else ""
-        cells += f'<td class="{style}">{"" if ratio is None else f"x {ratio:.3g}"}</td>'
-    return f"<tr><th>{escape(name)} {best}</th>{cells}</tr>"
+def _mean(values: Sequence[Any]) -> float | None:
+    numbers = [value for value in values if _is_number(value)]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers, three or more, the first not above `low`, the last not below `high`."""
+    span = high - low or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power * 4.5 >= span)
+    first = math.floor(low / step)
+    return [number * step for number in range(first, max(math.ceil(high / step), first + 2) + 1)]
 
 
 def _data(content: Mapping[str, Any]) -> str:
-    rows = [("source", content["source"]), ("count", f"{content['count']:,}")]
-    counts = list((content.get("class_counts") or {}).items())
-    if counts:
-        more = f", ... ({len(counts):,} classes)" if len(counts) > _LISTED else ""
-        rows.append(("classes", ", ".join(f"{name} ({count:,})" for name, count in counts[:_LISTED]) + more))
+    counts, problems = list((content.get("class_counts") or {}).items()), content.get("problems") or []
+    listed = ", ".join(f"{name} ({count:,})" for name, count in counts[:_LISTED])
+    listed += f", ... ({len(counts):,} classes)" if len(counts) > _LISTED else ""
+    rows = [("source", content["source"]), ("samples", content["count"]), ("classes", listed or "none")]
     rows += [("note", note) for note in content.get("notes") or ()]
-    problems = content.get("problems") or []
-    rows += [("skipped", f"{len(problems):,} files"), ("fingerprint", content.get("fingerprint", ""))]
-    html = '<dl class="pairs">' + "".join(f"<dt>{k}</dt><dd>{escape(str(v))}</dd>" for k, v in rows) + "</dl>"
-    if not problems:
-        return html
-    lines = "".join(
-        f"<tr><td><code>{escape(str(problem['path']))}</code></td><td>{escape(str(problem['reason']))}</td></tr>"
-        for problem in problems
-    )
-    table = f"<table><thead><tr><th>file</th><th>why it was skipped</th></tr></thead><tbody>{lines}</tbody></table>"
-    return html + (table if len(problems) <= _LISTED else _details(f"{len(problems):,} skipped files", table))
+    rows += [("skipped files", len(problems)), ("fingerprint", content.get("fingerprint"))]
+    table = _table(("skipped file", "reason"), [(problem["path"], problem["reason"]) for problem in problems])
+    folded = _details(f"{len(problems):,} skipped files", table) if len(problems) > _LISTED else table
+    return _pairs(rows, "pairs") + folded
 
 
 def _transfers(content: Sequence[Mapping[str, Any]]) -> str:
-    shown = []
+    html = ""
     for transfer in content:
-        shown.append(f"<h3>{escape(str(transfer['target']))} from {escape(str(transfer['source']))}</h3>")
+        html += f"<h3>{_show(transfer['target'])} from {_show(transfer['source'])}</h3>"
         for kind in ("loaded", "skipped", "mismatched"):
             names = transfer.get(kind) or []
-            shown.append(_details(f"{len(names):,} {kind}", _list(names)) if names else f"<p>0 {kind}</p>")
-    return "".join(shown)
+            html += _details(f"{len(names):,} {kind}", _list(names)) if names else f"<p>0 {kind}</p>"
+    return html

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from ganzoo.gan import GAN
 
 log = logging.getLogger("ganzoo")
-LIMITS = ("samples",)
 
 
 def train(
@@ -64,10 +62,9 @@ def train(
     resumed = (run / registry.RUN_RECIPE).is_file()
     recipe, sample_set = _resume(run, name, data, changes) if resumed else _begin(run, name, data, changes)
     limit = samples if samples is not None else None if minutes is not None else recipe.training.samples
-    with _deterministic():
-        gan = _make(recipe, strategy, run, resumed)
-        seconds = _restore(gan, run) if resumed else 0.0
-        return _fit(gan, sample_set, data, run, seconds, limit, minutes, progress)
+    gan = _make(recipe, strategy, run, resumed)
+    seconds = _restore(gan, run) if resumed else 0.0
+    return _fit(gan, sample_set, data, run, seconds, limit, minutes, progress)
 
 
 def finetune(name: str, data: Any, run: str | Path, **arguments: Any) -> dict[str, Any]:
@@ -92,7 +89,7 @@ def _begin(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[Re
         (run / folder).mkdir(parents=True, exist_ok=True)
     if sample_set is not None:
         count = min(64, len(sample_set))
-        get_domain(recipe.domain).save_grid(sample_set.samples[:count], run / "samples" / "reals.png")
+        get_domain(recipe.domain).save_grid(run / "samples" / "reals.png", sample_set.samples[:count])
     _write_json(run / "data.json", _data_report(sample_set, data))
     # The recipe comes last: from here on the folder is a run, and can be resumed.
     atomic_write_bytes(run / registry.RUN_RECIPE, recipe.to_yaml().encode())
@@ -104,7 +101,9 @@ def _resume(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[R
     if changes:
         asked = registry.get_entry(str(run)).recipe(**changes)
         before, after = _flat(saved.to_dict()), _flat(asked.to_dict())
-        different = [f"{key} ({before.get(key)} and {after.get(key)})" for key in after if before.get(key) != after[key]]
+        different = [
+            f"{key} ({before.get(key)} and {after.get(key)})" for key in after if before.get(key) != after[key]
+        ]
         if different:
             raise TrainingError(
                 f"{run} was begun with another recipe: {'; '.join(different)}. Resume it without these changes, or train "
@@ -170,6 +169,7 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "GAN":
 
     from ganzoo import distribution
 
+    distribution.make_deterministic()
     keras.utils.set_random_seed(recipe.seed)
     with distribution.scope(distribution.get_strategy(strategy)):
         gan = registry.create_from_recipe(recipe)
@@ -263,7 +263,9 @@ def _stream(recipe: Recipe, sample_set: "SampleSet | None", data: Any, start: in
     return batches(sample_set, size, recipe.seed, start=start, flip=flip, conditional=conditional)
 
 
-def _estimate(gan: "GAN", stream: Any, samples: int | None, seconds: float, limit: float | None, steps: int = 4) -> None:
+def _estimate(
+    gan: "GAN", stream: Any, samples: int | None, seconds: float, limit: float | None, steps: int = 4
+) -> None:
     """Say how long it will take: a few steps are timed, and taken back."""
     import keras
 
@@ -288,24 +290,13 @@ def _only(state: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-class _deterministic:
-    """Operator determinism for the time of a run, so that a resume repeats what an unbroken run would do."""
-
-    def __enter__(self) -> None:
-        import tensorflow as tf
-
-        if not os.environ.get("GANZOO_NONDETERMINISTIC"):
-            tf.config.experimental.enable_op_determinism()
-
-    def __exit__(self, *unused: Any) -> None:
-        import tensorflow as tf
-
-        tf.config.experimental.disable_op_determinism() if hasattr(
-            tf.config.experimental, "disable_op_determinism"
-        ) else None
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def write_report(run: str | Path) -> Path:

@@ -70,3 +70,9 @@ def save_grid(
     """Writes `grid(pictures, columns, labels)` as a PNG, whole or not at all, and returns its path."""
     image = grid(pictures, columns, labels)
     return atomic_write(path, lambda temporary: image.save(temporary, format="PNG"))
+
+
+def save_sample(path: str | Path, picture: np.ndarray) -> Path:
+    """Writes one uint8 picture (H, W, C) as a PNG of its own size, whole or not at all, and returns its path."""
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    return atomic_write(path, lambda temporary: image.save(temporary, format="PNG"))

@@ -10,10 +10,10 @@ from ganzoo.config import PositiveInt, Section
 from ganzoo.data import PictureOptions, SampleSet, load_pictures
 from ganzoo.data.options import parse_background
 from ganzoo.data.picture_files import Progress
-from ganzoo.data.picture_grid import grid, save_grid
+from ganzoo.data.picture_grid import grid, save_grid, save_sample
 from ganzoo.errors import DataError
 
-__all__ = ["Options", "from_unit", "grid", "picture_options", "read", "save_grid", "to_unit"]
+__all__ = ["Options", "from_unit", "grid", "picture_options", "read", "save_grid", "save_sample", "to_unit"]
 
 
 class Options(Section):

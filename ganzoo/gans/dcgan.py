@@ -15,6 +15,7 @@ from ganzoo.gan import GAN
 from ganzoo.layers.batch_norm import BatchNorm
 from ganzoo.layers.spectral_norm import SpectralConv2D, SpectralDense
 
+
 def _normal() -> keras.initializers.Initializer:
     # A new one for each layer: an initializer draws the same numbers again for the same shape.
     return keras.initializers.RandomNormal(stddev=0.02)
@@ -61,9 +62,9 @@ class DCGAN(GAN):
         for level, width in enumerate(self._widths(self.options.discriminator_width)):
             size = shape[0] // 2 ** (level + 1)
             use_bias = level == 0 or self.options.discriminator_norm != "batch"
-            x = convolution(
-                width, 4, 2, "same", use_bias=use_bias, kernel_initializer=_normal(), name=f"down_{size}"
-            )(x)
+            x = convolution(width, 4, 2, "same", use_bias=use_bias, kernel_initializer=_normal(), name=f"down_{size}")(
+                x
+            )
             if level > 0:
                 x = self._norm(size)(x)
             x = layers.LeakyReLU(0.2, name=f"leaky_{size}")(x)

@@ -75,7 +75,9 @@ class ProjectedMobileGAN(GAN):
         latents = keras.Input((self.options.latent_dim,), name="latents")
         first, *widths = self.options.widths
         x = layers.Dense(4 * 4 * first, use_bias=False, kernel_initializer="he_normal", name="dense")(latents)
-        x = layers.ReLU(name="relu_4")(BatchNorm(momentum=0.9, name="norm_4")(layers.Reshape((4, 4, first), name="reshape")(x)))
+        x = layers.ReLU(name="relu_4")(
+            BatchNorm(momentum=0.9, name="norm_4")(layers.Reshape((4, 4, first), name="reshape")(x))
+        )
         maps = {4: x}
         for width in widths:
             size = 2 * x.shape[1]
@@ -180,6 +182,13 @@ class ProjectedMobileGAN(GAN):
     def fixed_networks(self) -> dict[str, keras.Model]:
         """The random mixing, which a checkpoint must keep; the backbone's weights come from their package."""
         return {"projection": self.projection} if self.options.projected_weight > 0 else {}
+
+    def pretrained_sources(self) -> list[dict[str, str]]:
+        """The backbone, where the projected branch is on and has its weights."""
+        if self.options.projected_weight <= 0 or self.options.backbone_weights == "random":
+            return []
+        info = self.backbone.info
+        return [{"backbone": info.name, "family": info.family, "trained_on": info.trained_on}]
 
     def observe(self, samples: Any, conditions: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The pictures for the plain branch, mixed frozen features for the others."""

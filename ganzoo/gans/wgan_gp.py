@@ -14,6 +14,7 @@ from ganzoo.gan import GAN
 from ganzoo.layers.batch_norm import BatchNorm
 from ganzoo.layers.resample import double
 
+
 class WGANGP(GAN):
     """Residual generator with batch normalisation; residual critic without normalisation."""
 
@@ -73,9 +74,7 @@ class WGANGP(GAN):
 
 
 def _convolution(x, width: int, name: str, kernel: int = 3, use_bias: bool = True):
-    return layers.Conv2D(
-        width, kernel, padding="same", use_bias=use_bias, kernel_initializer="he_normal", name=name
-    )(x)
+    return layers.Conv2D(width, kernel, padding="same", use_bias=use_bias, kernel_initializer="he_normal", name=name)(x)
 
 
 def _up_block(x, width: int, name: str):

@@ -1,0 +1,254 @@
+"""The command line: a thin skin over the public functions of the same names."""
+
+import functools
+import json
+import logging
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganzoo.errors import GanzooError, RecipeError
+
+
+def _verb(tensorflow: bool = True) -> Callable:
+    """Errors become one line and exit code 1; TensorFlow is loaded quietly where the verb needs it."""
+
+    def wrap(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> None:
+            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+            for noisy in ("absl", "tensorflow", "jax", "h5py"):
+                logging.getLogger(noisy).setLevel(logging.ERROR)
+            try:
+                if tensorflow:
+                    from ganzoo.quiet import load_tensorflow
+
+                    load_tensorflow()
+                function(*args, **kwargs)
+            except GanzooError as error:
+                click.secho(f"Error: {error}", fg="red", err=True)
+                sys.exit(1)
+            except (KeyboardInterrupt, click.Abort):
+                click.echo("Interrupted. The same command goes on from the last checkpoint.", err=True)
+                sys.exit(130)
+            except (click.ClickException, click.exceptions.Exit):
+                raise
+            except Exception as error:
+                with tempfile.NamedTemporaryFile("w", prefix="ganzoo-", suffix=".log", delete=False) as file:
+                    file.write(traceback.format_exc())
+                text = f"Error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                click.secho(f"{text}\nThis is a fault of ganzoo. The details are in {file.name}.", fg="red", err=True)
+                sys.exit(1)
+
+        return run
+
+    return wrap
+
+
+def _print(result: Any, as_json: bool, text: str) -> None:
+    click.echo(json.dumps(result, indent=1) if as_json else text)
+
+
+def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
+    from ganzoo.recipe_files import parse_value
+
+    return {key: parse_value(value) for key, value in (_split(pair, "--set", "key=value") for pair in pairs)}
+
+
+def _sources(pairs: tuple[str, ...]) -> dict[str, str]:
+    return dict(_split(pair, "--init", "TARGET=SOURCE") for pair in pairs)
+
+
+def _split(pair: str, option: str, form: str) -> tuple[str, str]:
+    key, sign, value = pair.partition("=")
+    if not sign or not key or not value:
+        raise RecipeError(f"{option} takes {form}. Received: '{pair}'.")
+    return key, value
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ganzoo")
+def main() -> None:
+    """A Keras model zoo of GANs with pretraining and generators that export to phones."""
+
+
+@main.command("list")
+@click.argument("pattern", default="*")
+@_json
+@_verb(tensorflow=False)
+def list_(pattern: str, as_json: bool) -> None:
+    """List the entries of the zoo."""
+    from ganzoo.registry import get_entry, list_entries
+
+    entries = [get_entry(name) for name in list_entries(pattern)]
+    rows = [{"name": e.name, "summary": e.summary, "paper": e.paper, "weights": bool(e.weights)} for e in entries]
+    width = max((len(entry.name) for entry in entries), default=0)
+    text = "\n".join(f"{e.name:{width}}  {'weights' if e.weights else '       '}  {e.summary}" for e in entries)
+    _print(rows, as_json, text or f"No entry matches '{pattern}'.")
+
+
+@main.command()
+@click.argument("name")
+@_json
+@_verb(tensorflow=False)
+def show(name: str, as_json: bool) -> None:
+    """Show an entry's or a run's recipe, weights and scores."""
+    import yaml
+
+    from ganzoo.registry import get_entry
+
+    entry = get_entry(name)
+    _print(dict(entry.raw), as_json, yaml.safe_dump(dict(entry.raw), sort_keys=False, allow_unicode=True).rstrip())
+
+
+@main.command()
+@click.argument("data")
+@click.option("--size", default=64, show_default=True, help="Pixels a side.")
+@click.option("--channels", default=3, show_default=True, help="1 (grey) or 3.")
+@click.option("--fit", default="crop", show_default=True, help="crop or pad oblong pictures.")
+@click.option("--background", default="white", show_default=True, help="Behind transparency and padding.")
+@click.option("--classes", is_flag=True, help="Read folders as classes.")
+@click.option("--sheet", type=click.Path(dir_okay=False), help="Write a contact sheet (PNG).")
+@_json
+@_verb(tensorflow=False)
+def data(
+    data: str, size: int, channels: int, fit: str, background: str, classes: bool, sheet: str, as_json: bool
+) -> None:
+    """Show what would be trained on: counts, sizes, classes, problems."""
+    from ganzoo.data import PictureOptions
+    from ganzoo.data.description import describe_data
+
+    report = describe_data(data, PictureOptions(size, channels, fit, background, classes))
+    if sheet:
+        report.contact_sheet(sheet)
+    _print(report.to_dict(), as_json, report.table() + (f"\nContact sheet: {sheet}" if sheet else ""))
+
+
+def _training_options(function: Callable) -> Callable:
+    for option in reversed(
+        [
+            click.argument("name"),
+            click.option("--data", required=True, help="A folder, a zip, arrays, tfds:NAME, or a built-in name."),
+            click.option("--run", required=True, type=click.Path(file_okay=False), help="The run directory."),
+            click.option("--minutes", type=click.FloatRange(min=0), help="Stop after so many minutes in all."),
+            click.option("--samples", type=click.IntRange(min=1), help="Stop after so many samples in all."),
+            click.option("--seed", type=int, help="The run's seed."),
+            click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe."),
+            click.option("--init", "inits", multiple=True, metavar="TARGET=SOURCE", help="Weights of a part."),
+            click.option("--strategy", default="auto", show_default=True, help="auto, none or mirrored."),
+            _json,
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def _train(
+    function: Callable, name: str, sets: tuple[str, ...], inits: tuple[str, ...], as_json: bool, **arguments: Any
+) -> None:
+    result = function(name, overrides=_overrides(sets), init=_sources(inits), progress=sys.stderr.isatty(), **arguments)
+    text = f"{result['samples']:,} samples in {result['seconds'] / 60:.1f} minutes. Report: {result['report']}"
+    _print(result, as_json, text)
+
+
+@main.command()
+@_training_options
+@_verb()
+def train(**arguments: Any) -> None:
+    """Train an entry on data; the same command on an existing run goes on."""
+    from ganzoo.training import train as function
+
+    _train(function, **arguments)
+
+
+@main.command()
+@_training_options
+@_verb()
+def finetune(**arguments: Any) -> None:
+    """Train from an entry's published weights, or from a run's."""
+    from ganzoo.training import finetune as function
+
+    _train(function, **arguments)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--data", required=True, help="Real data.")
+@click.option("--samples", type=click.IntRange(min=1), help="Generated samples, at most.")
+@click.option("--features", multiple=True, metavar="NET", help="self_supervised, squeezenet, efficientnet_lite2.")
+@click.option("--seed", default=0, show_default=True)
+@_json
+@_verb()
+def evaluate(name: str, data: str, samples: int | None, features: tuple[str, ...], seed: int, as_json: bool) -> None:
+    """Score a generator: a card of several scores, the network-free one first."""
+    from ganzoo.evaluation import evaluate as function
+
+    card = function(name, data, samples, features or None, seed)
+    _print(card.to_dict(), as_json, card.table())
+
+
+@main.command()
+@click.argument("name")
+@click.option("--out", required=True, type=click.Path(), help="FILE.png, FILE.npy or a folder.")
+@click.option("--count", default=64, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--truncation", type=float, help="Cut the latents' distribution off at +-T.")
+@click.option("--condition", type=int, help="One class for all.")
+@_json
+@_verb()
+def generate(
+    name: str, out: str, count: int, seed: int, truncation: float | None, condition: int | None, as_json: bool
+) -> None:
+    """Write samples to a grid, an array or a folder."""
+    from ganzoo.sampling import generate as function
+
+    path = function(name, out, count, seed, truncation, condition)
+    _print({"out": str(path), "count": count}, as_json, f"{count} samples: {path}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="The folder to write to.")
+@click.option("--format", "formats", default="tflite,saved_model", show_default=True)
+@click.option("--quantize", default="none,float16", show_default=True, help="Of the TFLite files.")
+@_json
+@_verb()
+def export(name: str, out: str, formats: str, quantize: str, as_json: bool) -> None:
+    """Export a generator to TFLite and SavedModel, each compared with Keras."""
+    from ganzoo.export import export_generator
+
+    card = export_generator(name, out, tuple(formats.split(",")), tuple(quantize.split(",")))
+    _print(card, as_json, (Path(out) / "MODEL_CARD.md").read_text())
+
+
+@main.command()
+@click.argument("path", type=click.Path())
+@_json
+@_verb()
+def verify(path: str, as_json: bool) -> None:
+    """Check an exported file again against what lies beside it."""
+    from ganzoo.export import verify_export
+
+    result = verify_export(path)
+    _print(result, as_json, json.dumps(result, indent=1))
+
+
+@main.command()
+@click.option("--run", default="runs/demo", show_default=True, type=click.Path(file_okay=False))
+@click.option("--minutes", default=4.0, show_default=True, help="Minutes of training.")
+@_json
+@_verb()
+def demo(run: str, minutes: float, as_json: bool) -> None:
+    """Train digits in a few minutes, score them, export them to TFLite, and write a report."""
+    from ganzoo.demonstration import demo as function
+
+    result = function(run, minutes, progress=sys.stderr.isatty())
+    _print(result, as_json, result["text"])

@@ -1,0 +1,59 @@
+"""Scores of an entry's or a run's generator on data."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganzoo import presets, registry
+from ganzoo.cache import atomic_write_bytes
+from ganzoo.domains import get_domain
+
+if TYPE_CHECKING:
+    from ganzoo.gan import GAN
+    from ganzoo.metrics.scorecard import Scorecard
+
+
+def evaluate(
+    name: str, data: Any, samples: int | None = None, networks: Sequence[str] | None = None, seed: int = 0
+) -> "Scorecard":
+    """The scorecard of an entry's or a run's averaged generator; a run keeps it in `scores.json`.
+
+    Args:
+        name: an entry with published weights, or a run directory.
+        data: real data, as for `ganzoo.train`.
+        samples: at most so many generated samples; half as many as there are reals, at most.
+        networks: feature networks, the recipe's by default.
+        seed: of the samples and of the split of the reals.
+    """
+    gan = presets.load(name)
+    real = get_domain(gan.recipe.domain).read(data, gan.recipe.data, False)
+    card = score(gan, real.samples, samples, networks, seed)
+    run = Path(name)
+    if (run / registry.RUN_RECIPE).is_file() and (run / "checkpoints").is_dir():
+        remember(run, gan, card)
+    return card
+
+
+def score(
+    gan: "GAN", real: Any, samples: int | None = None, networks: Sequence[str] | None = None, seed: int = 0
+) -> "Scorecard":
+    """The scorecard of a GAN's averaged generator against real samples in the domain's units."""
+    from ganzoo.metrics.scorecard import scorecard
+
+    count = min(samples or gan.recipe.evaluation.samples, len(real) // 2)
+    fake = gan.generate(max(count, 1), seed=seed)
+    return scorecard(real, fake, networks or gan.recipe.evaluation.networks, gan.pretrained_sources(), seed=seed)
+
+
+def remember(run: Path, gan: "GAN", card: "Scorecard") -> None:
+    """Add a scorecard to the run's `scores.json` and write its report anew."""
+    from ganzoo.report import write_report
+
+    path = run / "scores.json"
+    before = json.loads(path.read_text()) if path.is_file() else []
+    lines = (run / "metrics.jsonl").read_text().splitlines() if (run / "metrics.jsonl").is_file() else []
+    seen = json.loads(lines[-1])["samples"] if lines else 0
+    before.append({"samples": seen, "scorecard": card.to_dict()})
+    atomic_write_bytes(path, json.dumps(before, indent=1).encode())
+    write_report(run)

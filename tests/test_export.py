@@ -1,0 +1,316 @@
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools import flatbuffer_utils
+from ganzoo.export import model_card, tflite, verify
+from keras import layers
+
+import ganzoo
+from ganzoo import export
+from ganzoo.errors import ExportError, GanzooError
+from ganzoo.registry import get_entry, list_entries
+
+TFLITE = ("generator_float32.tflite", "generator_float16.tflite")
+
+
+def trained_like(name, **overrides):
+    """A tiny GAN whose averaged generator has noise in every weight and BatchNorm statistics to match."""
+    gan = ganzoo.create(name, **get_entry(name).raw["tiny"] | overrides)
+    random = np.random.default_rng(0)
+    for weight in gan.generator_ema.weights:
+        if "moving_" not in weight.path:
+            weight.assign(weight * 1.5 + 0.1 * random.normal(size=weight.shape))
+    gan.calibrate()
+    return gan
+
+
+@pytest.fixture(scope="module", params=list_entries())
+def exported(request, tmp_path_factory):
+    gan = trained_like(request.param)
+    folder = tmp_path_factory.mktemp("export") / "made" / "here"
+    card = export.export_generator(gan, folder)
+    return SimpleNamespace(gan=gan, folder=folder, card=card)
+
+
+@pytest.fixture(scope="module")
+def dcgan(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dcgan")
+    gan = trained_like("image/dcgan_32")
+    export.export_generator(gan, folder, formats=["tflite"])
+    return SimpleNamespace(gan=gan, folder=folder)
+
+
+@pytest.fixture
+def folder(dcgan, tmp_path):
+    """A copy of an export, to be damaged."""
+    return shutil.copytree(dcgan.folder, tmp_path / "copy")
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def rewrite(path, content, adapt_card):
+    """Replace a file, and where asked what the card says of it."""
+    path.write_bytes(content)
+    if adapt_card:
+        card = json.loads((path.parent / verify.CARD).read_text())
+        entry = next(file for file in card["files"] if file["file"] == path.name)
+        entry |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        (path.parent / verify.CARD).write_text(json.dumps(card))
+
+
+def flipped(path):
+    """The content of a float32 file with the signs of the first 64 numbers of its largest weight turned."""
+    content = path.read_bytes()
+    buffers = [bytes(buffer.data) for buffer in flatbuffer_utils.read_model(path).buffers if buffer.data is not None]
+    largest = max(buffers, key=len)
+    start = content.index(largest)
+    changed = bytearray(content)
+    for index in range(start + 3, start + 4 * 64, 4):
+        changed[index] ^= 0x80
+    return bytes(changed)
+
+
+# Every entry.
+
+
+def test_files_and_card(exported):
+    names = {path.name for path in exported.folder.iterdir()}
+    assert names == {*TFLITE, "saved_model", "reference.npz", "model_card.json", "MODEL_CARD.md"}
+    assert json.loads((exported.folder / "model_card.json").read_text()) == exported.card
+    card = exported.card
+    assert [file["file"] for file in card["files"]] == [*TFLITE, "saved_model"]
+    assert card["parameters"] == exported.gan.generator_ema.count_params()
+    assert card["multiply_adds"] > 10_000
+    text = (exported.folder / "MODEL_CARD.md").read_text()
+    for expected in (card["entry"], card["paper"], f"{card['multiply_adds']:,}", *TFLITE):
+        assert expected in text
+
+
+def test_parity_on_samples_that_differ(exported):
+    reference = verify.load_reference(exported.folder / "reference.npz")
+    assert reference.samples.std(axis=0).mean() > 0.05
+    assert np.mean(np.abs(reference.samples) > 0.999) < 0.5
+    np.testing.assert_allclose(reference.samples, exported.gan(reference.inputs), atol=1e-6)
+    for file in exported.card["files"]:
+        assert file["max_error"] <= {"float32": 1e-4, "float16": 3e-2}[file["precision"]]
+        assert file["mean_error"] <= file["max_error"]
+        assert 0 < file["latency"]["minimum_ms"] <= file["latency"]["median_ms"]
+        assert file["time_against_keras"]["call"] > 0
+
+
+def test_tflite_signature_and_other_latents(exported):
+    inputs = exported.gan.draw_latents(3, seed=7) | exported.gan.draw_conditions(3)
+    expected = np.asarray(exported.gan(inputs))
+    for name in TFLITE:
+        interpreter = Interpreter(str(exported.folder / name))
+        signatures = interpreter.get_signature_list()
+        assert signatures == {"serving_default": {"inputs": sorted(inputs), "outputs": ["samples"]}}
+        runner = interpreter.get_signature_runner("serving_default")
+        made = [runner(**{key: value[i : i + 1] for key, value in inputs.items()})["samples"] for i in range(3)]
+        np.testing.assert_allclose(np.concatenate(made), expected, atol=1e-4 if "32" in name else 3e-2)
+
+
+def test_tflite_has_builtin_operators_only(exported):
+    for name in TFLITE:
+        model = flatbuffer_utils.read_model(exported.folder / name)
+        assert not any(code.customCode for code in model.operatorCodes)
+        listed = next(file["operators"] for file in exported.card["files"] if file["file"] == name)
+        assert sum(listed.values()) == sum(len(graph.operators) for graph in model.subgraphs)
+        assert "CONV_2D" in listed or "TRANSPOSE_CONV" in listed
+
+
+def test_saved_model_takes_any_batch(exported):
+    loaded = tf.saved_model.load(str(exported.folder / "saved_model"))
+    serve = loaded.signatures["serving_default"]
+    for count in (1, 5):
+        inputs = exported.gan.draw_latents(count, seed=9) | exported.gan.draw_conditions(count)
+        made = serve(**{name: tf.constant(value) for name, value in inputs.items()})
+        assert list(made) == ["samples"]
+        np.testing.assert_allclose(made["samples"], exported.gan(inputs), atol=1e-4)
+
+
+def test_verify_again(exported):
+    report = export.verify_export(exported.folder)
+    assert report["entry"] == exported.card["entry"]
+    fixed = ("file", "bytes", "sha256", "max_error", "operators")
+    assert [{k: file[k] for k in fixed} for file in report["files"]] == [
+        {k: file[k] for k in fixed} for file in exported.card["files"]
+    ]
+    for name in (*TFLITE, "saved_model"):
+        (file,) = export.verify_export(str(exported.folder / name))["files"]
+        assert file["file"] == name
+
+
+# What is refused.
+
+
+def test_flipped_weights_are_refused(folder):
+    path = folder / TFLITE[0]
+    changed = flipped(path)
+    rewrite(path, changed, adapt_card=False)
+    with pytest.raises(ExportError, match="sha256"):
+        export.verify_export(path)
+    rewrite(path, changed, adapt_card=True)
+    with pytest.raises(ExportError, match=r"differs from Keras by up to .* 0.0001 is allowed"):
+        export.verify_export(folder)
+    export.verify_export(folder / TFLITE[1])
+
+
+@pytest.mark.parametrize("adapt_card", [False, True])
+@pytest.mark.parametrize("keep", [12, 0.5, -40])
+def test_truncated_file_is_refused(folder, keep, adapt_card):
+    path = folder / TFLITE[0]
+    content = path.read_bytes()
+    rewrite(path, content[: int(keep * len(content)) if keep == 0.5 else keep], adapt_card)
+    with pytest.raises(ExportError, match="damaged" if adapt_card else "cut off"):
+        export.verify_export(path)
+
+
+def test_what_is_no_export_is_refused(folder, tmp_path):
+    text = tmp_path / "notes.tflite"
+    text.write_text("no model at all")
+    with pytest.raises(ExportError, match="no TFLite file"):
+        export.verify_export(text)
+    with pytest.raises(ExportError, match="There is no"):
+        export.verify_export(tmp_path / "absent")
+    with pytest.raises(ExportError, match=r"model_card\.json is missing"):
+        export.verify_export(tmp_path)
+    shutil.copy(folder / TFLITE[0], folder / "other.tflite")
+    with pytest.raises(ExportError, match="not listed"):
+        export.verify_export(folder / "other.tflite")
+    (folder / TFLITE[1]).unlink()
+    with pytest.raises(ExportError, match="missing"):
+        export.verify_export(folder)
+
+
+@pytest.mark.parametrize("name", ["reference.npz", "model_card.json"])
+def test_damaged_companions_are_refused(folder, name):
+    content = (folder / name).read_bytes()
+    for broken in (b"", content[: len(content) // 2], content[:-1] + b"\x00" if name.endswith("json") else b"{}"):
+        (folder / name).write_bytes(broken)
+        with pytest.raises(ExportError, match=name):
+            export.verify_export(folder)
+    (folder / name).write_text('{"files": [{"file": "../x"}], "entry": 3}')
+    with pytest.raises(ExportError, match=name):
+        export.verify_export(folder)
+
+
+def test_a_failed_export_leaves_the_older_one(dcgan, folder, monkeypatch):
+    before = contents(folder)
+    other = trained_like("image/dcgan_32")
+    monkeypatch.setitem(verify.TOLERANCES, "float16", 0.0)
+    with pytest.raises(ExportError, match="float16"):
+        export.export_generator(other, folder, formats=["tflite"])
+    assert contents(folder) == before
+    with pytest.raises(ExportError):
+        export.export_generator(other, folder.parent / "new", formats=["tflite"])
+    assert not (folder.parent / "new").exists()
+
+
+def test_a_new_export_replaces_the_older_one_as_a_whole(dcgan, folder):
+    (folder / "mine.txt").write_text("kept")
+    (folder / "saved_model").mkdir()
+    (folder / "saved_model" / "stale").write_text("from before")
+    export.export_generator(dcgan.gan, folder, formats=["saved_model"])
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"mine.txt", "saved_model", "reference.npz", "model_card.json", "MODEL_CARD.md"}
+    assert not (folder / "saved_model" / "stale").exists()
+    export.verify_export(folder)
+    (folder / "saved_model" / "fingerprint.pb").write_bytes(b"other")
+    with pytest.raises(ExportError, match="saved_model"):
+        export.verify_export(folder / "saved_model")
+
+
+def test_samples_that_are_not_finite_are_refused(tmp_path):
+    gan = trained_like("image/dcgan_32")
+    gan.generator_ema.weights[0].assign(gan.generator_ema.weights[0] * np.nan)
+    with pytest.raises(ExportError, match="not finite"):
+        export.export_generator(gan, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_arguments(dcgan, tmp_path):
+    with pytest.raises(ExportError, match="export format 'tflight'.*Did you mean 'tflite'"):
+        export.export_generator(dcgan.gan, tmp_path / "out", formats=["tflight"])
+    with pytest.raises(ExportError, match="quantization 'float61'.*Did you mean 'float16'"):
+        export.export_generator(dcgan.gan, tmp_path / "out", quantize="float61")
+    with pytest.raises(ExportError, match="No export format"):
+        export.export_generator(dcgan.gan, tmp_path / "out", formats=[])
+    with pytest.raises(ExportError, match="Received: int"):
+        export.export_generator(3, tmp_path / "out")
+    with pytest.raises(GanzooError, match="image/dcgan_32"):
+        export.export_generator("image/dcgan_23", tmp_path / "out")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match="is a file"):
+        export.export_generator(dcgan.gan, tmp_path / "file")
+    assert not (tmp_path / "out").exists()
+
+
+@keras.saving.register_keras_serializable("ganzoo_tests")
+class Determinant(layers.Layer):
+    def call(self, inputs):
+        return inputs * tf.linalg.det(inputs[:, :2, :2, 0])[:, None, None, None]
+
+
+def test_foreign_operators_are_named():
+    latents = keras.Input((8,), name="latents")
+    samples = Determinant(name="determinant")(layers.Reshape((2, 2, 2), name="reshape")(latents))
+    described = {
+        "name": "serving_default",
+        "inputs": [{"name": "latents", "shape": [8], "dtype": "float32"}],
+        "outputs": [{"name": "samples"}],
+    }
+    with pytest.raises(ExportError, match=r"not built into TFLite: \['MatrixDeterminant'\]"):
+        tflite.convert(keras.Model({"latents": latents}, samples), described, "float32")
+
+
+# Special cases.
+
+
+def test_mixed_precision_is_exported_in_float32(tmp_path):
+    gan = trained_like("image/dcgan_32", **{"training.precision": "mixed_float16"})
+    card = export.export_generator(gan, tmp_path / "out", quantize=["none"])
+    assert all(file["precision"] == "float32" for file in card["files"])
+    reference = verify.load_reference(tmp_path / "out" / "reference.npz")
+    np.testing.assert_allclose(reference.samples, gan(reference.inputs), atol=3e-2)
+
+
+def test_multiply_adds_by_hand():
+    inputs = x = keras.Input((3,))
+    x = layers.Reshape((4, 4, 2))(layers.Dense(32)(x))  # 3 * 32
+    x = layers.Conv2DTranspose(5, 3, 2, "same")(x)  # 4 * 4 positions, 3 * 3 * 2 * 5 each
+    x = layers.DepthwiseConv2D(3, padding="same")(x)  # 8 * 8 * 3 * 3 * 5
+    inner = keras.Sequential([keras.Input((8, 8, 5)), layers.Conv2D(5, 1)])  # 8 * 8 * 5 * 5, called twice
+    model = keras.Model(inputs, inner(inner(x)))
+    assert model_card.multiply_adds(model) == 96 + 1440 + 2880 + 2 * 1600
+
+
+def test_card_names_published_data(dcgan):
+    recipe = get_entry("image/dcgan_32").recipe(
+        weights={"uri": "dcgan_32", "sha256": "0", "licence": "CC0", "data": "hand-written digits"}
+    )
+    gan = SimpleNamespace(recipe=recipe, samples_seen=5)
+    reference = verify.load_reference(dcgan.folder / "reference.npz")
+    stored = json.loads((dcgan.folder / "model_card.json").read_text())
+    card = model_card.build(
+        gan, dcgan.gan.generator_ema, stored["signature"], stored["files"], reference, stored["keras_latency"]
+    )
+    text = model_card.to_markdown(card)
+    assert "hand-written digits" in text and "CC0" in text
+    assert card["compared_with"]["samples"] == 64
+
+
+def test_import_is_light():
+    code = "import sys, ganzoo.export; assert not {'tensorflow', 'keras', 'ai_edge_litert'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
