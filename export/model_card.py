@@ -125,8 +125,8 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         "",
         "## Files",
         "",
-        f"Errors are against Keras on {compared['samples']} samples, which differ among themselves by a standard deviation "
-        f"of {compared['deviation']:.2g}, on a range of {high - low:g}. Latency is that of one sample.",
+        f"Errors are against Keras on {compared['samples']} samples, which differ among themselves by a standard "
+        f"deviation of {compared['deviation']:.2g}, on a range of {high - low:g}. Latency is that of one sample.",
         "",
         "| file | batch | maximum error | mean error | allowed | size in bytes | latency: median, minimum | threads | "
         "time against Keras: `predict`, call |",

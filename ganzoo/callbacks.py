@@ -43,15 +43,15 @@ class MetricsLog(keras.callbacks.Callback):
         import tensorflow as tf
 
         self._board = tf.summary.create_file_writer(str(self._run / "tensorboard"))
-        self._last = (int(self.model.samples_seen), self._clock.seconds())
+        self._last = (self.model.sample_count, self._clock.seconds())
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Add to the means; write them where an interval ends."""
         for name, value in (logs or {}).items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
         self._steps += 1
-        seen = int(self.model.samples_seen)
-        step = seen // int(self.model.step)
+        seen = self.model.sample_count
+        step = seen // self.model.step_count
         if any(seen // every > (seen - step) // every for every in self._intervals):
             self.flush()
 
@@ -66,11 +66,11 @@ class MetricsLog(keras.callbacks.Callback):
 
         if not self._steps:
             return
-        seen, seconds = int(self.model.samples_seen), self._clock.seconds()
+        seen, seconds = self.model.sample_count, self._clock.seconds()
         means = {name: total / self._steps for name, total in self._sums.items()}
         line = {
             "samples": seen,
-            "step": int(self.model.step),
+            "step": self.model.step_count,
             **means,
             "seconds": round(seconds, 3),
             "samples_per_second": round((seen - self._last[0]) / max(seconds - self._last[1], 1e-9), 2),
@@ -93,18 +93,18 @@ class Snapshots(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """The grid before any step."""
-        if int(self.model.step) == 0:
+        if self.model.step_count == 0:
             self.picture()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """A snapshot where an interval ends."""
-        seen = int(self.model.samples_seen)
-        if seen // self._every > (seen - seen // int(self.model.step)) // self._every:
+        seen = self.model.sample_count
+        if seen // self._every > (seen - seen // self.model.step_count) // self._every:
             self.snapshot()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """The last snapshot."""
-        if int(self.model.samples_seen) != self._done:
+        if self.model.sample_count != self._done:
             self.snapshot()
 
     def picture(self) -> None:
@@ -114,7 +114,7 @@ class Snapshots(keras.callbacks.Callback):
 
     def snapshot(self) -> None:
         """Checkpoint first, then grid and preset."""
-        self._done = int(self.model.samples_seen)
+        self._done = self.model.sample_count
         save_checkpoint(self.model, self._run, self._clock.seconds())
         with self.model.calibrated():
             self._grid()
@@ -122,7 +122,7 @@ class Snapshots(keras.callbacks.Callback):
 
     def _grid(self) -> None:
         samples = self.model.generate(GRID_SAMPLES, seed=self.model.recipe.seed)
-        self.model.domain.save_grid(self._run / "samples" / f"{int(self.model.samples_seen):09d}.png", samples)
+        self.model.domain.save_grid(self._run / "samples" / f"{self.model.sample_count:09d}.png", samples)
 
 
 class Limits(keras.callbacks.Callback):
@@ -134,7 +134,7 @@ class Limits(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Ask Keras to stop."""
-        enough = self._samples is not None and int(self.model.samples_seen) >= self._samples
+        enough = self._samples is not None and self.model.sample_count >= self._samples
         late = self._seconds is not None and self._clock.seconds() >= self._seconds
         if enough or late:
             self.model.stop_training = True
@@ -162,12 +162,12 @@ class Progress(keras.callbacks.Callback):
             console=Console(stderr=True),
         )
         self._task = self._bar.add_task("starting", total=1.0)
-        self._first = (int(self.model.samples_seen), time.monotonic())
+        self._first = (self.model.sample_count, time.monotonic())
         self._bar.start()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Move it."""
-        seen = int(self.model.samples_seen)
+        seen = self.model.sample_count
         speed = (seen - self._first[0]) / max(time.monotonic() - self._first[1], 1e-9)
         done = max(
             seen / self._samples if self._samples else 0.0,
@@ -188,7 +188,7 @@ def save_checkpoint(gan: Any, run: Path, seconds: float) -> Path:
     folder = run / "checkpoints"
     state = gan.state()
     state["run/seconds"] = np.array(seconds)
-    path = folder / f"{int(gan.samples_seen):09d}.safetensors"
+    path = folder / f"{gan.sample_count:09d}.safetensors"
     atomic_write(path, lambda temporary: save_file(state, temporary))
     for old in sorted(folder.glob("[0-9]*.safetensors"))[:-KEPT_CHECKPOINTS]:
         old.unlink()

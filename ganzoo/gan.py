@@ -249,7 +249,7 @@ class GAN(keras.Model):
         Raises:
             TrainingError: a loss or a gradient became NaN or infinite (before it reached a weight), or memory ran out.
         """
-        if int(self.step) == 0:
+        if self.step_count == 0:
             self.adapt(_first_reals(args[0] if args else kwargs["x"]))
         try:
             history = super().fit(*args, **kwargs)
@@ -411,7 +411,7 @@ class GAN(keras.Model):
         reason = reason[: reason.index(NOT_FINITE) + len(NOT_FINITE)].split(": ", 1)[-1].strip()
         rates = ", ".join(f"{name} {o.learning_rate:g}" for name, o in self.recipe.optimizers.items())
         return (
-            f"Training stopped at step {int(self.step)}, {int(self.samples_seen)} samples: in {reason}. "
+            f"Training stopped at step {self.step_count}, {self.sample_count} samples: in {reason}. "
             f"It did not reach the weights. Learning rates: {rates}; objective {self.recipe.objective}, precision "
             f"{self.recipe.training.precision}. Lower the learning rates, add or strengthen a regularizer (r1), or use "
             "precision float32."
@@ -511,6 +511,16 @@ class GAN(keras.Model):
                 variable.assign(value)
 
     # Parts and state.
+
+    @property
+    def step_count(self) -> int:
+        """Steps done."""
+        return int(np.array(self.step))
+
+    @property
+    def sample_count(self) -> int:
+        """Reals that the discriminator has seen."""
+        return int(np.array(self.samples_seen))
 
     def parts(self) -> dict[str, keras.Model]:
         """Networks and their nested models by name: `generator`, `discriminator`, `discriminator.trunk`, ..."""

@@ -44,12 +44,11 @@ def write_report(run: Path) -> Path:
     run, unread = Path(run), []
     if not (run / "recipe.yaml").is_file():
         raise TrainingError(
-            f"A report is made of a run directory, which holds recipe.yaml. Received: {run}, without recipe.yaml. "
-            "Start a run with `ganzoo train NAME --data DATA --run DIR`."
+            f"No run directory: {run} has no recipe.yaml. Start a run: `ganzoo train NAME --data DATA --run DIR`."
         )
     recipe = read_yaml(run / "recipe.yaml")
-    metrics = [line for line in _read_lines(run / "metrics.jsonl", unread) if _is_number(line.get("samples"))]
-    last_of = {line["samples"]: line for line in metrics}  # a resumed run writes lines again: the last ones count
+    lines = [line for line in _read_lines(run / "metrics.jsonl", unread) if _is_number(line.get("samples"))]
+    last_of = {line["samples"]: line for line in lines}  # a resumed run writes lines again: the last ones count
     metrics = [last_of[samples] for samples in sorted(last_of)]
     events = [(line.get("samples", ""), line.get("text", "")) for line in _read_lines(run / "events.jsonl", unread)]
     sections = {
@@ -64,9 +63,8 @@ def write_report(run: Path) -> Path:
     }
     body = [f"<section>\n<h2>{title}</h2>\n{content}\n</section>" for title, content in sections.items() if content]
     template = string.Template(resources.files("ganzoo").joinpath("report.html").read_text(encoding="utf-8"))
-    page = template.substitute(
-        title=escape(f"{recipe.get('entry', 'run')}: report"), body="\n".join([_header(recipe, metrics), *body])
-    )
+    title = _show(recipe.get("entry", "run"))
+    page = template.substitute(title=title, body="\n".join([_header(recipe, metrics), *body]))
     return atomic_write_bytes(run / "report.html", page.encode("utf-8"))
 
 
@@ -84,7 +82,7 @@ def _read_lines(path: Path, unread: list[str]) -> list[dict[str, Any]]:
         except (ValueError, AttributeError):
             broken += number < len(lines)
     if broken:
-        unread.append(f"{path.name}: {broken} lines that are no JSON objects")
+        unread.append(f"{path.name}: lines that are no JSON objects: {broken}")
     return found
 
 
@@ -105,13 +103,13 @@ def _show(value: Any) -> str:
     """A value as escaped text; integers with separators, floats with four digits."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return escape("none" if value is None else str(value))
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return f"{value:,.0f}" if isinstance(value, int) or 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], style: str = "") -> str:
     cells = "".join("<tr>" + "".join(f"<td>{_show(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
-    table = f'<table class="{style}"><thead><tr>{titles}</tr></thead><tbody>{cells}</tbody></table>'
+    titles = "<tr>" + "".join(f"<th>{escape(title)}</th>" for title in head) + "</tr>"
+    table = f'<table class="{style}"><thead>{titles}</thead><tbody>{cells}</tbody></table>'
     return f'<div class="wide">{table}</div>' if rows else ""
 
 
@@ -193,18 +191,19 @@ def _scores(content: Sequence[Mapping[str, Any]]) -> str:
 def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, Mapping[str, float | None]]) -> str:
     """Scorecards of one protocol: the distance without a network first, flattered networks last."""
     last, measured = cards[-1][1], [card.sliced_wasserstein for _, card in cards]
-    title, rated = "Sliced Wasserstein x1000, no network", ratios.get("sliced_wasserstein", {})
-    blocks = [(title, measured, last.sliced_wasserstein_floor, rated, (), {})]
+    rated = ratios.get("sliced_wasserstein", {})
+    blocks = [("Sliced Wasserstein x1000, no network", measured, last.sliced_wasserstein_floor, rated, (), {})]
     for network in sorted(last.networks, key=lambda network: bool(network.marks)):
         measured = [next(peer.scores for peer in card.networks if peer.name == network.name) for _, card in cards]
         title = f"{network.name}: {network.dim} features, trained on {network.trained_on}"
         blocks.append((title, measured, network.floor, ratios.get(network.name, {}), network.marks, network.reasons))
-    head, html = ["", *(f"{samples:,} samples" for samples, _ in cards), "real vs real", *["change"][: len(ratios)]], ""
+    head = ["samples seen", *(f"{samples:,}" for samples, _ in cards), "real vs real", *["change"][: len(ratios)]]
+    html = ""
     for title, measured, floor, rated, marks, reasons in blocks:
         rows = []
         for name in sorted(floor, key=lambda name: name != "average"):
             change = ["" if rated[name] is None else f"x {rated[name]:.3g}"] if ratios else []
-            label = f"{name} {_BEST.get(name, '↓')}"
+            label = f"{'level ' * name.isdigit()}{name} {_BEST.get(name, '↓')}"
             rows.append([label, *(scores[name] for scores in measured), floor[name], *change])
         html += f"<h3>{_show(title)}</h3>" + "".join(f'<p class="mark">⚠ {_show(mark)}</p>' for mark in marks)
         html += _table(head, rows, "scores") + _list(list(reasons.values()))
@@ -216,12 +215,12 @@ def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, M
 def _curves(metrics: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]]) -> str:
     """Losses, logits and speed, and each other number (penalties differ by orders of magnitude) on its own."""
     groups: dict[str, dict[str, list]] = {"losses": {}, "logits": {}, "samples per second": {}}
+    xs = [line["samples"] for line in metrics]
     for key in dict.fromkeys(key for line in metrics for key, value in line.items() if _is_number(value)):
         name = key.replace("_", " ")
-        title = {"loss": "losses", "logits": "logits"}.get(name.split()[-1], name)
         if key not in ("samples", "step", "seconds"):
+            title = {"loss": "losses", "logits": "logits"}.get(name.split()[-1], name)
             groups.setdefault(title, {})[name] = [line.get(key) for line in metrics]
-    xs = [line["samples"] for line in metrics]
     charts = "".join(_chart(title, xs, series, events) for title, series in groups.items() if series)
     return f'<div class="charts">{charts}</div>' if charts else ""
 
@@ -238,13 +237,11 @@ def _chart(title: str, xs: Sequence[float], series: Mapping[str, Sequence[Any]],
     x_ticks = _ticks(middles[0], middles[-1])
     y_ticks = _ticks(max(known[0], inner[0] - room), min(known[-1], inner[1] + room))
 
-    def place(value: float, ticks: Sequence[float], start: float, length: float) -> float:
+    def scale(value: float, ticks: Sequence[float], start: float, length: float) -> float:
         return round(start + length * min(max((value - ticks[0]) / (ticks[-1] - ticks[0]), 0), 1), 1)
 
-    x, y = (lambda value: place(value, x_ticks, 62, 380)), (lambda value: place(value, y_ticks, 210, -200))
-    svg = [
-        f'<path class="grid" d="M62 {y(t)}H442"/><text x="56" y="{y(t) + 4}" class="y">{t:.6g}</text>' for t in y_ticks
-    ]
+    x, y = (lambda value: scale(value, x_ticks, 62, 366)), (lambda value: scale(value, y_ticks, 210, -200))
+    svg = [f'<path class="grid" d="M62 {y(t)}H428"/><text x="56" y="{y(t)}" class="y">{t:.6g}</text>' for t in y_ticks]
     svg += [f'<text x="{x(t)}" y="230" class="x">{t:,.7g}</text>' for t in x_ticks]
     legend, notes = "", [f"each point is the mean of {size} lines"] * (size > 1)
     for number, (name, curve) in enumerate(zip(series, curves, strict=True)):
@@ -252,20 +249,19 @@ def _chart(title: str, xs: Sequence[float], series: Mapping[str, Sequence[Any]],
         path = " ".join(("L" if i and points[i - 1] else "M") + point + "h0" for i, point in enumerate(points) if point)
         svg.append(f'<path class="curve c{number % 4}" d="{path}"/>')
         legend += f'<li class="c{number % 4}"><i></i><span>{escape(name)} <b>{_show(series[name][-1])}</b></span></li>'
-    edges = [62.0, *((x(a) + x(b)) / 2 for a, b in itertools.pairwise(middles)), 442.0]
+    edges = [x(middles[0]), *(x((a + b) / 2) for a, b in itertools.pairwise(middles)), x(middles[-1])]
     for at, left, right, *values in zip(middles, edges, edges[1:], *curves, strict=False):
         hover = "\n".join(f"{n}: {_show(v)}" for n, v in zip(("samples", *series), (round(at), *values), strict=True))
-        place = f'x="{left:.1f}" width="{right - left:.1f}" y="10" height="200"'
-        svg.append(f"<rect {place}><title>{escape(hover)}</title></rect>")
+        svg.append(f'<rect x="{left}" width="{right - left:.1f}" height="210"><title>{escape(hover)}</title></rect>')
     for at, text in events:
         if _is_number(at) and x_ticks[0] <= at <= x_ticks[-1]:
             svg.append(f'<path class="event" d="M{x(at)} 10V210"><title>{at:,}: {_show(text)}</title></path>')
-    cut = sum(not y_ticks[0] <= value <= y_ticks[-1] for value in known)
-    notes += [f"{cut} points lie beyond the axis"] * (cut > 0)
+    if cut := sum(not y_ticks[0] <= value <= y_ticks[-1] for value in known):
+        notes.append(f"points beyond the axis: {cut}")
     return (
         f'<div class="chart"><h3>{escape(title.capitalize())}</h3><ul class="legend">{legend}</ul>'
         f'<svg viewBox="0 0 460 252" role="img" aria-label="{escape(title)} over samples seen">{"".join(svg)}'
-        f'<text x="252" y="249" class="x">samples seen</text></svg><p class="faint">{"; ".join(notes)}</p></div>'
+        f'<text x="245" y="249" class="x">samples seen</text></svg><p class="faint">{"; ".join(notes)}</p></div>'
     )
 
 
@@ -289,17 +285,15 @@ def _data(content: Mapping[str, Any]) -> str:
     listed += f", ... ({len(counts):,} classes)" if len(counts) > _LISTED else ""
     rows = [("source", content["source"]), ("samples", content["count"]), ("classes", listed or "none")]
     rows += [("note", note) for note in content.get("notes") or ()]
-    rows += [("skipped files", len(problems)), ("fingerprint", content.get("fingerprint"))]
+    rows += [("fingerprint", content.get("fingerprint")), ("skipped files", len(problems))]
     table = _table(("skipped file", "reason"), [(problem["path"], problem["reason"]) for problem in problems])
-    folded = _details(f"{len(problems):,} skipped files", table) if len(problems) > _LISTED else table
-    return _pairs(rows, "pairs") + folded
+    return _pairs(rows, "pairs") + (_details("skipped files", table) if len(problems) > _LISTED else table)
 
 
 def _transfers(content: Sequence[Mapping[str, Any]]) -> str:
     html = ""
     for transfer in content:
         html += f"<h3>{_show(transfer['target'])} from {_show(transfer['source'])}</h3>"
-        for kind in ("loaded", "skipped", "mismatched"):
-            names = transfer.get(kind) or []
-            html += _details(f"{len(names):,} {kind}", _list(names)) if names else f"<p>0 {kind}</p>"
+        lists = {kind: transfer.get(kind) or [] for kind in ("loaded", "skipped", "mismatched")}
+        html += "".join(_details(f"{len(names):,} {kind}", _list(names) or "none") for kind, names in lists.items())
     return html

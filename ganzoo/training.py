@@ -186,7 +186,7 @@ def _restore(gan: "GAN", run: Path) -> float:
     from ganzoo.callbacks import load_checkpoint
 
     seconds = load_checkpoint(gan, run)
-    seen = int(gan.samples_seen)
+    seen = gan.sample_count
     metrics = run / "metrics.jsonl"
     if metrics.is_file():
         # Lines after the checkpoint will be written again.
@@ -222,7 +222,7 @@ def _fit(
     training = gan.recipe.training
     step = training.batch_size * training.d_steps
     limit = None if minutes is None else 60.0 * minutes
-    seen = int(gan.samples_seen)
+    seen = gan.sample_count
     done = (samples is not None and seen >= samples) or (limit is not None and seconds >= limit)
     if not done:
         stream = _stream(gan.recipe, sample_set, data, seen)
@@ -238,14 +238,14 @@ def _fit(
         try:
             gan.fit(stream, steps_per_epoch=steps or 2**40, verbose=0, callbacks=parts, shuffle=False)
         except GanzooError as error:
-            _event(run, int(gan.samples_seen), str(error))
+            _event(run, gan.sample_count, str(error))
             write_report(run)
             raise
         seconds = clock.seconds()
-    finished = samples is not None and int(gan.samples_seen) >= samples
+    finished = samples is not None and gan.sample_count >= samples
     return {
         "run": str(run),
-        "samples": int(gan.samples_seen),
+        "samples": gan.sample_count,
         "seconds": round(seconds, 1),
         "finished": finished or limit is not None,
         "report": str(write_report(run)),
@@ -280,7 +280,7 @@ def _estimate(
     if len(ends) < 2:
         return
     speed = size * (len(ends) - 1) / max(ends[-1] - ends[0], 1e-9)
-    left = (samples - int(gan.samples_seen)) / speed if samples is not None else limit - seconds
+    left = (samples - gan.sample_count) / speed if samples is not None else limit - seconds
     text = f"About {speed:.0f} samples a second: {_duration(left)} to go"
     log.info("%s%s.", text, "" if samples is not None else f", about {int(speed * left):,} samples")
 
