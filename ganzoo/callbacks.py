@@ -21,7 +21,12 @@ class Clock:
     """Seconds that a run has trained, over all its sessions."""
 
     def __init__(self, before: float = 0.0):
-        self._before, self._start = before, time.monotonic()
+        self._before = before
+        self.start()
+
+    def start(self) -> None:
+        """Count from now on."""
+        self._start = time.monotonic()
 
     def seconds(self) -> float:
         """Since the run's first step."""

@@ -6,6 +6,7 @@ stand.
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -249,7 +250,7 @@ class GAN(keras.Model):
         Raises:
             TrainingError: a loss or a gradient became NaN or infinite (before it reached a weight), or memory ran out.
         """
-        if self.step_count == 0:
+        if self.step_count == 0 and type(self).adapt is not GAN.adapt:
             self.adapt(_first_reals(args[0] if args else kwargs["x"]))
         try:
             history = super().fit(*args, **kwargs)
@@ -271,24 +272,21 @@ class GAN(keras.Model):
         logs: dict[str, tf.Tensor] = {}
         phases = self.phases()
         parts = max(phase.steps for phase in phases)
+        checked: list[tf.Tensor] = []
         for phase in phases:
             for index in range(phase.steps):
-                logs |= self._update(phase, self._part(real, conditions, parts, index, phase.network))
+                gradients, new = self._update(phase, self._part(real, conditions, parts, index, phase.network))
+                checked, logs = checked + gradients, logs | new
         seen = tf.cast(tf.shape(tf.nest.flatten(real)[0])[0] * distribution.replicas(), tf.int64)
-        self.step.assign_add(1)
-        self.samples_seen.assign_add(seen)
-        self._average(tf.cast(seen, tf.float32))
+        # A step that was stopped by a check neither counts nor enters the average.
+        with tf.control_dependencies(checked):
+            self.step.assign_add(1)
+            self.samples_seen.assign_add(seen)
+            self._average(tf.cast(seen, tf.float32))
         return {name: distribution.sum_over_replicas(value) for name, value in logs.items()}
 
     def _unpack(self, data: Any) -> tuple[Any, dict[str, tf.Tensor]]:
-        if isinstance(data, tuple) and len(data) == 1:
-            data = data[0]
-        if isinstance(data, tuple | list):
-            raise DataError(
-                "A batch is a tensor of reals, or a dict with 'real' and the conditions. Received: a tuple of "
-                f"{len(data)}. Map your dataset with `lambda x, y: {{'real': x, 'class_id': y}}`, or to x alone."
-            )
-        batch = dict(data) if isinstance(data, Mapping) else {"real": data}
+        batch = _as_dict(data)
         wanted = {"real", *self.conditions_spec()}
         if not wanted <= set(batch):
             raise DataError(f"A batch of {self.recipe.entry} needs {sorted(wanted)}. Received: {sorted(batch)}.")
@@ -316,10 +314,13 @@ class GAN(keras.Model):
         real = tf.nest.map_structure(take, real)
         count = tf.shape(tf.nest.flatten(real)[0])[0]
         random = GlobalRandom(self.recipe.seed, self.step.value, f"{purpose}/{index}", count)
-        latents = {name: random.normal(spec.shape, name) for name, spec in self.latents_spec().items()}
+        # Nothing starts before the reals were checked, not even what makes no use of them.
+        with tf.control_dependencies(tf.nest.flatten(real)):
+            latents = {name: random.normal(spec.shape, name) for name, spec in self.latents_spec().items()}
         return Batch(real, {name: take(value) for name, value in conditions.items()}, latents, random)
 
-    def _update(self, phase: Phase, batch: Batch) -> dict[str, tf.Tensor]:
+    def _update(self, phase: Phase, batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """One optimizer step; the gradients that it took, checked, and the logs."""
         variables = self.networks()[phase.network].trainable_variables
         optimizer = self.optimizers[phase.network]
         gradients_of = partial(self._gradients, phase, variables, optimizer)
@@ -341,8 +342,8 @@ class GAN(keras.Model):
         ]
         with tf.control_dependencies(checks):
             gradients = [tf.identity(gradient) for gradient in gradients]
-        optimizer.apply(gradients, variables)
-        return logs
+            optimizer.apply(gradients, variables)
+        return gradients, logs
 
     def _gradients(
         self,
@@ -407,11 +408,11 @@ class GAN(keras.Model):
             average.assign(weight + (average - weight) * tf.cast(decay, average.dtype))
 
     def _diagnosis(self, text: str) -> str:
-        reason = next((line for line in text.splitlines() if NOT_FINITE in line), NOT_FINITE)
-        reason = reason[: reason.index(NOT_FINITE) + len(NOT_FINITE)].split(": ", 1)[-1].strip()
+        found = re.search(rf"the [\w. ]+: [^:]*{NOT_FINITE}", text)
+        reason = found.group() if found else f"a number {NOT_FINITE}"
         rates = ", ".join(f"{name} {o.learning_rate:g}" for name, o in self.recipe.optimizers.items())
         return (
-            f"Training stopped at step {self.step_count}, {self.sample_count} samples: in {reason}. "
+            f"Training stopped at step {self.step_count}, {self.sample_count} samples: {reason}. "
             f"It did not reach the weights. Learning rates: {rates}; objective {self.recipe.objective}, precision "
             f"{self.recipe.training.precision}. Lower the learning rates, add or strengthen a regularizer (r1), or use "
             "precision float32."
@@ -601,13 +602,25 @@ def _gradient(tape: tf.GradientTape, total: tf.Tensor, variables: Sequence[Any])
     ]
 
 
+def _as_dict(data: Any) -> dict[str, Any]:
+    """What Keras or a dataset hands over as one batch, as a dict with `real`."""
+    if isinstance(data, tuple) and len(data) == 1:
+        data = data[0]
+    if isinstance(data, tuple | list):
+        raise DataError(
+            "A batch is a tensor of reals, or a dict with 'real' and the conditions. Received: a tuple of "
+            f"{len(data)}. Map your dataset with `lambda x, y: {{'real': x, 'class_id': y}}`, or to x alone."
+        )
+    return dict(data) if isinstance(data, Mapping) else {"real": data}
+
+
 def _first_reals(data: Any, count: int = 512) -> np.ndarray:
     """Some real samples of whatever `fit` takes."""
     if not isinstance(data, tf.data.Dataset):
-        return np.asarray(data["real"] if isinstance(data, Mapping) else data)[:count]
+        return np.asarray(_as_dict(data)["real"])[:count]
     found: list[np.ndarray] = []
     for batch in data.take(count).as_numpy_iterator():
-        found.append(batch["real"] if isinstance(batch, Mapping) else batch)
+        found.append(_as_dict(batch)["real"])
         if sum(len(part) for part in found) >= count:
             break
     return np.concatenate(found)[:count]

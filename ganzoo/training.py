@@ -226,7 +226,6 @@ def _fit(
     done = (samples is not None and seen >= samples) or (limit is not None and seconds >= limit)
     if not done:
         stream = _stream(gan.recipe, sample_set, data, seen)
-        _estimate(gan, stream, samples, seconds, limit)
         clock = callbacks.Clock(seconds)
         parts = [
             callbacks.MetricsLog(run, clock, training.log_every, training.snapshot_every),
@@ -236,6 +235,8 @@ def _fit(
         parts += [callbacks.Progress(clock, samples, limit)] if progress else []
         steps = None if samples is None else -(-(samples - seen) // step)
         try:
+            _estimate(gan, stream, samples, seconds, limit)
+            clock.start()
             gan.fit(stream, steps_per_epoch=steps or 2**40, verbose=0, callbacks=parts, shuffle=False)
         except GanzooError as error:
             _event(run, gan.sample_count, str(error))

@@ -1,0 +1,52 @@
+"""Two logical CPU devices for the whole test run, quiet TensorFlow, a cache of its own."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment(tmp_path_factory):
+    import tensorflow as tf
+
+    os.environ["GANZOO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture
+def tiny():
+    """Make an entry in its tiny form."""
+    import keras
+
+    from ganzoo import recipe_files, registry
+
+    def make(name, **overrides):
+        keras.utils.set_random_seed(0)
+        entry = registry.get_entry(name)
+        gan = registry.create(name, **recipe_files.merge(entry.raw["tiny"], recipe_files.nest(overrides)))
+        gan.compile()
+        return gan
+
+    return make
+
+
+@pytest.fixture
+def reals():
+    """Random reals that suit a GAN, with its conditions: a `tf.data.Dataset` of whole batches."""
+    import numpy as np
+    import tensorflow as tf
+
+    def make(gan, steps):
+        training = gan.recipe.training
+        size = training.batch_size * training.d_steps
+        shape = gan.generator.output.shape[1:]
+        pictures = np.random.default_rng(0).integers(0, 256, (steps * size, *shape)).astype("uint8")
+        classes = {k: (np.arange(len(pictures)) % s.classes).astype("int32") for k, s in gan.conditions_spec().items()}
+        data = {"real": pictures, **classes} if classes else pictures
+        return tf.data.Dataset.from_tensor_slices(data).batch(size)
+
+    return make

@@ -1,0 +1,140 @@
+"""Runs: guards, refusals, limits, a killed process."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from ganzoo import registry
+from ganzoo.errors import DataError, TrainingError
+from ganzoo.training import finetune, train
+
+ENTRY = "image/dcgan_32"
+TINY = registry.get_entry(ENTRY).raw["tiny"]
+
+
+def pictures(count=40, size=32):
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3)).astype("uint8")
+
+
+def test_a_run_directory_holds_what_the_design_says(tmp_path):
+    result = train(ENTRY, pictures(), tmp_path / "run", samples=64, overrides=TINY)
+    run = tmp_path / "run"
+    assert result["finished"] and result["samples"] == 64
+    assert {p.name for p in run.iterdir()} >= {
+        "recipe.yaml", "metrics.jsonl", "samples", "checkpoints", "preset", "report.html", "data.json", "tensorboard",
+    }  # fmt: skip
+    assert {p.name for p in (run / "samples").iterdir()} == {
+        "000000000.png", "000000032.png", "000000064.png", "reals.png",
+    }  # fmt: skip
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["samples"] for line in lines] == list(range(8, 65, 8))
+    again = train(ENTRY, pictures(), run, samples=64, overrides=TINY)
+    assert again["samples"] == 64
+
+
+def test_minutes_are_a_limit(tmp_path):
+    result = train(ENTRY, pictures(), tmp_path / "run", minutes=0.01, overrides=TINY)
+    assert result["finished"] and result["samples"] >= 8
+
+
+def test_resume_refuses_other_recipes_and_other_data(tmp_path):
+    train(ENTRY, pictures(), tmp_path / "run", samples=16, overrides=TINY)
+    with pytest.raises(TrainingError, match=r"objective \(non_saturating and hinge\)"):
+        train(ENTRY, pictures(), tmp_path / "run", samples=32, overrides={**TINY, "objective": "hinge"})
+    with pytest.raises(TrainingError, match="data differ"):
+        train(ENTRY, pictures(41), tmp_path / "run", samples=32)
+    with pytest.raises(TrainingError, match="is a run of image/dcgan_32"):
+        train("image/wgan_gp_32", pictures(), tmp_path / "run", samples=32)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("precious")
+    with pytest.raises(TrainingError, match="no run directory"):
+        train(ENTRY, pictures(), tmp_path / "other", samples=32)
+
+
+def test_what_is_not_finite_never_reaches_the_weights(tiny, reals):
+    import tensorflow as tf
+
+    gan = tiny(ENTRY)
+    gan.fit(reals(gan, 2), verbose=0)
+    before = gan.state()
+    bad = np.zeros((8, 32, 32, 3), "float32")
+    bad[3, 4, 5, 0] = np.nan
+    with pytest.raises(TrainingError, match="a sample is not finite") as refusal:
+        gan.fit(tf.data.Dataset.from_tensors(bad), verbose=0)
+    assert "Learning rates" in str(refusal.value)
+    after = gan.state()
+    assert all(np.array_equal(before[key], after[key]) for key in before)
+
+
+def test_a_diverging_run_stops_with_a_whole_checkpoint(tmp_path):
+    overrides = {**TINY, "optimizers": {"discriminator": {"learning_rate": 1e30}}}
+    with pytest.raises(TrainingError, match="is not finite"):
+        train(ENTRY, pictures(), tmp_path / "run", samples=10_000, overrides=overrides)
+    assert "not finite" in (tmp_path / "run" / "events.jsonl").read_text()
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_shapes_and_tuples_are_refused_in_words(tiny):
+    import tensorflow as tf
+
+    gan = tiny(ENTRY)
+    with pytest.raises(DataError, match=r"makes samples of shape .*the data have"):
+        gan.fit(tf.data.Dataset.from_tensors(np.zeros((8, 16, 16, 3), "uint8")), verbose=0)
+    with pytest.raises(DataError, match="never|tuple of 2"):
+        gan.fit(tf.data.Dataset.from_tensors((np.zeros((8, 32, 32, 3), "uint8"), np.zeros(8))), verbose=0)
+
+
+def test_classes_come_from_the_data(tmp_path):
+    name = "image/wgan_gp_32"
+    tiny = {**registry.get_entry(name).raw["tiny"]}
+    tiny["model"] = {**tiny["model"], "classes": None}
+    train(name, (pictures(), np.arange(40) % 5), tmp_path / "five", samples=8, overrides=tiny)
+    assert registry.get_entry(str(tmp_path / "five")).recipe().model.classes == 5
+    train(name, pictures(), tmp_path / "none", samples=8, overrides=tiny)
+    assert registry.get_entry(str(tmp_path / "none")).recipe().model.classes == 0
+
+
+def test_finetune_starts_from_a_run(tmp_path):
+    train(ENTRY, pictures(), tmp_path / "first", samples=16, overrides=TINY)
+    finetune(str(tmp_path / "first"), pictures(50), tmp_path / "second", samples=8)
+    report = json.loads((tmp_path / "second" / "transfer.json").read_text())
+    assert {entry["target"] for entry in report} == {"generator", "discriminator"}
+    first, second = tmp_path / "first" / "samples" / "000000016.png", tmp_path / "second" / "samples" / "000000000.png"
+    # The first grid of the second run shows the last of the first: the weights arrived.
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.heavy
+def test_a_run_killed_three_times_equals_an_unbroken_one(tmp_path):
+    np.save(tmp_path / "data.npy", pictures())
+    sets = ["model.generator_width=8", "model.discriminator_width=8", "training.snapshot_every=640"]
+    command = [sys.executable, "-m", "ganzoo", "train", ENTRY, "--data", str(tmp_path / "data.npy"), "--samples", "32000"]
+    command += [part for value in sets for part in ("--set", value)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([*command, "--run", str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
+    draw = random.Random(0)
+    kills = 0
+    while kills < 3:
+        process = subprocess.Popen([*command, "--run", str(tmp_path / "killed")], env=environment, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 240
+        target = len(list((tmp_path / "killed").glob("samples/0*.png"))) + 3
+        while len(list((tmp_path / "killed").glob("samples/0*.png"))) < target and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(draw.uniform(0, 0.5))
+        assert process.poll() is None, "the run ended before it was killed: give it more samples"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    subprocess.run([*command, "--run", str(tmp_path / "killed")], check=True, env=environment, capture_output=True)
+    from safetensors.numpy import load_file
+
+    whole, killed = (load_file(tmp_path / run / "checkpoints" / "000032000.safetensors") for run in ("whole", "killed"))
+    assert all(np.array_equal(whole[key], killed[key]) for key in whole if key != "run/seconds")
