@@ -1,0 +1,254 @@
+"""The command line: what it prints, its exit codes, and what it leaves behind."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from ganzoo import registry
+from ganzoo.cli import main
+
+ENTRY = "image/dcgan_32"
+VERBS = sorted(main.commands)
+PICTURES = 40
+
+
+def call(*arguments):
+    """Run `ganzoo ARGUMENTS` in this process."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def done(*arguments):
+    """Run a command that must succeed."""
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def refused(*arguments):
+    """Run a command that must fail clearly, and return the text of its one-line error."""
+    result = call(*arguments)
+    assert result.exit_code == 1, result.output
+    assert result.stdout == "" and "Traceback" not in result.stderr and "fault of ganzoo" not in result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    return line
+
+
+def tiny_settings():
+    """The entry's tiny form as `--set` options."""
+    for section, keys in registry.get_entry(ENTRY).raw["tiny"].items():
+        for key, value in keys.items():
+            yield from ("--set", f"{section}.{key}={value}")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Small pictures and one that cannot be read."""
+    folder = tmp_path_factory.mktemp("pictures")
+    pictures = np.random.default_rng(0).integers(0, 256, (PICTURES, 36, 36, 3)).astype("uint8")
+    for index, picture in enumerate(pictures):
+        Image.fromarray(picture).save(folder / f"{index:02d}.png")
+    (folder / "broken.png").write_bytes((folder / "00.png").read_bytes()[:100])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder, tmp_path_factory):
+    """A tiny run, trained by the command line: its directory and the command's answer."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    result = done("train", ENTRY, "--data", folder, "--run", run, "--samples", 32, "--json", *tiny_settings())
+    return run, json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb):
+    text = " ".join(done(verb, "--help").stdout.split())
+    assert f"{verb} [OPTIONS]" in text and "--json" in text
+    assert main.commands[verb].help in text
+
+
+def test_the_verbs_are_listed():
+    assert set(VERBS) >= {
+        "list",
+        "show",
+        "data",
+        "train",
+        "finetune",
+        "evaluate",
+        "generate",
+        "export",
+        "verify",
+        "demo",
+    }
+    text = done("--help").stdout
+    assert all(f"  {verb} " in text for verb in VERBS)
+
+
+def test_list_names_the_entries():
+    assert ENTRY in done("list").stdout
+    rows = json.loads(done("list", "image/*", "--json").stdout)
+    assert [row["name"] for row in rows] == registry.list_entries("image/*")
+    assert all({"name", "summary", "paper", "weights"} == set(row) for row in rows)
+    assert json.loads(done("list", "nothing/*", "--json").stdout) == []
+
+
+def test_show_prints_a_recipe_and_names_the_nearest_entry():
+    assert json.loads(done("show", ENTRY, "--json").stdout)["gan"] == "dcgan"
+    assert "gan: dcgan" in done("show", ENTRY).stdout
+    assert f"Did you mean '{ENTRY}'?" in refused("show", "image/dcgan_23")
+
+
+def test_data_describes_a_folder_and_names_a_broken_picture(folder, tmp_path):
+    result = done("data", folder, "--size", 32, "--sheet", tmp_path / "sheet.png")
+    assert "broken.png" in result.stdout and f"{PICTURES}" in result.stdout
+    assert Image.open(tmp_path / "sheet.png").size[0] > 32
+    report = json.loads(done("data", folder, "--size", 32, "--json").stdout)
+    assert report["count"] == PICTURES and report["shape"] == [32, 32, 3]
+    (problem,) = report["problems"]
+    assert problem["path"].endswith("broken.png") and problem["reason"]
+
+
+def test_data_refuses_a_missing_folder(tmp_path):
+    assert "nowhere" in refused("data", tmp_path / "nowhere")
+
+
+def test_train_makes_a_run(trained):
+    run, answer = trained
+    assert answer["run"] == str(run) and answer["samples"] == 32 and answer["finished"]
+    assert (run / "report.html").is_file() and (run / "preset" / "model.safetensors").is_file()
+    assert "dcgan" in done("show", run).stdout
+
+
+def test_the_same_command_goes_on(folder, tmp_path):
+    command = ("train", ENTRY, "--data", folder, "--run", tmp_path / "run", "--json", *tiny_settings())
+    for samples in (8, 16):
+        assert json.loads(done(*command, "--samples", samples).stdout)["samples"] == samples
+    events = [json.loads(line)["text"] for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    assert events == ["resumed at 8 samples"]
+
+
+def test_finetune_starts_from_a_run(trained, folder, tmp_path):
+    run, _ = trained
+    command = ("finetune", run, "--data", folder, "--run", tmp_path / "tuned", "--samples", 8, "--json")
+    assert json.loads(done(*command).stdout)["samples"] == 8
+    assert json.loads((tmp_path / "tuned" / "transfer.json").read_text())[0]["loaded"]
+
+
+def test_generate_writes_a_grid_an_array_and_a_folder(trained, tmp_path):
+    run, _ = trained
+    answer = json.loads(done("generate", run, "--out", tmp_path / "grid.png", "--count", 4, "--json").stdout)
+    assert answer == {"out": str(tmp_path / "grid.png"), "count": 4}
+    assert Image.open(tmp_path / "grid.png").size[0] >= 64
+    done("generate", run, "--out", tmp_path / "samples.npy", "--count", 3, "--seed", 5, "--truncation", 0.7)
+    samples = np.load(tmp_path / "samples.npy")
+    assert samples.shape == (3, 32, 32, 3) and samples.dtype == np.uint8
+    done("generate", run, "--out", tmp_path / "single", "--count", 3, "--seed", 5, "--truncation", 0.7)
+    files = sorted((tmp_path / "single").iterdir())
+    assert np.array_equal([np.asarray(Image.open(file)) for file in files], samples)
+
+
+def test_generate_refuses_what_it_cannot_do(trained, tmp_path):
+    run, _ = trained
+    assert "no conditions" in refused("generate", run, "--out", tmp_path / "a.png", "--condition", 1)
+    assert ".gif" in refused("generate", run, "--out", tmp_path / "a.gif")
+    assert "count" in refused("generate", run, "--out", tmp_path / "a.png", "--count", 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_prints_a_scorecard_and_keeps_it(trained, folder):
+    run, _ = trained
+    card = json.loads(
+        done("evaluate", run, "--data", folder, "--samples", 12, "--features", "squeezenet", "--json").stdout
+    )
+    assert card["protocol"]["samples"] == 12 and card["sliced_wasserstein"]["average"] > 0
+    assert [network["name"] for network in card["networks"]] == ["squeezenet"]
+    assert json.loads((run / "scores.json").read_text())[-1]["scorecard"] == card
+    assert "squeezenet" in refused("evaluate", run, "--data", folder, "--samples", 12, "--features", "squeezenot")
+
+
+def test_export_and_verify(trained, tmp_path):
+    run, _ = trained
+    card = json.loads(done("export", run, "--out", tmp_path / "out", "--format", "tflite", "--json").stdout)
+    names = ["generator_float32.tflite", "generator_float16.tflite"]
+    assert [file["file"] for file in card["files"]] == names
+    verified = json.loads(done("verify", tmp_path / "out", "--json").stdout)
+    assert [file["file"] for file in verified["files"]] == names
+    file = tmp_path / "out" / names[0]
+    assert names[0] in done("verify", file).stdout
+    file.write_bytes(file.read_bytes()[:-1])
+    assert names[0] in refused("verify", file)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list", "--colour"),
+        ("learn",),
+        ("train", ENTRY),
+        ("train", ENTRY, "--data", "x", "--run", "y", "--samples", "many"),
+        ("generate", ENTRY),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments):
+    result = call(*arguments)
+    assert result.exit_code == 2 and result.stdout == "" and "Usage:" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--init", "nonsense"), "TARGET=SOURCE"),
+        (("--init", "generator=nonsense"), "WHERE:PART"),
+        (("--init", "generator=nowhere:generator"), "nowhere"),
+        (("--init", f"generator={ENTRY}:generatr"), ENTRY),
+        (("--set", "nonsense"), "key=value"),
+        (("--set", "training.batch=8"), "batch_size"),
+        (("--set", "training.batch_size=eight"), "training.batch_size"),
+        (("--set", "gan=dcgam"), "dcgan"),
+        (("--set", "gan=no_such_package.dcgan"), "no_such_package"),
+        (("--strategy", "mirorred"), "mirrored"),
+    ],
+)
+def test_train_refuses_nonsense(folder, tmp_path, options, named):
+    command = ("train", ENTRY, "--data", folder, "--run", tmp_path / "run", "--samples", 8, *tiny_settings())
+    assert named in refused(*command, *options)
+
+
+def test_a_refused_first_command_leaves_no_run_behind(folder, tmp_path):
+    command = ("train", ENTRY, "--data", folder, "--run", tmp_path / "run", "--samples", 8, *tiny_settings())
+    refused(*command, "--init", "generator=nonsense")
+    done(*command)
+
+
+def test_finetune_goes_on_by_the_same_command(trained, folder, tmp_path):
+    run, _ = trained
+    command = ("finetune", run, "--data", folder, "--run", tmp_path / "tuned", "--json")
+    for samples in (8, 16):
+        assert json.loads(done(*command, "--samples", samples).stdout)["samples"] == samples
+
+
+@pytest.mark.parametrize("verb", ["generate", "export"])
+def test_the_terminal_is_quiet(trained, tmp_path, verb):
+    """In a process of its own: no chatter of TensorFlow's on standard error, the answer alone on standard output."""
+    run, _ = trained
+    out = tmp_path / {"generate": "grid.png", "export": "export"}[verb]
+    options = {"generate": ("--count", "4"), "export": ("--format", "tflite", "--quantize", "none")}[verb]
+    command = [sys.executable, "-m", "ganzoo", verb, str(run), "--out", str(out), *options, "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) and out.exists()
+    assert result.stderr == ""
+
+
+def test_listing_loads_no_tensorflow():
+    code = (
+        "import sys; from ganzoo.cli import main; main(['list', '--json'], standalone_mode=False);"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)

@@ -1,0 +1,58 @@
+"""The notebook, executed whole in a small setting."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganzoo import registry
+
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "fine_tune_and_export.ipynb"
+
+
+def test_the_notebook_is_kept_without_outputs():
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
+
+
+@pytest.mark.heavy
+def test_the_notebook_runs_from_a_folder_to_a_tflite_file(tmp_path, monkeypatch):
+    import nbformat
+    from nbclient import NotebookClient
+
+    for name in ("FOLDER", "NEW_FOLDER"):
+        monkeypatch.delenv(f"GANZOO_{name}", raising=False)
+    monkeypatch.setenv("GANZOO_WORK", "work")
+    monkeypatch.setenv("GANZOO_SAMPLES", "32")
+    monkeypatch.setenv("GANZOO_OVERRIDES", json.dumps(registry.get_entry("image/dcgan_32").raw["tiny"]))
+    monkeypatch.setenv("GANZOO_SCORED", "16")
+    monkeypatch.setenv("GANZOO_NETWORKS", "squeezenet")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+    work = tmp_path / "work"
+    assert len(list((work / "pictures").iterdir())) == 4000
+    assert len(list((work / "new_pictures").iterdir())) == 1000
+    for run, samples in (("first", 64), ("tuned", 32)):
+        lines = (work / run / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["samples"] for line in lines] == list(range(8, samples + 1, 8))
+        assert (work / run / "report.html").is_file()
+    (scores,) = json.loads((work / "first" / "scores.json").read_text())
+    assert scores["samples"] == 64
+    transfers = json.loads((work / "tuned" / "transfer.json").read_text())
+    assert {transfer["target"] for transfer in transfers} == {"generator", "discriminator"}
+    assert all(transfer["loaded"] for transfer in transfers)
+
+    card = json.loads((work / "export" / "model_card.json").read_text())
+    assert {file["file"] for file in card["files"]} == {
+        "generator_float32.tflite", "generator_float16.tflite", "saved_model",
+    }  # fmt: skip
+    picture = np.asarray(Image.open(work / "from_tflite.png"))
+    assert picture.shape == (4 * 32, 8 * 32, 3) and picture.std() > 0
+
+    def shown(cell):
+        return sum("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+
+    assert [shown(cell) for cell in notebook.cells if shown(cell)] == [1, 2, 1, 2, 1]
