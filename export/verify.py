@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo.errors import ExportError
+from ganzoo.quiet import no_stderr
 
 if TYPE_CHECKING:
     import keras
@@ -220,9 +221,10 @@ def _open_tflite(path: Path, reference: Reference) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        interpreter = Interpreter(model_path=str(path), num_threads=TFLITE_THREADS)
-        _check_signature(path, interpreter.get_signature_list(), reference)
-        runner = interpreter.get_signature_runner(SIGNATURE)
+        with no_stderr():
+            interpreter = Interpreter(model_path=str(path), num_threads=TFLITE_THREADS)
+            _check_signature(path, interpreter.get_signature_list(), reference)
+            runner = interpreter.get_signature_runner(SIGNATURE)
     except (ValueError, RuntimeError) as error:
         raise ExportError(f"{path.name} is damaged: {str(error).splitlines()[0]} Export again.") from None
 

@@ -1,7 +1,7 @@
 """Differentiable augmentation of pictures, after DiffAugment (Zhao et al. 2020, arXiv:2006.10738).
 
-Pictures are `(batch, height, width, channels)`, floating, nominally in [-1, 1]; so are the results, which may leave that
-range. Every example draws its own parameters, from stateless randomness.
+Pictures are `(batch, height, width, channels)`, floating, nominally in [-1, 1]; so are the results, which may leave
+that range. Every example draws its own parameters, from stateless randomness.
 """
 
 from collections.abc import Callable, Sequence

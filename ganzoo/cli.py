@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import os
 import sys
 import tempfile
 import traceback
@@ -38,6 +39,12 @@ def _verb(tensorflow: bool = True) -> Callable:
                 sys.exit(130)
             except (click.ClickException, click.exceptions.Exit):
                 raise
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                sys.exit(1)
+            except OSError as error:
+                click.secho(f"Error: {error.strerror or error}: {error.filename or ''}", fg="red", err=True)
+                sys.exit(1)
             except Exception as error:
                 with tempfile.NamedTemporaryFile("w", prefix="ganzoo-", suffix=".log", delete=False) as file:
                     file.write(traceback.format_exc())
@@ -243,7 +250,7 @@ def verify(path: str, as_json: bool) -> None:
 
 @main.command()
 @click.option("--run", default="runs/demo", show_default=True, type=click.Path(file_okay=False))
-@click.option("--minutes", default=4.0, show_default=True, help="Minutes of training.")
+@click.option("--minutes", default=4.0, show_default=True, type=click.FloatRange(min=0.05), help="Minutes of training.")
 @_json
 @_verb()
 def demo(run: str, minutes: float, as_json: bool) -> None:

@@ -140,11 +140,10 @@ def validate(raw: Mapping[str, Any], data_schema: type[Section], model_schema: t
 
 def _check(recipe: Recipe) -> None:
     """Refuse combinations that cannot train."""
-    replaced = recipe.training.batch_size
-    if recipe.training.d_steps > 1 and recipe.training.samples < replaced * recipe.training.d_steps:
+    step = recipe.training.batch_size * recipe.training.d_steps
+    if recipe.training.samples < step:
         raise RecipeError(
-            f"training.samples = {recipe.training.samples} is less than one step "
-            f"(batch_size x d_steps = {replaced * recipe.training.d_steps}). Raise it."
+            f"training.samples = {recipe.training.samples} is less than one step (batch_size x d_steps = {step})."
         )
     if recipe.objective == "wasserstein" and not recipe.regularizers and not getattr(recipe.model, "spectral", False):
         raise RecipeError(

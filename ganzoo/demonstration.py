@@ -11,6 +11,7 @@ from ganzoo.training import train
 ENTRY = "image/dcgan_32"
 DATA = "mnist5k"
 OVERRIDES = {"data.channels": 1}
+SAMPLES, NETWORKS = 1_000, ("self_supervised",)
 
 
 def demo(run: str | Path = "runs/demo", minutes: float = 4.0, progress: bool = False) -> dict[str, Any]:
@@ -26,17 +27,17 @@ def demo(run: str | Path = "runs/demo", minutes: float = 4.0, progress: bool = F
     gan = presets.load(str(run))
     real = gan.domain.read(DATA, gan.recipe.data, False).samples
     fresh = registry.create_from_recipe(gan.recipe)
-    before, after = (score(model, real) for model in (fresh, gan))
+    before, after = (score(model, real, SAMPLES, NETWORKS) for model in (fresh, gan))
     remember(run, gan, after)
     card = export_generator(str(run), run / "export")
     grid = run / "samples.png"
     gan.domain.save_grid(grid, gan.generate(64, seed=0))
+    sliced = (before.sliced_wasserstein, after.sliced_wasserstein, after.sliced_wasserstein_floor)
     lines = [
         f"{trained['samples']:,} samples in {trained['seconds'] / 60:.1f} minutes.",
-        f"Sliced Wasserstein x1000: {before.sliced_wasserstein['average']:.1f} before, "
-        f"{after.sliced_wasserstein['average']:.1f} after, {after.sliced_wasserstein_floor['average']:.1f} real against real.",
+        "Sliced Wasserstein x1000: " + _three(*(distances["average"] for distances in sliced)),
         *(
-            f"KID ({a.name}): {b.scores['kid']:.4g} before, {a.scores['kid']:.4g} after, {a.floor['kid']:.4g} real against real."
+            f"KID ({a.name}): " + _three(b.scores["kid"], a.scores["kid"], a.floor["kid"])
             for a, b in zip(after.networks, before.networks, strict=True)
         ),
         f"Samples: {grid}",
@@ -51,3 +52,7 @@ def demo(run: str | Path = "runs/demo", minutes: float = 4.0, progress: bool = F
         "export": card,
         "text": "\n".join(lines),
     }
+
+
+def _three(before: float, after: float, floor: float) -> str:
+    return f"{before:.4g} before, {after:.4g} after, {floor:.4g} real against real."

@@ -6,6 +6,8 @@ stand.
 """
 
 import contextlib
+import logging
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -221,14 +223,14 @@ class GAN(keras.Model):
 
         Args:
             run_eagerly: run steps without a graph, to debug them.
-            jit_compile: compile losses and gradients with XLA; the recipe's `training.jit_compile` by default.
+            jit_compile: compile losses and gradients with XLA; the recipe's `training.jit_compile` by default. It
+                is left off where there are several replicas.
         """
         jit = self.recipe.training.jit_compile if jit_compile is None else jit_compile
         if jit and distribution.strategy_of(self).num_replicas_in_sync > 1:
-            raise TrainingError(
-                "training.jit_compile = true does not go together with several replicas. Set it to false, or use "
-                "strategy 'none'."
-            )
+            # What is summed over replicas inside a loss (batch normalisation) cannot be compiled here.
+            logging.getLogger("ganzoo").info("training.jit_compile is left off: there are several replicas.")
+            jit = False
         super().compile(optimizer=None, jit_compile=False, run_eagerly=run_eagerly)
         self._jit = jit and not run_eagerly
         with distribution.scope(distribution.strategy_of(self)):
@@ -391,7 +393,7 @@ class GAN(keras.Model):
                 value, *added = tf.cond(
                     tf.equal(step % regularizer.every, 0),
                     partial(lazily, regularizer),
-                    lambda: [tf.zeros(()), *(tf.zeros_like(g) for g in gradients)],
+                    partial(_zeros_like, [total, *gradients]),
                 )
                 logs[regularizer.name] = value
                 gradients = [g + a for g, a in zip(gradients, added, strict=True)]
@@ -440,7 +442,7 @@ class GAN(keras.Model):
         for name, spec in self.latents_spec().items():
             values = random.normal(spec.shape, name)
             if truncation is not None:
-                edge = 0.5 * (1 + tf.math.erf(truncation / np.sqrt(2.0)))
+                edge = 0.5 * (1 + math.erf(truncation / math.sqrt(2.0)))
                 values = tf.math.ndtri(random.uniform(spec.shape, name, 1 - edge, edge))
             drawn[name] = values.numpy().astype("float32")
         return drawn
@@ -612,6 +614,10 @@ def _as_dict(data: Any) -> dict[str, Any]:
             f"{len(data)}. Map your dataset with `lambda x, y: {{'real': x, 'class_id': y}}`, or to x alone."
         )
     return dict(data) if isinstance(data, Mapping) else {"real": data}
+
+
+def _zeros_like(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    return [tf.zeros_like(tensor) for tensor in tensors]
 
 
 def _first_reals(data: Any, count: int = 512) -> np.ndarray:

@@ -135,7 +135,8 @@ def weights_file(name: str) -> Path:
         published = entry.weights
         if published is None:
             raise WeightsError(
-                f"{name} has no published weights. Train it (`ganzoo train {name} --data DATA --run DIR`) and name that run."
+                f"{name} has no published weights. Train it (`ganzoo train {name} --data DATA --run DIR`) and name "
+                "that run."
             )
         path = (entry.path.parent / published["uri"]).resolve() / WEIGHTS_FILE
         if not path.is_file():
@@ -186,9 +187,9 @@ def _assign(network: "keras.Model", arrays: Mapping[str, np.ndarray], target: st
     ]
     if missing or unknown or shapes:
         raise WeightsError(
-            f"The weights of {source} do not fit {target}: {len(missing)} missing {missing[:3]}, {len(unknown)} left over "
-            f"{unknown[:3]}, {len(shapes)} of another shape {shapes[:3]}. Use the recipe (sizes, channels, classes) that "
-            "the source was made with."
+            f"The weights of {source} do not fit {target}: {len(missing)} missing {missing[:3]}, {len(unknown)} left "
+            f"over {unknown[:3]}, {len(shapes)} of another shape {shapes[:3]}. Use the recipe (sizes, channels, "
+            "classes) that the source was made with."
         )
     for name, variable in variables.items():
         variable.assign(arrays[name].astype(variable.dtype))

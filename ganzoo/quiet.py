@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def _no_stderr() -> Iterator[None]:
+def no_stderr() -> Iterator[None]:
+    """Standard error goes nowhere, also that of C++ libraries, for the time of a `with` block."""
     sys.stderr.flush()
     kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 2)
@@ -25,7 +26,7 @@ def load_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     warnings.filterwarnings("ignore")
-    with _no_stderr():
+    with no_stderr():
         import tensorflow as tf
 
         tf.get_logger().setLevel("ERROR")

@@ -9,6 +9,7 @@ import fnmatch
 import importlib
 import importlib.metadata
 import importlib.util
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -112,7 +113,11 @@ def create_from_recipe(recipe: "Recipe") -> "GAN":
 def gan_class(gan: str) -> type["GAN"]:
     """The class of an architecture: the one subclass of `GAN` that the module `ganzoo.gans.<gan>` defines."""
     module_name = gan if "." in gan else f"ganzoo.gans.{gan}"
-    if importlib.util.find_spec(module_name) is None:
+    try:
+        missing = importlib.util.find_spec(module_name) is None
+    except ModuleNotFoundError as error:
+        raise RecipeError(f"The architecture '{gan}' is in a package that is not installed: {error.name}.") from None
+    if missing:
         known = [path.stem for path in (Path(__file__).parent / "gans").glob("*.py") if path.stem != "__init__"]
         raise RecipeError(unknown_name("architecture (key 'gan')", gan, known))
     from ganzoo.gan import GAN
@@ -127,8 +132,8 @@ def gan_class(gan: str) -> type["GAN"]:
 
 @lru_cache(maxsize=1)
 def _files() -> dict[str, Path]:
-    folders = [_folder("ganzoo.zoo_configs")]
-    folders += [_folder(point.value) for point in importlib.metadata.entry_points(group="ganzoo.zoo")]
+    plug_ins = [point.value for point in importlib.metadata.entry_points(group="ganzoo.zoo")]
+    folders = [folder for package in ("ganzoo.zoo_configs", *plug_ins) if (folder := _folder(package))]
     return {
         f"{path.parent.name}/{path.stem}": path
         for folder in folders
@@ -136,5 +141,9 @@ def _files() -> dict[str, Path]:
     }
 
 
-def _folder(package: str) -> Path:
-    return Path(next(iter(importlib.util.find_spec(package).submodule_search_locations)))
+def _folder(package: str) -> Path | None:
+    try:
+        return Path(next(iter(importlib.util.find_spec(package).submodule_search_locations)))
+    except (ModuleNotFoundError, AttributeError):
+        logging.getLogger("ganzoo").warning("The plug-in %s cannot be found: its entries are left out.", package)
+        return None

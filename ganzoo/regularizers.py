@@ -1,7 +1,7 @@
 """Penalties on a discriminator, each one value per example.
 
-`critic` maps what the discriminator looks at (a tensor or a structure of tensors, each `(batch, ...)`) to one number per
-example. Squared norms sum over all axes but the batch, of every floating leaf; integer leaves are refused.
+`critic` maps what the discriminator looks at (a tensor or a structure of tensors, each `(batch, ...)`) to one number
+per example. Squared norms sum over all axes but the batch, of every floating leaf; integer leaves are refused.
 """
 
 from collections.abc import Callable
@@ -44,9 +44,9 @@ def r2(critic: Critic, real: Any, fake: Any, random: GlobalRandom) -> tf.Tensor:
 
 
 def gradient_penalty(critic: Critic, real: Any, fake: Any, random: GlobalRandom) -> tf.Tensor:
-    """(||grad_x D(x)||_2 - 1)^2 at x = e * real + (1 - e) * fake, e ~ U[0, 1) (Gulrajani et al. 2017, arXiv:1704.00028).
+    """(||grad_x D(x)||_2 - 1)^2 at x = e * real + (1 - e) * fake, e ~ U[0, 1) (Gulrajani et al. 2017).
 
-    One e per example, the same for all its leaves.
+    arXiv:1704.00028, eq. 3. One e per example, the same for all its leaves.
     """
     ratio = random.uniform((), "interpolation")
 

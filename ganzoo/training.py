@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ganzoo import presets, registry
 from ganzoo.cache import atomic_write_bytes
 from ganzoo.config import Recipe
@@ -37,7 +39,8 @@ def train(
 
     Args:
         name: an entry or a run directory, whose recipe is taken.
-        data: a folder, a zip, a file of arrays, `tfds:NAME`, a built-in name, arrays, or a `tf.data.Dataset` of batches.
+        data: a folder, a zip, a file of arrays, `tfds:NAME`, a built-in name, arrays, or a `tf.data.Dataset` of
+            batches.
         run: the run directory.
         minutes: stop after so many minutes of training, all sessions of the run together.
         samples: stop after so many samples, all sessions together; the recipe's `training.samples` by default.
@@ -54,6 +57,7 @@ def train(
         GanzooError: with the mend in its text; checkpoints written before stay whole.
     """
     run = Path(run)
+    _check_writable(run)
     changes = dict(overrides or {})
     if seed is not None:
         changes["seed"] = seed
@@ -80,19 +84,25 @@ def finetune(name: str, data: Any, run: str | Path, **arguments: Any) -> dict[st
     return train(name, data, run, overrides=given, **arguments)
 
 
+def _check_writable(run: Path) -> None:
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"Cannot make the run directory {run}: {error.strerror}. Name another one.") from None
+
+
 def _begin(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[Recipe, "SampleSet | None"]:
-    if run.exists() and any(run.iterdir()):
+    left = {"samples", "checkpoints", "data.json", "transfer.json"}  # of a run that never began
+    if any(path.name not in left for path in run.iterdir()):
         raise TrainingError(f"{run} exists and is no run directory. Name a new or empty folder.")
     recipe = registry.get_entry(name).recipe(**changes)
     recipe, sample_set = _read(recipe, data)
     for folder in ("samples", "checkpoints"):
         (run / folder).mkdir(parents=True, exist_ok=True)
     if sample_set is not None:
-        count = min(64, len(sample_set))
-        get_domain(recipe.domain).save_grid(run / "samples" / "reals.png", sample_set.samples[:count])
+        evenly = np.linspace(0, len(sample_set) - 1, min(64, len(sample_set))).astype(int)
+        get_domain(recipe.domain).save_grid(run / "samples" / "reals.png", sample_set.samples[evenly])
     _write_json(run / "data.json", _data_report(sample_set, data))
-    # The recipe comes last: from here on the folder is a run, and can be resumed.
-    atomic_write_bytes(run / registry.RUN_RECIPE, recipe.to_yaml().encode())
     return recipe, sample_set
 
 
@@ -106,10 +116,10 @@ def _resume(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[R
         ]
         if different:
             raise TrainingError(
-                f"{run} was begun with another recipe: {'; '.join(different)}. Resume it without these changes, or train "
-                "in a new directory (with --init to start from its weights)."
+                f"{run} was begun with another recipe: {'; '.join(different)}. Resume it without these changes, or "
+                "train in a new directory (with --init to start from its weights)."
             )
-    if name not in (saved.entry, str(run)):
+    if registry.get_entry(name).recipe().entry != saved.entry:
         raise TrainingError(f"{run} is a run of {saved.entry}, not of {name}. Name another directory.")
     recipe, sample_set = _read(saved, data)
     before = json.loads((run / "data.json").read_text())["fingerprint"]
@@ -158,8 +168,8 @@ def _read(recipe: Recipe, data: Any) -> tuple[Recipe, "SampleSet | None"]:
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"classes": count})})
     elif count != recipe.model.classes:
         raise DataError(
-            f"model.classes = {recipe.model.classes}, but {sample_set.source} has {count} classes. Set model.classes to "
-            "null (as many as the data have), or give a folder with one folder a class."
+            f"model.classes = {recipe.model.classes}, but {sample_set.source} has {count} classes. Set model.classes "
+            "to null (as many as the data have), or give a folder with one folder a class."
         )
     return recipe, sample_set
 
@@ -179,6 +189,9 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "GAN":
         for report in reports:
             log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
         _write_json(run / "transfer.json", [report.to_dict() for report in reports])
+    if not resumed:
+        # The recipe comes last: from here on the folder is a run, and can be resumed.
+        atomic_write_bytes(run / registry.RUN_RECIPE, recipe.to_yaml().encode())
     return gan
 
 

@@ -87,7 +87,7 @@ def test_shapes_and_tuples_are_refused_in_words(tiny):
     gan = tiny(ENTRY)
     with pytest.raises(DataError, match=r"makes samples of shape .*the data have"):
         gan.fit(tf.data.Dataset.from_tensors(np.zeros((8, 16, 16, 3), "uint8")), verbose=0)
-    with pytest.raises(DataError, match="never|tuple of 2"):
+    with pytest.raises(DataError, match="a tuple of 2"):
         gan.fit(tf.data.Dataset.from_tensors((np.zeros((8, 32, 32, 3), "uint8"), np.zeros(8))), verbose=0)
 
 
@@ -115,14 +115,26 @@ def test_finetune_starts_from_a_run(tmp_path):
 def test_a_run_killed_three_times_equals_an_unbroken_one(tmp_path):
     np.save(tmp_path / "data.npy", pictures())
     sets = ["model.generator_width=8", "model.discriminator_width=8", "training.snapshot_every=640"]
-    command = [sys.executable, "-m", "ganzoo", "train", ENTRY, "--data", str(tmp_path / "data.npy"), "--samples", "32000"]
+    command = [
+        sys.executable,
+        "-m",
+        "ganzoo",
+        "train",
+        ENTRY,
+        "--data",
+        str(tmp_path / "data.npy"),
+        "--samples",
+        "32000",
+    ]
     command += [part for value in sets for part in ("--set", value)]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     subprocess.run([*command, "--run", str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
     draw = random.Random(0)
     kills = 0
     while kills < 3:
-        process = subprocess.Popen([*command, "--run", str(tmp_path / "killed")], env=environment, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [*command, "--run", str(tmp_path / "killed")], env=environment, stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 240
         target = len(list((tmp_path / "killed").glob("samples/0*.png"))) + 3
         while len(list((tmp_path / "killed").glob("samples/0*.png"))) < target and process.poll() is None:

@@ -1,8 +1,9 @@
 """A small generator for phones, taught by a frozen ImageNet network.
 
-Discriminator: Sauer et al. 2021, "Projected GANs Converge Faster", https://arxiv.org/abs/2111.01007 (a frozen pretrained
-network, fixed random mixing across channels and scales, a small discriminator on each scale), alone or beside a plain
-discriminator on the pictures as in Kumari et al. 2022, https://arxiv.org/abs/2112.09130. Either weight may be zero.
+Discriminator: Sauer et al. 2021, "Projected GANs Converge Faster", https://arxiv.org/abs/2111.01007 (a frozen
+pretrained network, fixed random mixing across channels and scales, a small discriminator on each scale), alone or
+beside a plain discriminator on the pictures as in Kumari et al. 2022, https://arxiv.org/abs/2112.09130. Either weight
+may be zero.
 
 Generator: after Liu et al. 2021, https://arxiv.org/abs/2101.04775 (skip-layer excitation, gated linear units), with
 depthwise-separable convolutions.

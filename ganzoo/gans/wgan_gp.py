@@ -1,7 +1,7 @@
 """WGAN-GP: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", https://arxiv.org/abs/1704.00028.
 
-The residual networks of its CIFAR-10 experiments (appendix C and F), conditioned on a class by an embedding: joined to the
-generator's latents, and projected onto the critic's features (Miyato and Koyama 2018, https://arxiv.org/abs/1802.05637).
+The residual networks of its CIFAR-10 experiments (appendix C and F), conditioned on a class by an embedding: joined to
+the generator's latents, and projected onto the critic's features (Miyato and Koyama 2018, arXiv:1802.05637).
 Without classes both are unconditional. The penalty, the critic's five steps and the objective stand in the recipe.
 """
 

@@ -1,4 +1,4 @@
-"""Skip-layer excitation (Liu et al. 2021, "Towards Faster and Stabilized GAN Training", arXiv:2101.04775, section 3.1)."""
+"""Skip-layer excitation (Liu et al. 2021, "Towards Faster and Stabilized GAN Training", arXiv:2101.04775)."""
 
 import keras
 from keras import layers

@@ -1,7 +1,7 @@
 """Spectral normalisation as a function of the weights (Miyato et al. 2018, arXiv:1802.05957).
 
-W_sn = W / sigma(W), sigma(W) = u^T W v, with u and v from one step of power iteration in each training call. The gradient
-passes through sigma; the weight itself is never written to. W is viewed as `(inputs, outputs)`.
+W_sn = W / sigma(W), sigma(W) = u^T W v, with u and v from one step of power iteration in each training call. The
+gradient passes through sigma; the weight itself is never written to. W is viewed as `(inputs, outputs)`.
 """
 
 import keras
