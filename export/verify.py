@@ -223,6 +223,7 @@ def _open_tflite(path: Path, reference: Reference) -> Run:
     try:
         with no_stderr():
             interpreter = Interpreter(model_path=str(path), num_threads=TFLITE_THREADS)
+            interpreter.allocate_tensors()
             _check_signature(path, interpreter.get_signature_list(), reference)
             runner = interpreter.get_signature_runner(SIGNATURE)
     except (ValueError, RuntimeError) as error:

@@ -29,6 +29,10 @@ def atomic_write(path: str | Path, writer: Callable[[Path], None]) -> Path:
         writer(temporary)
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
+        # Some writers make files for their owner alone; a finished file is as readable as any other.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -254,6 +254,8 @@ class GAN(keras.Model):
         """
         if self.step_count == 0 and type(self).adapt is not GAN.adapt:
             self.adapt(_first_reals(args[0] if args else kwargs["x"]))
+        if isinstance(args[0] if args else kwargs.get("x"), tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # a dataset has its own order, and Keras would warn
         try:
             history = super().fit(*args, **kwargs)
         except tf.errors.InvalidArgumentError as error:
