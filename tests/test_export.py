@@ -100,7 +100,7 @@ def test_files_and_card(exported):
 def test_parity_on_samples_that_differ(exported):
     reference = verify.load_reference(exported.folder / "reference.npz")
     assert reference.samples.std(axis=0).mean() > 0.05
-    assert np.mean(np.abs(reference.samples) > 0.999) < 0.5
+    assert np.mean(np.isclose(np.abs(reference.samples), 1.0, atol=1e-3)) < 0.5  # not saturated
     np.testing.assert_allclose(reference.samples, exported.gan(reference.inputs), atol=1e-6)
     for file in exported.card["files"]:
         assert file["max_error"] <= {"float32": 1e-4, "float16": 3e-2}[file["precision"]]

@@ -144,3 +144,16 @@ def test_fused_batch_norm_equals_the_plain_one():
     np.testing.assert_allclose(fused(x, training=True), plain(x, training=True), atol=1e-5)
     np.testing.assert_allclose(np.array(fused.moving_variance), np.array(plain.moving_variance), rtol=1e-5)
     np.testing.assert_allclose(fused(x), plain(x), atol=1e-5)
+
+
+def test_double_and_its_gradient():
+    from ganzoo.layers.resample import Double
+
+    x = tf.reshape(tf.range(8.0), (1, 2, 2, 2))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        doubled = Double(name="double")(x)
+        total = tf.reduce_sum(doubled * tf.reshape(tf.range(32.0), (1, 4, 4, 2)))
+    np.testing.assert_array_equal(doubled, np.repeat(np.repeat(x, 2, 1), 2, 2))
+    weights = np.arange(32.0).reshape(1, 2, 2, 2, 2, 2)  # batch, row, place in it, column, place in it, channel
+    np.testing.assert_array_equal(tape.gradient(total, x), weights.sum((2, 4)))

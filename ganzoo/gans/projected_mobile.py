@@ -25,7 +25,7 @@ from ganzoo.config import PositiveInt, Section
 from ganzoo.errors import RecipeError
 from ganzoo.gan import GAN
 from ganzoo.layers.batch_norm import BatchNorm
-from ganzoo.layers.resample import double
+from ganzoo.layers.resample import Double
 from ganzoo.layers.skip_excitation import skip_excitation
 from ganzoo.layers.spectral_norm import SpectralConv2D
 
@@ -243,6 +243,6 @@ def _gated(x, width: int, name: str, enlarge: bool = False):
     x = layers.Conv2D(2 * width, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_pointwise")(x)
     x = layers.DepthwiseConv2D(
         3, padding="same", use_bias=False, depthwise_initializer="he_normal", name=f"{name}_depthwise"
-    )(double(x) if enlarge else x)
+    )(Double(name=f"{name}_double")(x) if enlarge else x)
     values, gates = keras.ops.split(BatchNorm(momentum=0.9, name=f"{name}_norm")(x), 2, axis=-1)
     return layers.Multiply(name=f"{name}_gate")([values, layers.Activation("sigmoid", name=f"{name}_sigmoid")(gates)])

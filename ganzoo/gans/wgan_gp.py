@@ -12,7 +12,7 @@ from ganzoo.config import PositiveInt, Section
 from ganzoo.errors import RecipeError
 from ganzoo.gan import GAN
 from ganzoo.layers.batch_norm import BatchNorm
-from ganzoo.layers.resample import double
+from ganzoo.layers.resample import Double
 
 
 class WGANGP(GAN):
@@ -79,9 +79,11 @@ def _convolution(x, width: int, name: str, kernel: int = 3, use_bias: bool = Tru
 
 def _up_block(x, width: int, name: str):
     # No biases: the batch normalisation that follows would take them away again.
-    shortcut = _convolution(double(x), width, f"{name}_shortcut", kernel=1, use_bias=False)
+    shortcut = _convolution(
+        Double(name=f"{name}_double_shortcut")(x), width, f"{name}_shortcut", kernel=1, use_bias=False
+    )
     x = layers.ReLU(name=f"{name}_relu_a")(BatchNorm(momentum=0.9, name=f"{name}_norm_a")(x))
-    x = _convolution(double(x), width, f"{name}_a", use_bias=False)
+    x = _convolution(Double(name=f"{name}_double")(x), width, f"{name}_a", use_bias=False)
     x = layers.ReLU(name=f"{name}_relu_b")(BatchNorm(momentum=0.9, name=f"{name}_norm_b")(x))
     return layers.Add(name=f"{name}_add")([shortcut, _convolution(x, width, f"{name}_b", use_bias=False)])
 
