@@ -8,9 +8,14 @@ from ganzoo import distribution
 LAZY_R1 = {"name": "r1", "weight": 1.0, "every": 2}
 ALL = ["colour", "translation", "cutout"]
 COMBINATIONS = {
-    "hinge, spectral, augmented": (
+    "hinge, spectral, augmented, compiled": (
         "image/dcgan_32",
-        {"objective": "hinge", "model": {"discriminator_norm": "none", "spectral": True}, "augment": {"policy": ALL}},
+        {
+            "objective": "hinge",
+            "model": {"discriminator_norm": "none", "spectral": True},
+            "augment": {"policy": ALL},
+            "training": {"jit_compile": True},
+        },
     ),
     "relativistic, lazy R1 and R2": (
         "image/dcgan_32",
@@ -83,7 +88,7 @@ def test_a_lazy_penalty_counts_as_much_as_an_eager_one(tiny, reals):
 def test_mixed_precision_trains_and_exports_in_float32(precision, tiny, reals, tmp_path):
     from ganzoo.export import export_generator
 
-    gan = tiny("image/dcgan_32", training={"precision": precision, "jit_compile": False})
+    gan = tiny("image/dcgan_32", training={"precision": precision})
     logs = gan.fit(reals(gan, 3), verbose=0).history
     assert all(np.isfinite(values).all() for values in logs.values())
     assert all(w.dtype == "float32" for w in gan.generator.weights)
