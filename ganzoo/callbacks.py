@@ -55,9 +55,7 @@ class MetricsLog(keras.callbacks.Callback):
         for name, value in (logs or {}).items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
         self._steps += 1
-        seen = self.model.sample_count
-        step = seen // self.model.step_count
-        if any(seen // every > (seen - step) // every for every in self._intervals):
+        if any(_interval_ended(self.model, every) for every in self._intervals):
             self.flush()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -103,8 +101,7 @@ class Snapshots(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """A snapshot where an interval ends."""
-        seen = self.model.sample_count
-        if seen // self._every > (seen - seen // self.model.step_count) // self._every:
+        if _interval_ended(self.model, self._every):
             self.snapshot()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -184,6 +181,12 @@ class Progress(keras.callbacks.Callback):
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Leave it standing."""
         self._bar.stop()
+
+
+def _interval_ended(gan: Any, every: int) -> bool:
+    """Whether the step just done reached or passed a multiple of `every` samples."""
+    seen = gan.sample_count
+    return seen // every > (seen - seen // gan.step_count) // every
 
 
 def save_checkpoint(gan: Any, run: Path, seconds: float) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ganzoo import presets, registry
 from ganzoo.cache import atomic_write_bytes
 from ganzoo.domains import get_domain
+from ganzoo.report import write_report
 
 if TYPE_CHECKING:
     from ganzoo.gan import GAN
@@ -48,8 +49,6 @@ def score(
 
 def remember(run: Path, gan: "GAN", card: "Scorecard") -> None:
     """Add a scorecard to the run's `scores.json` and write its report anew."""
-    from ganzoo.report import write_report
-
     path = run / "scores.json"
     before = json.loads(path.read_text()) if path.is_file() else []
     lines = (run / "metrics.jsonl").read_text().splitlines() if (run / "metrics.jsonl").is_file() else []

@@ -20,12 +20,13 @@ import tensorflow as tf
 
 from ganzoo import distribution
 from ganzoo.augment import augment
-from ganzoo.config import Recipe, Regularizer, Section
+from ganzoo.config import Recipe, Regularizer, Section, validate
 from ganzoo.distribution import GlobalRandom
 from ganzoo.domains import get_domain
-from ganzoo.errors import DataError, TrainingError, WeightsError
-from ganzoo.objectives import get_objective, mean_of_positions
+from ganzoo.errors import DataError, TrainingError, WeightsError, unknown_name
+from ganzoo.objectives import get_objective, mean_of_positions, sum_of_heads
 from ganzoo.regularizers import get_regularizer
+from ganzoo.variables import misfits, named_variables
 
 NOT_FINITE = "is not finite"
 
@@ -212,9 +213,7 @@ class GAN(keras.Model):
         return self.objective.generator(real, logits, self.head_weights()) + self.generator_penalty(fake), {}
 
     def _critic(self, batch: Batch, observed: Any) -> tf.Tensor:
-        weights = self.head_weights()
-        heads = tf.nest.flatten(self.score(observed, batch.conditions))
-        return sum(w * mean_of_positions(h) for w, h in zip(weights or [1.0] * len(heads), heads, strict=True))
+        return sum_of_heads(tf.nest.flatten(self.score(observed, batch.conditions)), self.head_weights())
 
     # The step.
 
@@ -538,8 +537,6 @@ class GAN(keras.Model):
         """The part of a name; raises `WeightsError` naming those that exist."""
         parts = self.parts()
         if name not in parts:
-            from ganzoo.errors import unknown_name
-
             raise WeightsError(unknown_name(f"part of {self.recipe.entry}", name, parts))
         return parts[name]
 
@@ -550,12 +547,9 @@ class GAN(keras.Model):
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Set what `state` returned; raises `WeightsError` on anything missing, unknown or of another shape."""
         variables = self._state_variables()
-        missing, unknown = sorted(set(variables) - set(state)), sorted(set(state) - set(variables))
-        shapes = [n for n in variables if n in state and tuple(variables[n].shape) != tuple(state[n].shape)]
-        if missing or unknown or shapes:
+        if wrong := misfits(variables, state):
             raise WeightsError(
-                f"A checkpoint does not fit {self.recipe.entry}: missing {missing[:3]}, unknown {unknown[:3]}, other "
-                f"shapes {shapes[:3]}. The recipe was changed since it was written."
+                f"A checkpoint does not fit {self.recipe.entry}: {wrong}. The recipe was changed since it was written."
             )
         for name, variable in variables.items():
             variable.assign(state[name])
@@ -578,23 +572,8 @@ class GAN(keras.Model):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "GAN":
         """A GAN of a saved recipe."""
-        from ganzoo.config import validate
-
         raw = config["recipe"]
         return cls(validate(raw, get_domain(raw["domain"]).Options, cls.Options))
-
-
-def named_variables(network: keras.Model) -> dict[str, Any]:
-    """A network's variables by `layer/variable`, those of nested models by `model/layer/variable`."""
-    found: dict[str, Any] = {}
-    for layer in network.layers:
-        inner = named_variables(layer) if isinstance(layer, keras.Model) else {v.name: v for v in layer.variables}
-        if len(inner) != len(layer.variables) or any(f"{layer.name}/{name}" in found for name in inner):
-            raise WeightsError(
-                f"Two variables of {network.name}/{layer.name} share a name: name every layer and weight."
-            )
-        found |= {f"{layer.name}/{name}": variable for name, variable in inner.items()}
-    return found
 
 
 def _gradient(tape: tf.GradientTape, total: tf.Tensor, variables: Sequence[Any]) -> list[tf.Tensor]:

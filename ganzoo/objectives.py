@@ -39,13 +39,15 @@ def mean_of_positions(values: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.reshape(values, (tf.shape(values)[0], -1)), axis=1)
 
 
+def sum_of_heads(heads: list[tf.Tensor], weights: list | None = None) -> tf.Tensor:
+    """Heads `(batch, ...)`, each averaged over its positions and times its weight, summed: `(batch,)` in float32."""
+    weights = [1.0] * len(heads) if weights is None else weights
+    return sum(w * mean_of_positions(head) for w, head in zip(weights, heads, strict=True))
+
+
 def _sum_heads(loss: Callable, real: Logits, fake: Logits, weights: list | None) -> tf.Tensor:
-    reals, fakes = tf.nest.flatten(real), tf.nest.flatten(fake)
-    weights = [1.0] * len(fakes) if weights is None else weights
-    return sum(
-        w * mean_of_positions(loss(tf.cast(r, tf.float32), tf.cast(f, tf.float32)))
-        for w, r, f in zip(weights, reals, fakes, strict=True)
-    )
+    pairs = zip(tf.nest.flatten(real), tf.nest.flatten(fake), strict=True)
+    return sum_of_heads([loss(tf.cast(r, tf.float32), tf.cast(f, tf.float32)) for r, f in pairs], weights)
 
 
 _ALL = (

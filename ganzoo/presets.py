@@ -50,7 +50,7 @@ def save(gan: "GAN", folder: Path, half: bool = False) -> Path:
     """
     from safetensors.numpy import save_file
 
-    from ganzoo.gan import named_variables
+    from ganzoo.variables import named_variables
 
     folder = Path(folder)
     networks = {**gan.networks(), **gan.fixed_networks(), "generator": gan.generator_ema}
@@ -74,8 +74,10 @@ def load(name: str, **overrides: Any) -> "GAN":
     Raises:
         WeightsError: there are no weights, or they do not fit.
     """
-    arrays = read_weights(name)
-    recipe = _recipe_beside(name, **overrides)
+    path = weights_file(name)
+    arrays = _read(path)
+    # The recipe that was saved with the weights: an entry's own may have other classes or channels by now.
+    recipe = registry.get_entry(str(path.parent)).recipe(**{"init": {}, **overrides})
     gan = registry.create_from_recipe(recipe)
     networks = {**gan.networks(), **gan.fixed_networks()}
     for group, network in networks.items():
@@ -118,10 +120,13 @@ def transfer(source: str, target: str, gan: "GAN") -> TransferReport:
 
 def read_weights(name: str) -> dict[str, np.ndarray]:
     """All weights of an entry, a run or a preset, by `part/layer/variable`."""
+    return _read(weights_file(name))
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    path = weights_file(name)
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
@@ -153,17 +158,11 @@ def weights_file(name: str) -> Path:
     raise WeightsError(f"{name} holds no weights yet ({WEIGHTS_FILE}). Train it first, or wait for its first snapshot.")
 
 
-def _recipe_beside(name: str, **overrides: Any) -> Any:
-    """The recipe that was saved with the weights: an entry's own may have other classes or channels by now."""
-    folder = weights_file(name).parent
-    return registry.get_entry(str(folder)).recipe(**{"init": {}, **overrides})
-
-
 def _from_backbone(name: str, part: str, target: str, gan: "GAN") -> TransferReport:
     if part != "trunk":
         raise WeightsError(f"{IMAGENET}{name} has one part, 'trunk'. Received: '{part}'.")
     from ganzoo import backbones
-    from ganzoo.gan import named_variables
+    from ganzoo.variables import named_variables
 
     network = gan.part(target)
     source = backbones.create(name, tuple(network.input.shape[1:]), fold=False, trainable=True)
@@ -176,20 +175,13 @@ def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarra
 
 
 def _assign(network: "keras.Model", arrays: Mapping[str, np.ndarray], target: str, source: str) -> tuple[str, ...]:
-    from ganzoo.gan import named_variables
+    from ganzoo.variables import misfits, named_variables
 
     variables = named_variables(network)
-    missing, unknown = sorted(set(variables) - set(arrays)), sorted(set(arrays) - set(variables))
-    shapes = [
-        f"{name} {tuple(arrays[name].shape)} into {tuple(variables[name].shape)}"
-        for name in variables
-        if name in arrays and tuple(variables[name].shape) != tuple(arrays[name].shape)
-    ]
-    if missing or unknown or shapes:
+    if wrong := misfits(variables, arrays):
         raise WeightsError(
-            f"The weights of {source} do not fit {target}: {len(missing)} missing {missing[:3]}, {len(unknown)} left "
-            f"over {unknown[:3]}, {len(shapes)} of another shape {shapes[:3]}. Use the recipe (sizes, channels, "
-            "classes) that the source was made with."
+            f"The weights of {source} do not fit {target}: {wrong}. Use the recipe (sizes, channels, classes) that the "
+            "source was made with."
         )
     for name, variable in variables.items():
         variable.assign(arrays[name].astype(variable.dtype))

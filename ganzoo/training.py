@@ -14,6 +14,7 @@ from ganzoo.cache import atomic_write_bytes
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, GanzooError, TrainingError
+from ganzoo.report import write_report
 
 if TYPE_CHECKING:
     from ganzoo.data import SampleSet
@@ -107,9 +108,10 @@ def _begin(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[Re
 
 
 def _resume(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[Recipe, "SampleSet | None"]:
-    saved = registry.get_entry(str(run)).recipe()
+    entry = registry.get_entry(str(run))
+    saved = entry.recipe()
     if changes:
-        asked = registry.get_entry(str(run)).recipe(**changes)
+        asked = entry.recipe(**changes)
         before, after = _flat(saved.to_dict()), _flat(asked.to_dict())
         different = [
             f"{key} ({before.get(key)} and {after.get(key)})" for key in after if before.get(key) != after[key]
@@ -185,14 +187,19 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "GAN":
         gan = registry.create_from_recipe(recipe)
         gan.compile()
     if recipe.init and not resumed:
-        reports = [presets.transfer(source, target, gan) for target, source in recipe.init.items()]
-        for report in reports:
-            log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
-        _write_json(run / "transfer.json", [report.to_dict() for report in reports])
+        _transfer(gan, run)
     if not resumed:
         # The recipe comes last: from here on the folder is a run, and can be resumed.
         atomic_write_bytes(run / registry.RUN_RECIPE, recipe.to_yaml().encode())
     return gan
+
+
+def _transfer(gan: "GAN", run: Path) -> None:
+    """Load what the recipe's `init` names, and keep the report."""
+    reports = [presets.transfer(source, target, gan) for target, source in gan.recipe.init.items()]
+    for report in reports:
+        log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
+    _write_json(run / "transfer.json", [report.to_dict() for report in reports])
 
 
 def _restore(gan: "GAN", run: Path) -> float:
@@ -206,8 +213,7 @@ def _restore(gan: "GAN", run: Path) -> float:
         kept = [line for line in metrics.read_text().splitlines() if _samples_of(line) <= seen]
         atomic_write_bytes(metrics, "".join(f"{line}\n" for line in kept).encode())
     if seconds is None and gan.recipe.init:
-        reports = [presets.transfer(source, target, gan) for target, source in gan.recipe.init.items()]
-        _write_json(run / "transfer.json", [report.to_dict() for report in reports])
+        _transfer(gan, run)
     _event(run, seen, f"resumed at {seen:,} samples")
     log.info("Resuming at %s samples.", f"{seen:,}")
     return seconds or 0.0
@@ -287,8 +293,9 @@ def _estimate(
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(time.monotonic()))
     before = gan.state()
     gan.fit(stream.take(steps), verbose=0, callbacks=[watch], shuffle=False)
-    fixed = {name for name in before if name.split("/")[0] in gan.fixed_networks()}
-    gan.load_state({name: value for name, value in before.items() if name not in fixed} | _only(gan.state(), fixed))
+    # What `fit` learnt from the data before its first step stays.
+    fixed = {name: value for name, value in gan.state().items() if name.split("/")[0] in gan.fixed_networks()}
+    gan.load_state(before | fixed)
     training = gan.recipe.training
     size = training.batch_size * training.d_steps
     if len(ends) < 2:
@@ -299,25 +306,10 @@ def _estimate(
     log.info("%s%s.", text, "" if samples is not None else f", about {int(speed * left):,} samples")
 
 
-def _only(state: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    return {name: state[name] for name in names}
-
-
 def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
-
-
-def write_report(run: str | Path) -> Path:
-    """Write `report.html` of a run directory."""
-    from ganzoo import report
-
-    return report.write_report(Path(run))
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _data_report(sample_set: "SampleSet | None", data: Any) -> dict[str, Any]:
