@@ -11,10 +11,12 @@ import numpy as np
 
 from ganzoo import presets
 from ganzoo.cache import atomic_write
+from ganzoo.config import Evaluation
 from ganzoo.errors import TrainingError
 
 GRID_SAMPLES = 64
 KEPT_CHECKPOINTS = 2
+CHECKS = "checks.jsonl"
 
 
 class Clock:
@@ -125,6 +127,53 @@ class Snapshots(keras.callbacks.Callback):
     def _grid(self) -> None:
         samples = self.model.generate(GRID_SAMPLES, seed=self.model.recipe.seed)
         self.model.domain.save_grid(self._run / "samples" / f"{self.model.sample_count:09d}.png", samples)
+
+
+class Best(keras.callbacks.Callback):
+    """The weights with the best score so far, as a preset in `best/`, looked at every `evaluation.every` samples.
+
+    Each look is a line of `checks.jsonl`: samples, seconds of training, the score's name, the score, whether it was the
+    best yet.
+    """
+
+    def __init__(self, run: Path, clock: Clock, evaluation: Evaluation, reals: np.ndarray):
+        super().__init__()
+        self._run, self._clock, self._every = run, clock, evaluation.every
+        count = min(evaluation.every_samples, len(reals))
+        self._reals = reals[np.random.default_rng(0).permutation(len(reals))[:count]]
+        self._done = -1
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """A look where an interval ends."""
+        if _interval_ended(self.model, self._every):
+            self.look()
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """The last look."""
+        if self.model.sample_count != self._done:
+            self.look()
+
+    def look(self) -> None:
+        """Score the averaged generator; keep it where no earlier one was better."""
+        self._done = self.model.sample_count
+        path = self._run / CHECKS
+        earlier = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        seconds = self._clock.seconds()
+        with self.model.calibrated():
+            fakes = self.model.generate(len(self._reals), seed=self.model.recipe.seed)
+            score = self.model.domain.quick_score(self._reals, fakes)
+            best = all(score < check["score"] for check in earlier)
+            if best:
+                presets.save(self.model, self._run / "best")
+        check = {
+            "samples": self._done,
+            "seconds": round(seconds, 1),
+            "name": self.model.domain.QUICK_SCORE,
+            "score": score,
+            "best": best,
+        }
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(check) + "\n")
 
 
 class Limits(keras.callbacks.Callback):

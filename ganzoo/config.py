@@ -66,13 +66,19 @@ class Training(Section):
 
 
 class Evaluation(Section):
-    """What `ganzoo evaluate` and the choice of the best checkpoint use."""
+    """What `ganzoo evaluate` and the choice of the best weights use.
+
+    While a run trains, the domain's network-free score is taken every `every` samples (0: never) from `every_samples`
+    generated ones, and the best weights are kept.
+    """
 
     networks: tuple[Literal["self_supervised", "squeezenet", "efficientnet_lite2"], ...] = (
         "self_supervised",
         "squeezenet",
     )
     samples: PositiveInt = 2_000
+    every: pydantic.NonNegativeInt = 50_000
+    every_samples: PositiveInt = 1_000
 
 
 class Weights(Section):

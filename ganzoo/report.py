@@ -51,10 +51,12 @@ def write_report(run: Path) -> Path:
     last_of = {line["samples"]: line for line in lines}  # a resumed run writes lines again: the last ones count
     metrics = [last_of[samples] for samples in sorted(last_of)]
     events = [(line.get("samples", ""), line.get("text", "")) for line in _read_lines(run / "events.jsonl", unread)]
+    checks = _read_lines(run / "checks.jsonl", unread)
     sections = {
         "Events": _table(("samples", "event"), events),
         "Samples over time": _samples(run / "samples", unread),
         "Scores": _from_json(run / "scores.json", _scores, unread),
+        "Best weights": _checks(checks, events),
         "Curves": _curves(metrics, events),
         "Data": _from_json(run / "data.json", _data, unread),
         "Transferred weights": _from_json(run / "transfer.json", _transfers, unread),
@@ -210,6 +212,18 @@ def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, M
     size = "x".join(str(number) for number in last.protocol["resolution"])
     note = f"{last.protocol['samples']:,} samples on each side, {size}. ↓ lower is better, ↑ higher is better."
     return f'{html}<p class="faint">{_show(note)} Real vs real: what a perfect generator would get.</p>'
+
+
+def _checks(checks: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]]) -> str:
+    """The quick score over samples seen, and where it was best: the weights in `best/`."""
+    score_at = {check["samples"]: check["score"] for check in checks if _is_number(check.get("score"))}
+    if not score_at:
+        return ""
+    xs = sorted(score_at)
+    best = min(xs, key=lambda samples: score_at[samples])
+    text = f"Lowest score {_show(score_at[best])} after {best:,} samples: the weights in best/."
+    chart = _chart("score while training", xs, {checks[-1].get("name", "score"): [score_at[x] for x in xs]}, events)
+    return f'<p>{text}</p><div class="charts">{chart}</div>'
 
 
 def _curves(metrics: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]]) -> str:

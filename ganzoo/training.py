@@ -251,6 +251,8 @@ def _fit(
             callbacks.Snapshots(run, clock, training.snapshot_every),
             callbacks.Limits(clock, samples, limit),
         ]
+        if sample_set is not None and gan.recipe.evaluation.every:
+            parts.append(callbacks.Best(run, clock, gan.recipe.evaluation, sample_set.samples))
         parts += [callbacks.Progress(clock, samples, limit)] if progress else []
         steps = None if samples is None else -(-(samples - seen) // step)
         try:

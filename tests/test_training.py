@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from ganzoo import registry
+from ganzoo import presets, registry
 from ganzoo.errors import DataError, TrainingError
 from ganzoo.training import finetune, train
 
@@ -37,6 +37,23 @@ def test_a_run_directory_holds_what_the_design_says(tmp_path):
     assert [line["samples"] for line in lines] == list(range(8, 65, 8))
     again = train(ENTRY, pictures(), run, samples=64, overrides=TINY)
     assert again["samples"] == 64
+
+
+def test_the_best_weights_are_kept_beside_the_last(tmp_path):
+    run = tmp_path / "run"
+    looks = {"evaluation": {"every": 64, "every_samples": 20}}
+    data = np.full((40, 32, 32, 3), 250, "uint8")
+    train(ENTRY, data, run, samples=192, overrides={**TINY, **looks, "optimizers.generator.learning_rate": 1e-9})
+    checks = [json.loads(line) for line in (run / "checks.jsonl").read_text().splitlines()]
+    assert [check["samples"] for check in checks] == [64, 128, 192]
+    assert [check["best"] for check in checks] == [
+        all(check["score"] < earlier["score"] for earlier in checks[:index]) for index, check in enumerate(checks)
+    ]
+    best = min(checks, key=lambda check: check["score"])
+    gan = presets.load(str(run / "best"))
+    fakes = gan.generate(20, seed=gan.recipe.seed)
+    assert gan.domain.quick_score(data[:20], fakes) == pytest.approx(best["score"], rel=1e-4)
+    assert f"after {best['samples']} samples" in (run / "report.html").read_text()
 
 
 def test_minutes_are_a_limit(tmp_path):
