@@ -51,6 +51,13 @@ def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
+def gather(value: tf.Tensor) -> tf.Tensor:
+    """A tensor of the global batch, on each replica: all replicas' parts `(batch, ...)`, one after the other."""
+    if replicas() == 1:
+        return value
+    return tf.distribute.get_replica_context().all_gather(value, axis=0)
+
+
 class GlobalRandom:
     """Stateless randomness of the global batch, sliced by replica: two replicas draw what one would.
 
@@ -82,6 +89,10 @@ class GlobalRandom:
         return self._slice(
             tf.random.stateless_uniform(self._global(shape), self._key(purpose), low, high, dtype=tf.int32)
         )
+
+    def shared_integers(self, shape: tuple[int, ...], purpose: str, low: int, high: int) -> tf.Tensor:
+        """Uniform integers in `[low, high)` of just this shape, the same for all samples and replicas, int32."""
+        return tf.random.stateless_uniform(shape, self._key(purpose), low, high, dtype=tf.int32)
 
     def _global(self, shape: tuple[int, ...]) -> tuple:
         return (self._batch * replicas(), *shape)

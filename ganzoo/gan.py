@@ -88,6 +88,7 @@ class GAN(keras.Model):
     """
 
     Options: type[Section] = Section
+    adapted: tuple[str, ...] = ()  # the fixed networks that `adapt` sets anew for other data
 
     def __init__(self, recipe: Recipe):
         super().__init__(name="gan")
@@ -163,8 +164,8 @@ class GAN(keras.Model):
         """A factor for each head of the discriminator; None for ones."""
         return None
 
-    def generator_penalty(self, fake: Any) -> tf.Tensor | float:
-        """A term per example added to the generator's loss, of shape `(batch,)`."""
+    def generator_penalty(self, fake: Any, batch: Batch) -> tf.Tensor | float:
+        """A term added to the generator's loss, per example `(batch,)` or the same for all: scalar."""
         return 0.0
 
     def phases(self) -> list[Phase]:
@@ -210,7 +211,7 @@ class GAN(keras.Model):
         real = logits
         if self.recipe.objective == "relativistic":
             real = self.score(self._look(batch.real, batch, "augment_real"), batch.conditions)
-        return self.objective.generator(real, logits, self.head_weights()) + self.generator_penalty(fake), {}
+        return self.objective.generator(real, logits, self.head_weights()) + self.generator_penalty(fake, batch), {}
 
     def _critic(self, batch: Batch, observed: Any) -> tf.Tensor:
         return sum_of_heads(tf.nest.flatten(self.score(observed, batch.conditions)), self.head_weights())
@@ -527,8 +528,8 @@ class GAN(keras.Model):
         return int(np.array(self.samples_seen))
 
     def parts(self) -> dict[str, keras.Model]:
-        """Networks and their nested models by name: `generator`, `discriminator`, `discriminator.trunk`, ..."""
-        found = dict(self.networks())
+        """Networks, fixed ones too, and their nested models by name: `generator`, `discriminator`, `discriminator.trunk`, ..."""
+        found = {**self.networks(), **self.fixed_networks()}
         for name, network in self.networks().items():
             found |= {f"{name}.{layer.name}": layer for layer in network.layers if isinstance(layer, keras.Model)}
         return found

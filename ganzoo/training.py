@@ -74,9 +74,10 @@ def train(
 
 def finetune(name: str, data: Any, run: str | Path, **arguments: Any) -> dict[str, Any]:
     """Train from the published weights of an entry, or from a run's; arguments as in `train`."""
-    groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - {"projection"})
-    init = {group: f"{name}:{group}" for group in groups}
     folder = presets.weights_file(name).parent
+    adapted = registry.gan_class(registry.get_entry(str(folder)).raw["gan"]).adapted
+    groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
+    init = {group: f"{name}:{group}" for group in groups}
     given = dict(arguments.pop("overrides", None) or {})
     source = registry.get_entry(str(folder)).raw
     for section in ("model", "data"):

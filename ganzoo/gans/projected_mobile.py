@@ -1,9 +1,12 @@
 """A small generator for phones, taught by a frozen ImageNet network.
 
-Discriminator: Sauer et al. 2021, "Projected GANs Converge Faster", https://arxiv.org/abs/2111.01007 (a frozen
-pretrained network, fixed random mixing across channels and scales, a small discriminator on each scale), alone or
-beside a plain discriminator on the pictures as in Kumari et al. 2022, https://arxiv.org/abs/2112.09130. Either weight
-may be zero.
+The frozen network can teach in two ways, each with its weight:
+
+- Projected discriminators: Sauer et al. 2021, "Projected GANs Converge Faster", https://arxiv.org/abs/2111.01007 (fixed
+  random mixing across channels and scales, a small discriminator on each scale), alone or beside a plain discriminator
+  on the pictures as in Kumari et al. 2022, https://arxiv.org/abs/2112.09130.
+- Matching: the energy distance of real and generated features (`ganzoo.matching`), which needs no discriminator. It
+  leads while the plain discriminator is still untrained, and may fade out.
 
 Generator: after Liu et al. 2021, https://arxiv.org/abs/2101.04775 (skip-layer excitation, gated linear units), with
 depthwise-separable convolutions.
@@ -20,24 +23,29 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from ganzoo import backbones
+from ganzoo import backbones, distribution
 from ganzoo.config import PositiveInt, Section
 from ganzoo.errors import RecipeError
-from ganzoo.gan import GAN
+from ganzoo.gan import GAN, Batch
 from ganzoo.layers.batch_norm import BatchNorm
 from ganzoo.layers.resample import Double
 from ganzoo.layers.skip_excitation import skip_excitation
 from ganzoo.layers.spectral_norm import SpectralConv2D
+from ganzoo.matching import energy_distance, summaries
 
 
 class ProjectedMobileGAN(GAN):
     """One generator; a plain discriminator, small discriminators on frozen features, or both."""
+
+    adapted = ("standardise",)
 
     class Options(Section):
         """Weights and sizes.
 
         `plain_weight` and `projected_weight` scale the branches' losses; the projected branch comes in linearly over
         `projected_ramp` samples after `projected_from`. `backbone_size` is the side that pictures are resized to.
+        `matching_weight` falls linearly to zero at `matching_until` samples (0: never falls); the pictures are
+        shifted by up to `matching_shift` pixels first, so that no lattice of the network's strides is learnt.
         """
 
         latent_dim: PositiveInt = 128
@@ -54,6 +62,10 @@ class ProjectedMobileGAN(GAN):
         projected_from: int = 0
         projected_ramp: int = 0
         projected_width: PositiveInt = 64
+        matching_weight: float = 0.0
+        matching_until: int = 0
+        matching_shift: int = 4
+        matching_levels: tuple[PositiveInt, ...] = (2, 4, 8, 16, 32)
         plain_weight: float = 1.0
         plain_width: PositiveInt = 32
         spectral: bool = False
@@ -92,12 +104,37 @@ class ProjectedMobileGAN(GAN):
         activation = self.options.output
         return keras.Model({"latents": latents}, layers.Activation(activation, dtype="float32", name="samples")(x))
 
-    def generator_penalty(self, fake: Any) -> tf.Tensor | float:
-        """output_penalty * mean(max(0, |x| - 1)^2): keeps a linear output within [-1, 1] without saturating it."""
-        if self.options.output == "tanh":
-            return 0.0
-        outside = tf.square(tf.nn.relu(tf.abs(fake) - 1.0))
-        return self.options.output_penalty * tf.reduce_mean(outside, axis=(1, 2, 3))
+    def generator_penalty(self, fake: Any, batch: Batch) -> tf.Tensor | float:
+        """output_penalty * mean(max(0, |x| - 1)^2), which keeps a linear output within [-1, 1]; and the matching."""
+        penalty: tf.Tensor | float = 0.0
+        if self.options.output == "linear":
+            outside = tf.square(tf.nn.relu(tf.abs(fake) - 1.0))
+            penalty = self.options.output_penalty * tf.reduce_mean(outside, axis=(1, 2, 3))
+        if self.options.matching_weight > 0:
+            penalty += self._matching(fake, batch)
+        return penalty
+
+    def _matching(self, fake: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """The weighted energy distance of real and generated features of the global batch."""
+        options, levels = self.options, self.options.matching_levels
+        weight = tf.constant(options.matching_weight)
+        if options.matching_until:
+            weight *= tf.maximum(1.0 - tf.cast(self.samples_seen.value, tf.float32) / options.matching_until, 0.0)
+        shift = batch.random.shared_integers((2,), "matching", 0, 2 * options.matching_shift + 1)
+
+        def look(pictures: tf.Tensor) -> list[tf.Tensor]:
+            features = self.features(_shifted(pictures, options.matching_shift, shift))
+            return summaries([features[level] for level in levels])
+
+        def skip() -> list[tf.Tensor]:
+            sizes = (m.shape[1:] for m in summaries([tf.zeros((1, *self._map_shapes[n])) for n in levels]))
+            return 2 * [tf.zeros((tf.shape(fake)[0], *size)) for size in sizes]
+
+        looks = tf.cond(weight > 0.0, lambda: look(batch.real) + look(fake), skip)
+        looks = [distribution.gather(part) for part in looks]
+        real, fake_features = looks[: len(looks) // 2], looks[len(looks) // 2 :]
+        pairs = zip(real, fake_features, strict=True)
+        return weight * tf.add_n([energy_distance(r, f) for r, f in pairs]) / len(real)
 
     # Discriminator.
 
@@ -111,8 +148,10 @@ class ProjectedMobileGAN(GAN):
             features = keras.Input(trunk.output.shape[1:], name="features")
             head = keras.Model(features, self._convolution(1, 4, 1, "logits", "valid")(features), name="head")
             logits.append(head(trunk(inputs["samples"])))
+        if self._uses_backbone():
+            self._build_features(shape)
         if self.options.projected_weight > 0:
-            for name, map_shape in self._build_projection(shape).items():
+            for name, map_shape in self._build_projection().items():
                 inputs[name] = keras.Input(map_shape, name=name)
                 logits.append(self._small(map_shape, name)(inputs[name]))
         return keras.Model(inputs, logits, name="discriminator")
@@ -141,22 +180,41 @@ class ProjectedMobileGAN(GAN):
         x = layers.LeakyReLU(0.2, name="leaky_out")(self._convolution(width, 3, 1, "out")(x))
         return keras.Model(features, self._convolution(1, 1, 1, "logits")(x), name=f"head_{name}")
 
-    # The fixed projection.
+    # The frozen network.
 
-    def _build_projection(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Make the frozen network and the fixed random mixing; the shapes of what they give, by name."""
+    def _uses_backbone(self) -> bool:
+        return self.options.projected_weight > 0 or self.options.matching_weight > 0
+
+    def _build_features(self, shape: tuple[int, ...]) -> None:
+        """Make the frozen network and what standardises its channels."""
         options = self.options
+        levels = set(options.levels if options.projected_weight > 0 else ())
+        levels |= set(options.matching_levels if options.matching_weight > 0 else ())
         self.backbone = backbones.create(
             options.backbone,
             shape,
-            levels=options.levels,
+            levels=sorted(levels),
             weights=None if options.backbone_weights == "random" else "default",
             input_size=options.backbone_size,
             bottlenecks=True,
         )
-        pyramid = [keras.Input(output.shape[1:], name=f"level_{i}") for i, output in enumerate(self.backbone.outputs)]
-        self._scales = [ChannelScale(name=f"standardise_{i}") for i in range(len(pyramid))]
-        mixed = [scale(x) for scale, x in zip(self._scales, pyramid, strict=True)]
+        self._map_shapes = {n: m.shape[1:] for n, m in zip(self.backbone.levels, self.backbone.outputs, strict=True)}
+        pyramid = [keras.Input(map_shape, name=f"level_{n}") for n, map_shape in self._map_shapes.items()]
+        self._scales = {n: ChannelScale(name=f"standardise_{n}") for n in self._map_shapes}
+        scaled = [scale(features) for scale, features in zip(self._scales.values(), pyramid, strict=True)]
+        self.standardise = keras.Model(pyramid, scaled, name="standardise")
+        self.standardise.trainable = False
+
+    def features(self, pictures: tf.Tensor) -> dict[int, tf.Tensor]:
+        """The frozen network's maps of pictures in [-1, 1] by stride, each channel standardised by `adapt`."""
+        scaled = self.standardise(self.backbone(pictures, training=False), training=False)
+        return dict(zip(self.backbone.levels, scaled, strict=True))
+
+    def _build_projection(self) -> dict[str, tuple[int, ...]]:
+        """Make the fixed random mixing; the shapes of what it gives, by name."""
+        options = self.options
+        pyramid = [keras.Input(self._map_shapes[level], name=f"level_{level}") for level in options.levels]
+        mixed = list(pyramid)
         if options.mixing != "none":
             mixed = [_fixed(options.mixing_width, 1, f"channels_{i}")(x) for i, x in enumerate(mixed)]
         if options.mixing == "scales":
@@ -169,24 +227,25 @@ class ProjectedMobileGAN(GAN):
                 mixed[i] = above
         self.projection = keras.Model(pyramid, mixed, name="projection")
         self.projection.trainable = False
-        return {f"scale_{level}": m.shape[1:] for level, m in zip(self.backbone.levels, mixed, strict=True)}
+        return {f"scale_{level}": m.shape[1:] for level, m in zip(options.levels, mixed, strict=True)}
 
     def adapt(self, reals: np.ndarray) -> None:
         """Standardise each channel of the frozen features by its mean and deviation on real pictures."""
-        if self.options.projected_weight <= 0:
+        if not self._uses_backbone():
             return
         statistics = backbones.feature_statistics(self.backbone, reals[:512])
-        for scale, (mean, deviation) in zip(self._scales, statistics, strict=True):
+        for scale, (mean, deviation) in zip(self._scales.values(), statistics, strict=True):
             scale.mean.assign(mean)
             scale.factor.assign(1.0 / np.maximum(deviation, 1e-3))
 
     def fixed_networks(self) -> dict[str, keras.Model]:
-        """The random mixing, which a checkpoint must keep; the backbone's weights come from their package."""
-        return {"projection": self.projection} if self.options.projected_weight > 0 else {}
+        """What a checkpoint must keep beside the trained networks; the backbone's weights come from their package."""
+        fixed = {"standardise": self.standardise} if self._uses_backbone() else {}
+        return fixed | ({"projection": self.projection} if self.options.projected_weight > 0 else {})
 
     def pretrained_sources(self) -> list[dict[str, str]]:
-        """The backbone, where the projected branch is on and has its weights."""
-        if self.options.projected_weight <= 0 or self.options.backbone_weights == "random":
+        """The backbone, where it is used and has its weights."""
+        if not self._uses_backbone() or self.options.backbone_weights == "random":
             return []
         info = self.backbone.info
         return [{"backbone": info.name, "family": info.family, "trained_on": info.trained_on}]
@@ -195,8 +254,9 @@ class ProjectedMobileGAN(GAN):
         """The pictures for the plain branch, mixed frozen features for the others."""
         seen = {"samples": samples} if self.options.plain_weight > 0 else {}
         if self.options.projected_weight > 0:
-            maps = self.projection(self.backbone(samples, training=False), training=False)
-            seen |= {f"scale_{level}": m for level, m in zip(self.backbone.levels, maps, strict=True)}
+            features = self.features(samples)
+            maps = self.projection([features[level] for level in self.options.levels], training=False)
+            seen |= {f"scale_{level}": m for level, m in zip(self.options.levels, maps, strict=True)}
         return seen
 
     def score(self, observed: dict[str, tf.Tensor], conditions: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
@@ -208,7 +268,7 @@ class ProjectedMobileGAN(GAN):
         options = self.options
         weights: list = [options.plain_weight] if options.plain_weight > 0 else []
         if options.projected_weight > 0:
-            scales = len(self.backbone.levels)
+            scales = len(options.levels)
             weight = options.projected_weight / scales
             if options.projected_from or options.projected_ramp:
                 since = tf.cast(self.samples_seen.value, tf.float32) - options.projected_from
@@ -229,6 +289,14 @@ class ChannelScale(layers.Layer):
     def call(self, inputs):
         """Same shape."""
         return (inputs - tf.cast(self.mean, inputs.dtype)) * tf.cast(self.factor, inputs.dtype)
+
+
+def _shifted(pictures: tf.Tensor, most: int, shift: tf.Tensor) -> tf.Tensor:
+    """Pictures moved by `shift - most` rows and columns (`shift` in 0..2 * most), mirrored at their edges."""
+    shape = pictures.shape
+    padded = tf.pad(pictures, [[0, 0], [most, most], [most, most], [0, 0]], "SYMMETRIC")
+    cut = padded[:, shift[0] : shift[0] + shape[1], shift[1] : shift[1] + shape[2]]
+    return tf.ensure_shape(cut, shape)
 
 
 def _fixed(width: int, kernel: int, name: str) -> layers.Layer:
