@@ -44,7 +44,7 @@ class ProjectedMobileGAN(GAN):
 
         `plain_weight` and `projected_weight` scale the branches' losses; the projected branch comes in linearly over
         `projected_ramp` samples after `projected_from`. `backbone_size` is the side that pictures are resized to.
-        `matching_weight` falls linearly to zero at `matching_until` samples (0: never falls); the pictures are
+        `matching_weight` goes linearly to `matching_end` at `matching_until` samples (0: it stays); the pictures are
         shifted by up to `matching_shift` pixels first, so that no lattice of the network's strides is learnt.
         """
 
@@ -63,6 +63,7 @@ class ProjectedMobileGAN(GAN):
         projected_ramp: int = 0
         projected_width: PositiveInt = 64
         matching_weight: float = 0.0
+        matching_end: float = 0.0
         matching_until: int = 0
         matching_shift: int = 4
         matching_levels: tuple[PositiveInt, ...] = (2, 4, 8, 16, 32)
@@ -119,7 +120,8 @@ class ProjectedMobileGAN(GAN):
         options, levels = self.options, self.options.matching_levels
         weight = tf.constant(options.matching_weight)
         if options.matching_until:
-            weight *= tf.maximum(1.0 - tf.cast(self.samples_seen.value, tf.float32) / options.matching_until, 0.0)
+            share = tf.minimum(tf.cast(self.samples_seen.value, tf.float32) / options.matching_until, 1.0)
+            weight += (options.matching_end - weight) * share
         shift = batch.random.shared_integers((2,), "matching", 0, 2 * options.matching_shift + 1)
 
         def look(pictures: tf.Tensor) -> list[tf.Tensor]:
