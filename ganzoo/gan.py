@@ -528,7 +528,7 @@ class GAN(keras.Model):
         return int(np.array(self.samples_seen))
 
     def parts(self) -> dict[str, keras.Model]:
-        """Networks, fixed ones too, and their nested models: `generator`, `discriminator`, `discriminator.trunk`, ..."""
+        """Networks, fixed ones too, and their nested models: `generator`, `discriminator.trunk`, ..."""
         found = {**self.networks(), **self.fixed_networks()}
         for name, network in self.networks().items():
             found |= {f"{name}.{layer.name}": layer for layer in network.layers if isinstance(layer, keras.Model)}

@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ganzoo import distribution
+from ganzoo.distribution import GlobalRandom
+from ganzoo.gan import Batch
+from ganzoo.matching import energy_distance, summaries
 
 LAZY_R1 = {"name": "r1", "weight": 1.0, "every": 2}
 ALL = ["colour", "translation", "cutout"]
@@ -105,6 +109,33 @@ def test_projected_weights_come_in_late(tiny):
         assert plain == 1.0
         shares.append(sum(projected))
     np.testing.assert_allclose(shares, [0.0, 0.0, 0.5, 1.0], atol=1e-6)
+
+
+def test_matching_weighs_what_the_schedule_says(tiny, reals):
+    """The generator's extra loss per unit of energy distance, at four places of the schedule."""
+    weights = {"matching_weight": 8.0, "matching_end": 2.0, "matching_until": 100, "matching_shift": 0}
+    gan = tiny("image/projected_mobile_64", model={**weights, "output": "tanh"})
+    batch = next(iter(reals(gan, 4)))
+    gan.adapt(np.array(batch))
+    real = gan.domain.to_unit(batch)
+    fake = tf.zeros_like(real)
+    looks = [summaries(list(gan.features(pictures).values())) for pictures in (real, fake)]
+    distance = np.mean([float(energy_distance(r, f)) for r, f in zip(*looks, strict=True)])
+    assert distance > 0.1
+    found = []
+    for seen in (0, 50, 100, 500):
+        gan.samples_seen.assign(seen)
+        context = Batch(real, {}, {}, GlobalRandom(0, 1, "test", len(real)))
+        found.append(float(gan.generator_penalty(fake, context)) / distance)
+    np.testing.assert_allclose(found, [8.0, 5.0, 2.0, 2.0], rtol=1e-4)
+
+
+def test_matching_that_has_faded_out_leaves_no_trace(tiny, reals):
+    gan = tiny("image/projected_mobile_64", model={"matching_until": 10, "output": "tanh"})
+    batch = gan.domain.to_unit(next(iter(reals(gan, 4))))
+    gan.samples_seen.assign(10)
+    context = Batch(batch, {}, {}, GlobalRandom(0, 1, "test", len(batch)))
+    assert float(gan.generator_penalty(batch, context)) == 0.0
 
 
 def test_features_are_standardised_on_the_data(tiny, reals):
