@@ -45,7 +45,8 @@ class ProjectedMobileGAN(GAN):
         `plain_weight` and `projected_weight` scale the branches' losses; the projected branch comes in linearly over
         `projected_ramp` samples after `projected_from`. `backbone_size` is the side that pictures are resized to.
         `matching_weight` goes linearly to `matching_end` at `matching_until` samples (0: it stays); the pictures are
-        shifted by up to `matching_shift` pixels first, so that no lattice of the network's strides is learnt.
+        shifted by up to `matching_shift` pixels first, so that no lattice of the network's strides is learnt. Levels are
+        strides of the frozen network; level 1 of the matching is the pictures themselves.
         """
 
         latent_dim: PositiveInt = 128
@@ -66,7 +67,7 @@ class ProjectedMobileGAN(GAN):
         matching_end: float = 0.0
         matching_until: int = 0
         matching_shift: int = 4
-        matching_levels: tuple[PositiveInt, ...] = (2, 4, 8, 16, 32)
+        matching_levels: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16, 32)
         plain_weight: float = 1.0
         plain_width: PositiveInt = 32
         spectral: bool = False
@@ -125,11 +126,13 @@ class ProjectedMobileGAN(GAN):
         shift = batch.random.shared_integers((2,), "matching", 0, 2 * options.matching_shift + 1)
 
         def look(pictures: tf.Tensor) -> list[tf.Tensor]:
-            features = self.features(_shifted(pictures, options.matching_shift, shift))
-            return summaries([features[level] for level in levels])
+            pictures = _shifted(pictures, options.matching_shift, shift)
+            maps = {1: 2.0 * pictures, **self.features(pictures)}  # colours have a deviation of about a half
+            return summaries([maps[level] for level in levels])
 
         def skip() -> list[tf.Tensor]:
-            sizes = (m.shape[1:] for m in summaries([tf.zeros((1, *self._map_shapes[n])) for n in levels]))
+            shapes = {1: fake.shape[1:], **self._map_shapes}
+            sizes = (m.shape[1:] for m in summaries([tf.zeros((1, *shapes[level])) for level in levels]))
             return 2 * [tf.zeros((tf.shape(fake)[0], *size)) for size in sizes]
 
         looks = tf.cond(weight > 0.0, lambda: look(batch.real) + look(fake), skip)
@@ -191,7 +194,7 @@ class ProjectedMobileGAN(GAN):
         """Make the frozen network and what standardises its channels."""
         options = self.options
         levels = set(options.levels if options.projected_weight > 0 else ())
-        levels |= set(options.matching_levels if options.matching_weight > 0 else ())
+        levels |= set(options.matching_levels if options.matching_weight > 0 else ()) - {1}
         self.backbone = backbones.create(
             options.backbone,
             shape,
