@@ -164,9 +164,9 @@ class GAN(keras.Model):
         """A factor for each head of the discriminator; None for ones."""
         return None
 
-    def generator_penalty(self, fake: Any, batch: Batch) -> tf.Tensor | float:
-        """A term added to the generator's loss, per example `(batch,)` or the same for all: scalar."""
-        return 0.0
+    def generator_terms(self, fake: Any, batch: Batch) -> dict[str, tf.Tensor]:
+        """Named terms added to the generator's loss and logged, per example `(batch,)` or one scalar for all."""
+        return {}
 
     def phases(self) -> list[Phase]:
         """The phases of a step, in turn."""
@@ -211,7 +211,8 @@ class GAN(keras.Model):
         real = logits
         if self.recipe.objective == "relativistic":
             real = self.score(self._look(batch.real, batch, "augment_real"), batch.conditions)
-        return self.objective.generator(real, logits, self.head_weights()) + self.generator_penalty(fake, batch), {}
+        terms = self.generator_terms(fake, batch)
+        return sum(terms.values(), self.objective.generator(real, logits, self.head_weights())), terms
 
     def _critic(self, batch: Batch, observed: Any) -> tf.Tensor:
         return sum_of_heads(tf.nest.flatten(self.score(observed, batch.conditions)), self.head_weights())

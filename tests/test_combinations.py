@@ -119,14 +119,14 @@ def test_matching_weighs_what_the_schedule_says(tiny, reals):
     gan.adapt(np.array(batch))
     real = gan.domain.to_unit(batch)
     fake = tf.zeros_like(real)
-    looks = [summaries(list(gan.features(pictures).values())) for pictures in (real, fake)]
+    looks = [summaries([2.0 * pictures, *gan.features(pictures).values()]) for pictures in (real, fake)]
     distance = np.mean([float(energy_distance(r, f)) for r, f in zip(*looks, strict=True)])
     assert distance > 0.1
     found = []
     for seen in (0, 50, 100, 500):
         gan.samples_seen.assign(seen)
         context = Batch(real, {}, {}, GlobalRandom(0, 1, "test", len(real)))
-        found.append(float(gan.generator_penalty(fake, context)) / distance)
+        found.append(float(gan.generator_terms(fake, context)["matching"]) / distance)
     np.testing.assert_allclose(found, [8.0, 5.0, 2.0, 2.0], rtol=1e-4)
 
 
@@ -135,7 +135,7 @@ def test_matching_that_has_faded_out_leaves_no_trace(tiny, reals):
     batch = gan.domain.to_unit(next(iter(reals(gan, 4))))
     gan.samples_seen.assign(10)
     context = Batch(batch, {}, {}, GlobalRandom(0, 1, "test", len(batch)))
-    assert float(gan.generator_penalty(batch, context)) == 0.0
+    assert float(gan.generator_terms(batch, context)["matching"]) == 0.0
 
 
 def test_features_are_standardised_on_the_data(tiny, reals):

@@ -45,8 +45,8 @@ class ProjectedMobileGAN(GAN):
         `plain_weight` and `projected_weight` scale the branches' losses; the projected branch comes in linearly over
         `projected_ramp` samples after `projected_from`. `backbone_size` is the side that pictures are resized to.
         `matching_weight` goes linearly to `matching_end` at `matching_until` samples (0: it stays); the pictures are
-        shifted by up to `matching_shift` pixels first, so that no lattice of the network's strides is learnt. Levels are
-        strides of the frozen network; level 1 of the matching is the pictures themselves.
+        shifted by up to `matching_shift` pixels first, so that no lattice of the network's strides is learnt. Levels
+        are strides of the frozen network; level 1 of the matching is the pictures themselves.
         """
 
         latent_dim: PositiveInt = 128
@@ -106,15 +106,15 @@ class ProjectedMobileGAN(GAN):
         activation = self.options.output
         return keras.Model({"latents": latents}, layers.Activation(activation, dtype="float32", name="samples")(x))
 
-    def generator_penalty(self, fake: Any, batch: Batch) -> tf.Tensor | float:
+    def generator_terms(self, fake: Any, batch: Batch) -> dict[str, tf.Tensor]:
         """output_penalty * mean(max(0, |x| - 1)^2), which keeps a linear output within [-1, 1]; and the matching."""
-        penalty: tf.Tensor | float = 0.0
+        terms = {}
         if self.options.output == "linear":
             outside = tf.square(tf.nn.relu(tf.abs(fake) - 1.0))
-            penalty = self.options.output_penalty * tf.reduce_mean(outside, axis=(1, 2, 3))
+            terms["outside_range"] = self.options.output_penalty * tf.reduce_mean(outside, axis=(1, 2, 3))
         if self.options.matching_weight > 0:
-            penalty += self._matching(fake, batch)
-        return penalty
+            terms["matching"] = self._matching(fake, batch)
+        return terms
 
     def _matching(self, fake: tf.Tensor, batch: Batch) -> tf.Tensor:
         """The weighted energy distance of real and generated features of the global batch."""

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/imagenet_teacher.py emoji plain results --seconds 1200 --seed 0
 
-`emoji` is a folder of pictures (any will do; `tests/data/emoji.py` makes this one from Debian's fonts-noto-color-emoji).
+`emoji` is a folder of pictures (`tests/data/emoji.py` makes this one from Debian's fonts-noto-color-emoji).
 Times are processor seconds of the training steps alone, counted by the process, so runs beside each other on separate
 cores (`taskset -c 0`, `taskset -c 1`) compare fairly. Each run writes NAME_SEED.json (scorecard, samples seen, recipe
 changes), a grid of the averaged generator and one of the live one.
