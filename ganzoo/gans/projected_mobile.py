@@ -28,7 +28,7 @@ from ganzoo.config import PositiveInt, Section
 from ganzoo.errors import RecipeError
 from ganzoo.gan import GAN, Batch
 from ganzoo.layers.batch_norm import BatchNorm
-from ganzoo.layers.resample import Double
+from ganzoo.layers.resample import Double, SmoothStart
 from ganzoo.layers.skip_excitation import skip_excitation
 from ganzoo.layers.spectral_norm import SpectralConv2D
 from ganzoo.matching import energy_distance, summaries
@@ -51,6 +51,7 @@ class ProjectedMobileGAN(GAN):
 
         latent_dim: PositiveInt = 128
         widths: tuple[PositiveInt, ...] = (256, 192, 128, 64, 16)
+        smooth_start: bool = True
         output: Literal["tanh", "linear"] = "linear"
         output_penalty: float = 1.0
         backbone: str = "efficientnet_lite0"
@@ -96,7 +97,7 @@ class ProjectedMobileGAN(GAN):
         maps = {4: x}
         for width in widths:
             size = 2 * x.shape[1]
-            x = _gated(x, width, f"up_{size}", enlarge=True)
+            x = _gated(x, width, f"up_{size}", enlarge=True, smooth=self.options.smooth_start)
             if size <= 16:
                 x = layers.Add(name=f"add_{size}")([x, _gated(x, width, f"more_{size}")])
             maps[size] = x
@@ -308,14 +309,18 @@ def _fixed(width: int, kernel: int, name: str) -> layers.Layer:
     return layers.Conv2D(width, kernel, padding="same", use_bias=False, kernel_initializer="lecun_normal", name=name)
 
 
-def _gated(x, width: int, name: str, enlarge: bool = False):
+def _gated(x, width: int, name: str, enlarge: bool = False, smooth: bool = False):
     """Pointwise, depthwise 3x3, normalisation, gated linear unit: a * sigmoid(b).
 
     The pointwise convolution comes first, so that it works at the lower resolution where the block enlarges.
     """
     x = layers.Conv2D(2 * width, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_pointwise")(x)
     x = layers.DepthwiseConv2D(
-        3, padding="same", use_bias=False, depthwise_initializer="he_normal", name=f"{name}_depthwise"
+        3,
+        padding="same",
+        use_bias=False,
+        depthwise_initializer=SmoothStart() if smooth else "he_normal",
+        name=f"{name}_depthwise",
     )(Double(name=f"{name}_double")(x) if enlarge else x)
     values, gates = keras.ops.split(BatchNorm(momentum=0.9, name=f"{name}_norm")(x), 2, axis=-1)
     return layers.Multiply(name=f"{name}_gate")([values, layers.Activation("sigmoid", name=f"{name}_sigmoid")(gates)])
