@@ -1,6 +1,7 @@
 """What happens beside the steps of a run: numbers, pictures, checkpoints, limits, a progress bar."""
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,9 @@ import numpy as np
 from ganzoo import presets
 from ganzoo.cache import atomic_write
 from ganzoo.config import Evaluation
-from ganzoo.errors import TrainingError
+from ganzoo.errors import EvaluationError, TrainingError
+
+log = logging.getLogger("ganzoo")
 
 GRID_SAMPLES = 64
 KEPT_CHECKPOINTS = 2
@@ -141,7 +144,7 @@ class Best(keras.callbacks.Callback):
         self._run, self._clock, self._every = run, clock, evaluation.every
         count = min(evaluation.every_samples, len(reals))
         self._reals = reals[np.random.default_rng(0).permutation(len(reals))[:count]]
-        self._done = -1
+        self._done, self._off = -1, False
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """A look where an interval ends."""
@@ -155,13 +158,21 @@ class Best(keras.callbacks.Callback):
 
     def look(self) -> None:
         """Score the averaged generator; keep it where no earlier one was better."""
+        if self._off:
+            return
         self._done = self.model.sample_count
         path = self._run / CHECKS
-        earlier = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        lines = path.read_text().splitlines() if path.is_file() else []
+        earlier = [check for check in map(_parsed, lines) if check and check["samples"] != self._done]
         seconds = self._clock.seconds()
         with self.model.calibrated():
             fakes = self.model.generate(len(self._reals), seed=self.model.recipe.seed)
-            score = self.model.domain.quick_score(self._reals, fakes)
+            try:
+                score = self.model.domain.quick_score(self._reals, fakes)
+            except EvaluationError as error:
+                log.info("The best weights are not looked for: %s", error)
+                self._off = True
+                return
             best = all(score < check["score"] for check in earlier)
             if best:
                 presets.save(self.model, self._run / "best")
@@ -197,6 +208,7 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, clock: Clock, samples: int | None, seconds: float | None):
         super().__init__()
         self._clock, self._samples, self._seconds = clock, samples, seconds
+        self._bar = None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Draw it."""
@@ -227,9 +239,18 @@ class Progress(keras.callbacks.Callback):
         losses = "  ".join(f"{name.removesuffix('_loss')} {float(value):.3f}" for name, value in (logs or {}).items())
         self._bar.update(self._task, completed=min(done, 1.0), description=f"{seen:,} samples, {speed:.0f}/s  {losses}")
 
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Leave it standing."""
-        self._bar.stop()
+    def close(self) -> None:
+        """Leave it standing, and give the cursor back; however the training ended."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """The object of a JSONL file's line; None where a killed process tore it."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None
 
 
 def _interval_ended(gan: Any, every: int) -> bool:

@@ -35,7 +35,9 @@ def _verb(tensorflow: bool = True) -> Callable:
                 click.secho(f"Error: {error}", fg="red", err=True)
                 sys.exit(1)
             except (KeyboardInterrupt, click.Abort):
-                click.echo("Interrupted. The same command goes on from the last checkpoint.", err=True)
+                resumes = function.__name__ in ("train", "finetune", "demo")
+                hint = " The same command goes on from the last checkpoint." if resumes else ""
+                click.echo(f"Interrupted.{hint}", err=True)
                 sys.exit(130)
             except (click.ClickException, click.exceptions.Exit):
                 raise

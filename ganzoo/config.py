@@ -26,7 +26,7 @@ class Section(pydantic.BaseModel):
 
 
 class Optimizer(Section):
-    """One network's optimizer: a Keras optimizer's name and its arguments."""
+    """One network's optimizer: a Keras optimizer's name and its arguments; `beta_*` and `epsilon` are Adam's."""
 
     name: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
     learning_rate: PositiveFloat = 2e-4

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ganzoo import presets, registry
 from ganzoo.cache import atomic_write_bytes
 from ganzoo.domains import get_domain
@@ -28,8 +30,10 @@ def evaluate(
         seed: of the samples and of the split of the reals.
     """
     gan = presets.load(name)
-    real = get_domain(gan.recipe.domain).read(data, gan.recipe.data, False)
-    card = score(gan, real.samples, samples, networks, seed)
+    classes = getattr(gan.recipe.model, "classes", None)
+    real = get_domain(gan.recipe.domain).read(data, gan.recipe.data, bool(classes))
+    labels = real.labels if classes and len(real.class_names) == classes else None
+    card = score(gan, real.samples, samples, networks, seed, labels)
     run = Path(name)
     if (run / registry.RUN_RECIPE).is_file() and (run / "checkpoints").is_dir():
         remember(run, gan, card)
@@ -37,13 +41,26 @@ def evaluate(
 
 
 def score(
-    gan: "GAN", real: Any, samples: int | None = None, networks: Sequence[str] | None = None, seed: int = 0
+    gan: "GAN",
+    real: Any,
+    samples: int | None = None,
+    networks: Sequence[str] | None = None,
+    seed: int = 0,
+    labels: Any = None,
 ) -> "Scorecard":
-    """The scorecard of a GAN's averaged generator against real samples in the domain's units."""
+    """The scorecard of a GAN's averaged generator against real samples in the domain's units.
+
+    With `labels`, the classes of the reals, the generated classes are as frequent as the real ones; without, a
+    conditional generator gives every class equally often.
+    """
     from ganzoo.metrics.scorecard import scorecard
 
-    count = min(samples or gan.recipe.evaluation.samples, len(real) // 2)
-    fake = gan.generate(max(count, 1), seed=seed)
+    count = max(min(samples or gan.recipe.evaluation.samples, len(real) // 2), 1)
+    conditions = None
+    if labels is not None:
+        drawn = np.random.default_rng(seed).permutation(len(labels))[:count]
+        conditions = {"class_id": np.asarray(labels)[drawn].astype("int32")}
+    fake = gan.generate(count, seed=seed, conditions=conditions)
     return scorecard(real, fake, networks or gan.recipe.evaluation.networks, gan.pretrained_sources(), seed=seed)
 
 
@@ -51,8 +68,6 @@ def remember(run: Path, gan: "GAN", card: "Scorecard") -> None:
     """Add a scorecard to the run's `scores.json` and write its report anew."""
     path = run / "scores.json"
     before = json.loads(path.read_text()) if path.is_file() else []
-    lines = (run / "metrics.jsonl").read_text().splitlines() if (run / "metrics.jsonl").is_file() else []
-    seen = json.loads(lines[-1])["samples"] if lines else 0
-    before.append({"samples": seen, "scorecard": card.to_dict()})
+    before.append({"samples": gan.sample_count, "scorecard": card.to_dict()})
     atomic_write_bytes(path, json.dumps(before, indent=1).encode())
     write_report(run)

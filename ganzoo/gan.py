@@ -23,12 +23,13 @@ from ganzoo.augment import augment
 from ganzoo.config import Recipe, Regularizer, Section, validate
 from ganzoo.distribution import GlobalRandom
 from ganzoo.domains import get_domain
-from ganzoo.errors import DataError, TrainingError, WeightsError, unknown_name
+from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError, unknown_name
 from ganzoo.objectives import get_objective, mean_of_positions, sum_of_heads
 from ganzoo.regularizers import get_regularizer
 from ganzoo.variables import misfits, named_variables
 
 NOT_FINITE = "is not finite"
+TOO_FEW = "A batch has fewer samples than a step takes apart (training.d_steps)"
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,14 @@ class GAN(keras.Model):
             jit_compile: compile losses and gradients with XLA; the recipe's `training.jit_compile` by default. It
                 is left off where there are several replicas.
         """
+        if unknown := set(self.recipe.optimizers) - set(self.networks()):
+            raise RecipeError(unknown_name("network (key 'optimizers')", min(unknown), self.networks()))
+        size, replicas = self.recipe.training.batch_size, distribution.strategy_of(self).num_replicas_in_sync
+        if size % replicas:
+            raise TrainingError(
+                f"training.batch_size = {size} cannot be shared by {replicas} replicas. Take "
+                f"{max(size // replicas, 1) * replicas}, or --strategy none."
+            )
         jit = self.recipe.training.jit_compile if jit_compile is None else jit_compile
         if jit and distribution.strategy_of(self).num_replicas_in_sync > 1:
             # What is summed over replicas inside a loss (batch normalisation) cannot be compiled here.
@@ -254,19 +263,24 @@ class GAN(keras.Model):
             TrainingError: a loss or a gradient became NaN or infinite (before it reached a weight), or memory ran out.
         """
         if self.step_count == 0 and type(self).adapt is not GAN.adapt:
-            self.adapt(_first_reals(args[0] if args else kwargs["x"]))
+            reals = _first_reals(args[0] if args else kwargs["x"])
+            self._check_shape(reals)
+            self.adapt(self.domain.from_unit(reals) if np.issubdtype(reals.dtype, np.floating) else reals)
         if isinstance(args[0] if args else kwargs.get("x"), tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # a dataset has its own order, and Keras would warn
         try:
             history = super().fit(*args, **kwargs)
         except tf.errors.InvalidArgumentError as error:
+            if TOO_FEW in str(error):
+                raise DataError(f"{TOO_FEW}. Batch the data with drop_remainder=True.") from None
             if NOT_FINITE not in str(error):
                 raise
             raise TrainingError(self._diagnosis(str(error))) from None
         except (tf.errors.ResourceExhaustedError, MemoryError):
             batch = self.recipe.training.batch_size
             raise TrainingError(
-                f"Out of memory with training.batch_size = {batch}. Try --set training.batch_size={max(1, batch // 2)}."
+                f"Out of memory with training.batch_size = {batch}. Try --set training.batch_size={max(1, batch // 2)} "
+                "in a new run directory (--init takes over weights)."
             ) from None
         self.calibrate()
         return history
@@ -277,6 +291,9 @@ class GAN(keras.Model):
         logs: dict[str, tf.Tensor] = {}
         phases = self.phases()
         parts = max(phase.steps for phase in phases)
+        count = tf.shape(tf.nest.flatten(real)[0])[0]
+        with tf.control_dependencies([tf.debugging.assert_greater_equal(count, parts, TOO_FEW)]):
+            real = tf.nest.map_structure(tf.identity, real)
         checked: list[tf.Tensor] = []
         for phase in phases:
             for index in range(phase.steps):
@@ -295,6 +312,8 @@ class GAN(keras.Model):
         wanted = {"real", *self.conditions_spec()}
         if not wanted <= set(batch):
             raise DataError(f"A batch of {self.recipe.entry} needs {sorted(wanted)}. Received: {sorted(batch)}.")
+        if "class_id" in batch and getattr(self.options, "classes", 0) is None:
+            raise DataError("The batches have classes, the recipe has no number of them: set model.classes.")
         real = tf.nest.map_structure(
             lambda leaf: tf.debugging.check_numerics(leaf, f"the data: a sample {NOT_FINITE}"),
             self.domain.to_unit(batch["real"]),
@@ -420,7 +439,7 @@ class GAN(keras.Model):
             f"Training stopped at step {self.step_count}, {self.sample_count} samples: {reason}. "
             f"It did not reach the weights. Learning rates: {rates}; objective {self.recipe.objective}, precision "
             f"{self.recipe.training.precision}. Lower the learning rates, add or strengthen a regularizer (r1), or use "
-            "precision float32."
+            "precision float32. That is another run: name a new directory (--init takes over weights)."
         )
 
     # Sampling.
@@ -605,11 +624,15 @@ def _zeros_like(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
 def _first_reals(data: Any, count: int = 512) -> np.ndarray:
     """Some real samples of whatever `fit` takes."""
-    if not isinstance(data, tf.data.Dataset):
+    if isinstance(data, tf.data.Dataset):
+        batches = data.take(count).as_numpy_iterator()
+    elif isinstance(data, keras.utils.PyDataset):
+        batches = (data[index] for index in range(data.num_batches or count))
+    else:
         return np.asarray(_as_dict(data)["real"])[:count]
     found: list[np.ndarray] = []
-    for batch in data.take(count).as_numpy_iterator():
-        found.append(_as_dict(batch)["real"])
+    for batch in batches:
+        found.append(np.asarray(_as_dict(batch)["real"]))
         if sum(len(part) for part in found) >= count:
             break
     return np.concatenate(found)[:count]
@@ -631,8 +654,8 @@ def _build_optimizer(recipe: Recipe, name: str, network: keras.Model) -> keras.o
     arguments: dict[str, Any] = {"learning_rate": options.learning_rate, "name": name}
     if options.name in ("adam", "adamw"):
         arguments |= {"beta_1": options.beta_1, "beta_2": options.beta_2, "epsilon": options.epsilon}
-    if options.weight_decay:
-        arguments["weight_decay"] = options.weight_decay
+    # AdamW has a decay of its own unless it is told otherwise; the others take no zero.
+    arguments["weight_decay"] = options.weight_decay if options.name == "adamw" else options.weight_decay or None
     optimizer = keras.optimizers.get({"class_name": options.name, "config": arguments})
     if recipe.training.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name=f"{name}_scale")

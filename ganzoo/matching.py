@@ -25,6 +25,7 @@ def summaries(maps: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """
     found = []
     for features in maps:
+        features = tf.cast(features, tf.float32)
         count = tf.shape(features)[0]
         height, width, channels = features.shape[1:]
         rows, columns = (max(n for n in range(1, _GRID + 1) if side % n == 0) for side in (height, width))
@@ -58,7 +59,7 @@ def _mean_of_pairs(samples: tf.Tensor) -> tf.Tensor:
     """The mean distance of two different samples, at each place."""
     count = tf.shape(samples)[0]
     apart = _distances(samples, samples) * (1.0 - tf.eye(count))
-    return tf.reduce_sum(apart, axis=(1, 2)) / tf.cast(count * (count - 1), tf.float32)
+    return tf.reduce_sum(apart, axis=(1, 2)) / tf.cast(tf.maximum(count * (count - 1), 1), tf.float32)
 
 
 def _distances(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 IMAGENET = "imagenet/"
+SEEN = "samples_seen"  # in the file's metadata
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def save(gan: "GAN", folder: Path, half: bool = False) -> Path:
         for name, variable in named_variables(network).items():
             array = np.array(variable, order="C")
             arrays[f"{group}/{name}"] = array.astype("float16") if half and array.dtype == np.float32 else array
-    atomic_write(folder / WEIGHTS_FILE, lambda path: save_file(arrays, path))
+    metadata = {SEEN: str(gan.sample_count)}
+    atomic_write(folder / WEIGHTS_FILE, lambda path: save_file(arrays, path, metadata))
     atomic_write_bytes(folder / registry.RUN_RECIPE, gan.recipe.to_yaml().encode())
     return folder
 
@@ -77,8 +79,12 @@ def load(name: str, **overrides: Any) -> "GAN":
     path = weights_file(name)
     arrays = _read(path)
     # The recipe that was saved with the weights: an entry's own may have other classes or channels by now.
-    recipe = registry.get_entry(str(path.parent)).recipe(**{"init": {}, **overrides})
+    recipe = registry.get_entry(str(path.parent)).recipe(**overrides)
+    if name in registry.list_entries():
+        published = registry.get_entry(name).recipe()
+        recipe = recipe.model_copy(update={"weights": published.weights, "scores": published.scores})
     gan = registry.create_from_recipe(recipe)
+    gan.samples_seen.assign(samples_seen(path.parent) or 0)
     networks = {**gan.networks(), **gan.fixed_networks()}
     for group, network in networks.items():
         _assign(network, _below(arrays, group), group, name)
@@ -116,6 +122,17 @@ def transfer(source: str, target: str, gan: "GAN") -> TransferReport:
     if target == "generator":
         _assign(gan.generator_ema, found, target, source)
     return TransferReport(target, source, loaded)
+
+
+def samples_seen(folder: Path) -> int | None:
+    """The reals that a preset's GAN had seen when it was saved; None where there is no whole preset."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / WEIGHTS_FILE, "numpy") as file:
+            return int((file.metadata() or {}).get(SEEN, 0))
+    except (SafetensorError, OSError):
+        return None
 
 
 def read_weights(name: str) -> dict[str, np.ndarray]:
@@ -165,7 +182,9 @@ def _from_backbone(name: str, part: str, target: str, gan: "GAN") -> TransferRep
     from ganzoo.variables import named_variables
 
     network = gan.part(target)
-    source = backbones.create(name, tuple(network.input.shape[1:]), fold=False, trainable=True)
+    if len(network.inputs) != 1:
+        raise WeightsError(f"{target} takes {len(network.inputs)} inputs, {IMAGENET}{name}:trunk one: they do not fit.")
+    source = backbones.create(name, tuple(network.inputs[0].shape[1:]), fold=False, trainable=True)
     arrays = {key: np.array(variable) for key, variable in named_variables(source).items()}
     return TransferReport(target, f"{IMAGENET}{name}:trunk", _assign(network, arrays, target, f"{IMAGENET}{name}"))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganzoo import presets, registry
+from ganzoo import presets, recipe_files, registry
 from ganzoo.cache import atomic_write_bytes
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
@@ -41,7 +41,8 @@ def train(
     Args:
         name: an entry or a run directory, whose recipe is taken.
         data: a folder, a zip, a file of arrays, `tfds:NAME`, a built-in name, arrays, or a `tf.data.Dataset` of
-            batches.
+            batches. A dataset should repeat for ever (a finite one ends the run after one pass); after a resume it
+            starts from its beginning, so a resume is exact for the other kinds only.
         run: the run directory.
         minutes: stop after so many minutes of training, all sessions of the run together.
         samples: stop after so many samples, all sessions together; the recipe's `training.samples` by default.
@@ -78,10 +79,10 @@ def finetune(name: str, data: Any, run: str | Path, **arguments: Any) -> dict[st
     adapted = registry.gan_class(registry.get_entry(str(folder)).raw["gan"]).adapted
     groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
     init = {group: f"{name}:{group}" for group in groups}
-    given = dict(arguments.pop("overrides", None) or {})
+    given = recipe_files.nest(arguments.pop("overrides", None) or {})
     source = registry.get_entry(str(folder)).raw
     for section in ("model", "data"):
-        given[section] = {**(source.get(section) or {}), **given.get(section, {})}
+        given[section] = recipe_files.merge(source.get(section) or {}, given.get(section, {}))
     arguments["init"] = init | dict(arguments.get("init") or {})
     return train(name, data, run, overrides=given, **arguments)
 
@@ -98,7 +99,11 @@ def _begin(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[Re
     if any(path.name not in left for path in run.iterdir()):
         raise TrainingError(f"{run} exists and is no run directory. Name a new or empty folder.")
     recipe = registry.get_entry(name).recipe(**changes)
-    recipe, sample_set = _read(recipe, data)
+    # What was published is no matter of this run, nor is what another run began with.
+    own = {"weights": None, "scores": {}}
+    if name not in registry.list_entries():
+        own["init"] = changes.get("init", {})
+    recipe, sample_set = _read(recipe.model_copy(update=own), data)
     for folder in ("samples", "checkpoints"):
         (run / folder).mkdir(parents=True, exist_ok=True)
     if sample_set is not None:
@@ -115,7 +120,10 @@ def _resume(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[R
         asked = entry.recipe(**changes)
         before, after = _flat(saved.to_dict()), _flat(asked.to_dict())
         different = [
-            f"{key} ({before.get(key)} and {after.get(key)})" for key in after if before.get(key) != after[key]
+            f"{key} ({before.get(key)} and {after.get(key)})"
+            for key in after
+            # No number of classes means as many as the data have: the number that was saved.
+            if before.get(key) != after[key] and (key, after[key]) != ("model.classes", None)
         ]
         if different:
             raise TrainingError(
@@ -260,11 +268,19 @@ def _fit(
             _estimate(gan, stream, samples, seconds, limit)
             clock.start()
             gan.fit(stream, steps_per_epoch=steps or 2**40, verbose=0, callbacks=parts, shuffle=False)
-        except GanzooError as error:
-            _event(run, gan.sample_count, str(error))
+        except (GanzooError, KeyboardInterrupt) as error:
+            _event(run, gan.sample_count, str(error) or "interrupted")
             write_report(run)
             raise
+        finally:
+            for part in parts:
+                getattr(part, "close", lambda: None)()
         seconds = clock.seconds()
+    elif presets.samples_seen(run / "preset") != seen:
+        # The process died between the last checkpoint and its preset.
+        snapshots = callbacks.Snapshots(run, callbacks.Clock(seconds), training.snapshot_every)
+        snapshots.set_model(gan)
+        snapshots.snapshot()
     finished = samples is not None and gan.sample_count >= samples
     return {
         "run": str(run),
@@ -304,9 +320,12 @@ def _estimate(
     if len(ends) < 2:
         return
     speed = size * (len(ends) - 1) / max(ends[-1] - ends[0], 1e-9)
-    left = (samples - gan.sample_count) / speed if samples is not None else limit - seconds
-    text = f"About {speed:.0f} samples a second: {_duration(left)} to go"
-    log.info("%s%s.", text, "" if samples is not None else f", about {int(speed * left):,} samples")
+    ways = [(samples - gan.sample_count) / speed] if samples is not None else []
+    ways += [limit - seconds] if limit is not None else []
+    left = max(min(ways), 0.0)
+    log.info(
+        "About %.0f samples a second: %s to go, about %s samples.", speed, _duration(left), f"{int(speed * left):,}"
+    )
 
 
 def _duration(seconds: float) -> str:

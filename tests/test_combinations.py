@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from ganzoo import distribution
 from ganzoo.distribution import GlobalRandom
+from ganzoo.errors import DataError, RecipeError, TrainingError
 from ganzoo.gan import Batch
 from ganzoo.matching import energy_distance, summaries
 
@@ -135,7 +136,54 @@ def test_matching_that_has_faded_out_leaves_no_trace(tiny, reals):
     batch = gan.domain.to_unit(next(iter(reals(gan, 4))))
     gan.samples_seen.assign(10)
     context = Batch(batch, {}, {}, GlobalRandom(0, 1, "test", len(batch)))
+    seen = gan.features
+    gan.features = lambda pictures: {level: m * np.nan for level, m in seen(pictures).items()}  # not to be looked at
     assert float(gan.generator_terms(batch, context)["matching"]) == 0.0
+
+
+def test_matching_of_pictures_alone_needs_no_network(tiny, reals):
+    weights = {"projected_weight": 0.0, "matching_weight": 1.0, "matching_levels": [1], "matching_until": 0}
+    gan = tiny("image/projected_mobile_64", model=weights)
+    logs = gan.fit(reals(gan, 2), verbose=0).history
+    assert np.isfinite(logs["matching"]).all() and not gan.pretrained_sources() and not gan.fixed_networks()
+
+
+def test_samples_are_cut_to_the_range_in_inference_only(tiny):
+    gan = tiny("image/projected_mobile_64")
+    for weight in gan.generator.get_layer("to_picture").weights:
+        weight.assign(weight + 3.0)
+    inputs = gan.draw_latents(4)
+    assert np.abs(gan.generator(inputs, training=False)).max() == 1.0
+    assert np.abs(gan.generator(inputs, training=True)).max() > 1.0
+
+
+def test_floating_samples_fit_as_bytes_do(tiny, reals):
+    gan = tiny("image/projected_mobile_64", model={"matching_shift": 0})
+    pictures = np.concatenate(list(reals(gan, 2).as_numpy_iterator()))
+    floats = tf.data.Dataset.from_tensor_slices(pictures.astype("float32") / 127.5 - 1).batch(8)
+    gan.fit(floats, verbose=0)
+    scale = next(iter(gan._scales.values()))
+    bytes_gan = tiny("image/projected_mobile_64", model={"matching_shift": 0})
+    bytes_gan.fit(reals(gan, 2), verbose=0)
+    np.testing.assert_allclose(scale.mean, next(iter(bytes_gan._scales.values())).mean, rtol=1e-4, atol=1e-5)
+
+
+def test_mixed_precision_with_matching(tiny, reals):
+    gan = tiny("image/projected_mobile_64", training={"precision": "mixed_bfloat16"})
+    logs = gan.fit(reals(gan, 2), verbose=0).history
+    assert all(np.isfinite(values).all() for values in logs.values())
+
+
+def test_wrong_networks_and_batches_are_refused(tiny, reals):
+    with pytest.raises(RecipeError, match="Did you mean 'discriminator'"):
+        tiny("image/dcgan_32", optimizers={"discrimnator": {"learning_rate": 1e-3}})
+    gan = tiny("image/wgan_gp_32")
+    whole = next(iter(reals(gan, 1)))
+    one = {name: value[:1] for name, value in whole.items()} if isinstance(whole, dict) else whole[:1]
+    with pytest.raises(DataError, match="drop_remainder"):
+        gan.fit(tf.data.Dataset.from_tensors(one), verbose=0)
+    with distribution.scope(distribution.get_strategy("mirrored")), pytest.raises(TrainingError, match="2 replicas"):
+        tiny("image/dcgan_32", training={"batch_size": 7})
 
 
 def test_features_are_standardised_on_the_data(tiny, reals):

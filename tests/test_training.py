@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from ganzoo import presets, registry
 from ganzoo.errors import DataError, TrainingError
@@ -91,11 +92,34 @@ def test_what_is_not_finite_never_reaches_the_weights(tiny, reals):
 
 
 def test_a_diverging_run_stops_with_a_whole_checkpoint(tmp_path):
-    overrides = {**TINY, "optimizers": {"discriminator": {"learning_rate": 1e30}}}
+    overrides = {
+        **TINY,
+        "optimizers": {"discriminator": {"learning_rate": 1e30}},
+        "training": {**TINY["training"], "snapshot_every": 8},
+    }
     with pytest.raises(TrainingError, match="is not finite"):
         train(ENTRY, pictures(), tmp_path / "run", samples=10_000, overrides=overrides)
     assert "not finite" in (tmp_path / "run" / "events.jsonl").read_text()
     assert (tmp_path / "run" / "report.html").is_file()
+    last = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
+    assert all(np.isfinite(array).all() for array in load_file(last).values())
+
+
+def test_finetune_takes_overrides_over_the_source(tmp_path):
+    train(ENTRY, pictures(), tmp_path / "first", samples=8, overrides=TINY)
+    finetune(str(tmp_path / "first"), pictures(), tmp_path / "second", samples=8, overrides={"data.flip": True})
+    assert registry.get_entry(str(tmp_path / "second")).recipe().data.flip
+
+
+def test_a_lost_preset_is_written_again(tmp_path):
+    run = tmp_path / "run"
+    train(ENTRY, pictures(), run, samples=16, overrides=TINY)
+    expected = presets.load(str(run)).generate(2)
+    for path in (run / "preset").iterdir():
+        path.unlink()
+    train(ENTRY, pictures(), run, samples=16, overrides=TINY)
+    again = presets.load(str(run))
+    assert again.sample_count == 16 and np.array_equal(again.generate(2), expected)
 
 
 def test_shapes_and_tuples_are_refused_in_words(tiny):

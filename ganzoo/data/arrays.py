@@ -108,7 +108,7 @@ def from_arrays(
     count, height, width, channels = pictures.shape
     if not options.labelled or labels is None:
         if options.labelled:
-            notes = (*notes, "the entry takes classes, but the data have no labels: all are one class")
+            notes = (*notes, "the entry takes classes, but the data have no labels: no classes")
         labels, class_names = None, ()
     else:
         labels = _labels(labels, count, source)

@@ -214,7 +214,7 @@ def _notes(
             + (", ..." if len(names) > 12 else "")
         )
     elif options.labelled:
-        notes.append("the entry takes classes, but the pictures lie in no sub-folders: all are one class")
+        notes.append("the entry takes classes, but the pictures lie in no sub-folders: no classes")
     elif folders:
         notes.append(f"{_count(len(folders), 'sub-folder')} read as one set: the entry has no classes")
     if facts["animated"]:

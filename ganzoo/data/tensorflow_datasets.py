@@ -128,7 +128,7 @@ def read_tfds(
     if facts["enlarged"]:
         notes.append(f"{facts['enlarged']:,} pictures smaller than {options.size} px enlarged")
     if options.labelled and not label:
-        notes.append("the entry takes classes, but the data have no labels: all are one class")
+        notes.append("the entry takes classes, but the data have no labels: no classes")
     labelled = options.labelled and label is not None
     return SampleSet(
         samples=samples,

@@ -104,8 +104,9 @@ class ProjectedMobileGAN(GAN):
             if size >= 32 and size // 8 in maps:
                 maps[size] = x = skip_excitation(x, maps[size // 8], f"excite_{size}")
         x = layers.Conv2D(self.recipe.data.channels, 3, padding="same", name="to_picture")(x)
-        activation = self.options.output
-        return keras.Model({"latents": latents}, layers.Activation(activation, dtype="float32", name="samples")(x))
+        last = layers.Activation("tanh", dtype="float32", name="samples")
+        last = InRange(dtype="float32", name="samples") if self.options.output == "linear" else last
+        return keras.Model({"latents": latents}, last(x))
 
     def generator_terms(self, fake: Any, batch: Batch) -> dict[str, tf.Tensor]:
         """output_penalty * mean(max(0, |x| - 1)^2), which keeps a linear output within [-1, 1]; and the matching."""
@@ -128,11 +129,13 @@ class ProjectedMobileGAN(GAN):
 
         def look(pictures: tf.Tensor) -> list[tf.Tensor]:
             pictures = _shifted(pictures, options.matching_shift, shift)
-            maps = {1: 2.0 * pictures, **self.features(pictures)}  # colours have a deviation of about a half
+            maps = {1: 2.0 * pictures}  # colours have a deviation of about a half
+            if self._uses_backbone():
+                maps |= self.features(pictures)
             return summaries([maps[level] for level in levels])
 
         def skip() -> list[tf.Tensor]:
-            shapes = {1: fake.shape[1:], **self._map_shapes}
+            shapes = {1: fake.shape[1:], **(self._map_shapes if self._uses_backbone() else {})}
             sizes = (m.shape[1:] for m in summaries([tf.zeros((1, *shapes[level])) for level in levels]))
             return 2 * [tf.zeros((tf.shape(fake)[0], *size)) for size in sizes]
 
@@ -189,7 +192,8 @@ class ProjectedMobileGAN(GAN):
     # The frozen network.
 
     def _uses_backbone(self) -> bool:
-        return self.options.projected_weight > 0 or self.options.matching_weight > 0
+        options = self.options
+        return options.projected_weight > 0 or (options.matching_weight > 0 and max(options.matching_levels) > 1)
 
     def _build_features(self, shape: tuple[int, ...]) -> None:
         """Make the frozen network and what standardises its channels."""
@@ -281,6 +285,14 @@ class ProjectedMobileGAN(GAN):
                 weight *= tf.clip_by_value(since / max(options.projected_ramp, 1), 0.0, 1.0)
             weights += [weight] * scales
         return weights
+
+
+class InRange(layers.Layer):
+    """Cut to [-1, 1] in inference; in training as it is, so that a gradient always comes back."""
+
+    def call(self, inputs, training=False):
+        """Same shape."""
+        return inputs if training else tf.clip_by_value(inputs, -1.0, 1.0)
 
 
 class ChannelScale(layers.Layer):
