@@ -106,16 +106,21 @@ def list_(pattern: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("name")
+@click.option("--all", "every", is_flag=True, help="With every key that can be set, and its default.")
 @_json
 @_verb(tensorflow=False)
-def show(name: str, as_json: bool) -> None:
+def show(name: str, every: bool, as_json: bool) -> None:
     """Show an entry's or a run's recipe, weights and scores."""
     import yaml
 
+    from ganzoo.quiet import load_tensorflow
     from ganzoo.registry import get_entry
 
-    entry = get_entry(name)
-    _print(dict(entry.raw), as_json, yaml.safe_dump(dict(entry.raw), sort_keys=False, allow_unicode=True).rstrip())
+    shown = dict(get_entry(name).raw)
+    if every:
+        load_tensorflow()
+        shown = get_entry(name).recipe().to_dict()
+    _print(shown, as_json, yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
 
 
 @main.command()

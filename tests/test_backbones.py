@@ -401,3 +401,29 @@ def test_reader_on_truncated_and_foreign_files(tmp_path):
         read_state_dict(path)
     with pytest.raises(WeightsError, match="cannot be read"):
         read_state_dict(tmp_path / "missing.pth")
+
+
+def test_an_imagenet_trunk_goes_into_a_part_of_the_same_shapes():
+    from ganzoo import presets, recipe_files, registry
+    from ganzoo.gans.dcgan import DCGAN
+
+    class OnBackbone(DCGAN):
+        def build_discriminator(self):
+            trunk = backbones.create("efficientnet_lite0", (32, 32, 3), weights=None, trainable=True, fold=False)
+            samples = keras.Input((32, 32, 3), name="samples")
+            pooled = keras.layers.GlobalAveragePooling2D(name="pool")(trunk(samples)[-1])
+            return keras.Model({"samples": samples}, keras.layers.Dense(1, name="logits")(pooled))
+
+    entry = registry.get_entry("image/dcgan_32")
+    gan = OnBackbone(entry.recipe(**recipe_files.merge(entry.raw["tiny"], {"data": {"size": 32}})))
+    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype("float32")
+    expected = backbones.create("efficientnet_lite0", (32, 32, 3))(pictures)
+    before = gan.part("discriminator.trunk")(pictures, training=False)
+    report = presets.transfer("imagenet/efficientnet_lite0:trunk", "discriminator.trunk", gan)
+    after = gan.part("discriminator.trunk")(pictures, training=False)
+    assert len(report.loaded) > 200 and not report.skipped
+    assert not np.allclose(before[-1], expected[-1], atol=1e-2)
+    for got, wanted in zip(after, expected, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-3)
+    with pytest.raises(WeightsError, match="do not fit"):
+        presets.transfer("imagenet/efficientnet_lite1:trunk", "discriminator.trunk", gan)

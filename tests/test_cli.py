@@ -99,6 +99,7 @@ def test_list_names_the_entries():
 def test_show_prints_a_recipe_and_names_the_nearest_entry():
     assert json.loads(done("show", ENTRY, "--json").stdout)["gan"] == "dcgan"
     assert "gan: dcgan" in done("show", ENTRY).stdout
+    assert "ema_ramp:" in done("show", ENTRY, "--all").stdout
     assert f"Did you mean '{ENTRY}'?" in refused("show", "image/dcgan_23")
 
 
