@@ -44,9 +44,11 @@ class ProjectedMobileGAN(GAN):
 
         `plain_weight` and `projected_weight` scale the branches' losses; the projected branch comes in linearly over
         `projected_ramp` samples after `projected_from`. `backbone_size` is the side that pictures are resized to.
-        `matching_weight` goes linearly to `matching_end` at `matching_until` samples (0: it stays); the pictures are
-        shifted by up to `matching_shift` pixels first, so that no lattice of the network's strides is learnt. Levels
-        are strides of the frozen network; level 1 of the matching is the pictures themselves.
+        `matching_weight` goes linearly to `matching_end` at `matching_until` samples (0: it stays); with
+        `matching_every: k` it is computed each k-th step and counts k times. The pictures are shifted by up to
+        `matching_shift` pixels first, so that no lattice of the network's strides is learnt. Levels are strides of the
+        frozen network; level 1 of the matching is the pictures themselves. `smooth_start`: the enlarging blocks begin
+        as interpolation.
         """
 
         latent_dim: PositiveInt = 128
@@ -67,6 +69,7 @@ class ProjectedMobileGAN(GAN):
         matching_weight: float = 0.0
         matching_end: float = 0.0
         matching_until: int = 0
+        matching_every: PositiveInt = 1
         matching_shift: int = 4
         matching_levels: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16, 32)
         plain_weight: float = 1.0
@@ -125,6 +128,8 @@ class ProjectedMobileGAN(GAN):
         if options.matching_until:
             share = tf.minimum(tf.cast(self.samples_seen.value, tf.float32) / options.matching_until, 1.0)
             weight += (options.matching_end - weight) * share
+        due = tf.equal(batch.random.step % options.matching_every, 0)
+        weight *= tf.where(due, float(options.matching_every), 0.0)
         shift = batch.random.shared_integers((2,), "matching", 0, 2 * options.matching_shift + 1)
 
         def look(pictures: tf.Tensor) -> list[tf.Tensor]:
