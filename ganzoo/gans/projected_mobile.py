@@ -71,7 +71,7 @@ class ProjectedMobileGAN(GAN):
         matching_until: int = 0
         matching_every: PositiveInt = 1
         matching_shift: int = 4
-        matching_levels: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16, 32)
+        matching_levels: tuple[PositiveInt, ...] = (2, 4, 8, 16, 32)
         plain_weight: float = 1.0
         plain_width: PositiveInt = 32
         spectral: bool = False

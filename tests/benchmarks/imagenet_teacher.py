@@ -13,7 +13,6 @@ import json
 import time
 from pathlib import Path
 
-NO_COLOUR = {"augment": {"policy": ["translation", "cutout"]}}
 LAZY = [{"name": name, "weight": 1.0, "every": 8} for name in ("r1", "r2")]
 
 
@@ -22,13 +21,17 @@ def _model(**options):
 
 
 VARIANTS = {
-    "plain": {**_model(), **NO_COLOUR},
-    "plain_colour": {**_model(), "augment": {"policy": ["colour", "translation", "cutout"]}},
-    "hybrid_relativistic": {**_model(projected_weight=1.0), "objective": "relativistic", "regularizers": LAZY},
-    "matching_8": {**_model(matching_weight=8.0), **NO_COLOUR},
-    "matching_8_to_1": {**_model(matching_weight=8.0, matching_end=1.0, matching_until=16_000), **NO_COLOUR},
-    "matching_4_to_0": {**_model(matching_weight=4.0, matching_until=16_000), **NO_COLOUR},
     "recipe": {},
+    "plain": _model(),
+    "plain_rough_start": _model(smooth_start=False),
+    "plain_colour": {**_model(), "augment": {"policy": ["colour", "translation", "cutout"]}},
+    "plain_small_batch": {**_model(), "training": {"batch_size": 16}},
+    "hybrid_relativistic": {**_model(projected_weight=1.0), "objective": "relativistic", "regularizers": LAZY},
+    "matching_rough_start": {"model": {"smooth_start": False}},
+    "matching_8_to_1": {"model": {"matching_weight": 8.0, "matching_end": 1.0}},
+    "matching_with_pictures": {"model": {"matching_end": 0.5, "matching_levels": [1, 2, 4, 8, 16, 32]}},
+    "matching_at_128": {"model": {"backbone_size": 128, "matching_every": 4}},
+    "matching_random_network": {"model": {"backbone_weights": "random"}},
 }
 
 
