@@ -19,7 +19,6 @@ log = logging.getLogger("ganzoo")
 
 GRID_SAMPLES = 64
 KEPT_CHECKPOINTS = 2
-CHECKS = "checks.jsonl"
 
 
 class Clock:
@@ -91,37 +90,48 @@ class MetricsLog(keras.callbacks.Callback):
         self._sums, self._steps, self._last = {}, 0, (seen, seconds)
 
 
-class Snapshots(keras.callbacks.Callback):
-    """Grids of fixed latents, checkpoints and the preset, every `every` samples and at both ends."""
+class Periodic(keras.callbacks.Callback):
+    """Something that is done every `every` samples and once more at the end: `act`."""
 
     def __init__(self, run: Path, clock: Clock, every: int):
         super().__init__()
         self._run, self._clock, self._every = run, clock, every
         self._done = -1
 
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Act where an interval ends."""
+        if _interval_ended(self.model, self._every):
+            self._act_now()
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Act on the last state, unless that was just done."""
+        if self.model.sample_count != self._done:
+            self._act_now()
+
+    def _act_now(self) -> None:
+        self._done = self.model.sample_count
+        self.act()
+
+    def act(self) -> None:
+        """What is done; a subclass says it."""
+        raise NotImplementedError
+
+
+class Snapshots(Periodic):
+    """Grids of fixed latents, checkpoints and the preset, every `every` samples and at both ends."""
+
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """The grid before any step."""
         if self.model.step_count == 0:
             self.picture()
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """A snapshot where an interval ends."""
-        if _interval_ended(self.model, self._every):
-            self.snapshot()
-
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """The last snapshot."""
-        if self.model.sample_count != self._done:
-            self.snapshot()
 
     def picture(self) -> None:
         """A grid of the averaged generator."""
         with self.model.calibrated():
             self._grid()
 
-    def snapshot(self) -> None:
+    def act(self) -> None:
         """Checkpoint first, then grid and preset."""
-        self._done = self.model.sample_count
         save_checkpoint(self.model, self._run, self._clock.seconds())
         with self.model.calibrated():
             self._grid()
@@ -132,7 +142,7 @@ class Snapshots(keras.callbacks.Callback):
         self.model.domain.save_grid(self._run / "samples" / f"{self.model.sample_count:09d}.png", samples)
 
 
-class Best(keras.callbacks.Callback):
+class Best(Periodic):
     """The weights with the best score so far, as a preset in `best/`, looked at every `evaluation.every` samples.
 
     Each look is a line of `checks.jsonl`: samples, seconds of training, the score's name, the score, whether it was the
@@ -140,28 +150,16 @@ class Best(keras.callbacks.Callback):
     """
 
     def __init__(self, run: Path, clock: Clock, evaluation: Evaluation, reals: np.ndarray):
-        super().__init__()
-        self._run, self._clock, self._every = run, clock, evaluation.every
+        super().__init__(run, clock, evaluation.every)
         count = min(evaluation.every_samples, len(reals))
         self._reals = reals[np.random.default_rng(0).permutation(len(reals))[:count]]
-        self._done, self._off = -1, False
+        self._off = False
 
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """A look where an interval ends."""
-        if _interval_ended(self.model, self._every):
-            self.look()
-
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """The last look."""
-        if self.model.sample_count != self._done:
-            self.look()
-
-    def look(self) -> None:
+    def act(self) -> None:
         """Score the averaged generator; keep it where no earlier one was better."""
         if self._off:
             return
-        self._done = self.model.sample_count
-        path = self._run / CHECKS
+        path = self._run / "checks.jsonl"
         lines = path.read_text().splitlines() if path.is_file() else []
         earlier = [check for check in map(_parsed, lines) if check and check["samples"] != self._done]
         seconds = self._clock.seconds()

@@ -16,8 +16,11 @@ import click
 from ganzoo.errors import GanzooError, RecipeError
 
 
-def _verb(tensorflow: bool = True) -> Callable:
-    """Errors become one line and exit code 1; TensorFlow is loaded quietly where the verb needs it."""
+def _verb(tensorflow: bool = True, resumes: bool = False) -> Callable:
+    """Errors become one line and exit code 1; TensorFlow is loaded quietly where the verb needs it.
+
+    `resumes`: the same command goes on where an interrupted one stopped, and a user who interrupts it is told so.
+    """
 
     def wrap(function: Callable) -> Callable:
         @functools.wraps(function)
@@ -35,7 +38,6 @@ def _verb(tensorflow: bool = True) -> Callable:
                 click.secho(f"Error: {error}", fg="red", err=True)
                 sys.exit(1)
             except (KeyboardInterrupt, click.Abort):
-                resumes = function.__name__ in ("train", "finetune", "demo")
                 hint = " The same command goes on from the last checkpoint." if resumes else ""
                 click.echo(f"Interrupted.{hint}", err=True)
                 sys.exit(130)
@@ -116,10 +118,11 @@ def show(name: str, every: bool, as_json: bool) -> None:
     from ganzoo.quiet import load_tensorflow
     from ganzoo.registry import get_entry
 
-    shown = dict(get_entry(name).raw)
+    entry = get_entry(name)
+    shown = dict(entry.raw)
     if every:
         load_tensorflow()
-        shown = get_entry(name).recipe().to_dict()
+        shown = entry.recipe().to_dict()
     _print(shown, as_json, yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
 
 
@@ -175,7 +178,7 @@ def _train(
 
 @main.command()
 @_training_options
-@_verb()
+@_verb(resumes=True)
 def train(**arguments: Any) -> None:
     """Train an entry on data; the same command on an existing run goes on."""
     from ganzoo.training import train as function
@@ -185,7 +188,7 @@ def train(**arguments: Any) -> None:
 
 @main.command()
 @_training_options
-@_verb()
+@_verb(resumes=True)
 def finetune(**arguments: Any) -> None:
     """Train from an entry's published weights, or from a run's."""
     from ganzoo.training import finetune as function
@@ -259,7 +262,7 @@ def verify(path: str, as_json: bool) -> None:
 @click.option("--run", default="runs/demo", show_default=True, type=click.Path(file_okay=False))
 @click.option("--minutes", default=4.0, show_default=True, type=click.FloatRange(min=0.05), help="Minutes of training.")
 @_json
-@_verb()
+@_verb(resumes=True)
 def demo(run: str, minutes: float, as_json: bool) -> None:
     """Train digits in a few minutes, score them, export them to TFLite, and write a report."""
     from ganzoo.demonstration import demo as function

@@ -237,7 +237,7 @@ class GAN(keras.Model):
                 f"{max(size // replicas, 1) * replicas}, or --strategy none."
             )
         jit = self.recipe.training.jit_compile if jit_compile is None else jit_compile
-        if jit and distribution.strategy_of(self).num_replicas_in_sync > 1:
+        if jit and replicas > 1:
             # What is summed over replicas inside a loss (batch normalisation) cannot be compiled here.
             logging.getLogger("ganzoo").info("training.jit_compile is left off: there are several replicas.")
             jit = False
@@ -299,7 +299,7 @@ class GAN(keras.Model):
             for index in range(phase.steps):
                 gradients, new = self._update(phase, self._part(real, conditions, parts, index, phase.network))
                 checked, logs = checked + gradients, logs | new
-        seen = tf.cast(tf.shape(tf.nest.flatten(real)[0])[0] * distribution.replicas(), tf.int64)
+        seen = tf.cast(count * distribution.replicas(), tf.int64)
         # A step that was stopped by a check neither counts nor enters the average.
         with tf.control_dependencies(checked):
             self.step.assign_add(1)

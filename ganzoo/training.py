@@ -75,12 +75,11 @@ def train(
 
 def finetune(name: str, data: Any, run: str | Path, **arguments: Any) -> dict[str, Any]:
     """Train from the published weights of an entry, or from a run's; arguments as in `train`."""
-    folder = presets.weights_file(name).parent
-    adapted = registry.gan_class(registry.get_entry(str(folder)).raw["gan"]).adapted
+    source = registry.get_entry(str(presets.weights_file(name).parent)).raw
+    adapted = registry.gan_class(source["gan"]).adapted
     groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
     init = {group: f"{name}:{group}" for group in groups}
     given = recipe_files.nest(arguments.pop("overrides", None) or {})
-    source = registry.get_entry(str(folder)).raw
     for section in ("model", "data"):
         given[section] = recipe_files.merge(source.get(section) or {}, given.get(section, {}))
     arguments["init"] = init | dict(arguments.get("init") or {})
@@ -262,7 +261,8 @@ def _fit(
         ]
         if sample_set is not None and gan.recipe.evaluation.every:
             parts.append(callbacks.Best(run, clock, gan.recipe.evaluation, sample_set.samples))
-        parts += [callbacks.Progress(clock, samples, limit)] if progress else []
+        bar = callbacks.Progress(clock, samples, limit) if progress else None
+        parts += [bar] if bar else []
         steps = None if samples is None else -(-(samples - seen) // step)
         try:
             _estimate(gan, stream, samples, seconds, limit)
@@ -273,14 +273,14 @@ def _fit(
             write_report(run)
             raise
         finally:
-            for part in parts:
-                getattr(part, "close", lambda: None)()
+            if bar:
+                bar.close()
         seconds = clock.seconds()
     elif presets.samples_seen(run / "preset") != seen:
         # The process died between the last checkpoint and its preset.
         snapshots = callbacks.Snapshots(run, callbacks.Clock(seconds), training.snapshot_every)
         snapshots.set_model(gan)
-        snapshots.snapshot()
+        snapshots.act()
     finished = samples is not None and gan.sample_count >= samples
     return {
         "run": str(run),
@@ -312,9 +312,7 @@ def _estimate(
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(time.monotonic()))
     before = gan.state()
     gan.fit(stream.take(steps), verbose=0, callbacks=[watch], shuffle=False)
-    # What `fit` learnt from the data before its first step stays.
-    fixed = {name: value for name, value in gan.state().items() if name.split("/")[0] in gan.fixed_networks()}
-    gan.load_state(before | fixed)
+    gan.load_state(before)
     training = gan.recipe.training
     size = training.batch_size * training.d_steps
     if len(ends) < 2:

@@ -107,8 +107,10 @@ class ProjectedMobileGAN(GAN):
             if size >= 32 and size // 8 in maps:
                 maps[size] = x = skip_excitation(x, maps[size // 8], f"excite_{size}")
         x = layers.Conv2D(self.recipe.data.channels, 3, padding="same", name="to_picture")(x)
-        last = layers.Activation("tanh", dtype="float32", name="samples")
-        last = InRange(dtype="float32", name="samples") if self.options.output == "linear" else last
+        if self.options.output == "linear":
+            last = InRange(dtype="float32", name="samples")
+        else:
+            last = layers.Activation("tanh", dtype="float32", name="samples")
         return keras.Model({"latents": latents}, last(x))
 
     def generator_terms(self, fake: Any, batch: Batch) -> dict[str, tf.Tensor]:
@@ -142,13 +144,12 @@ class ProjectedMobileGAN(GAN):
         def skip() -> list[tf.Tensor]:
             shapes = {1: fake.shape[1:], **(self._map_shapes if self._uses_backbone() else {})}
             sizes = (m.shape[1:] for m in summaries([tf.zeros((1, *shapes[level])) for level in levels]))
-            return 2 * [tf.zeros((tf.shape(fake)[0], *size)) for size in sizes]
+            return [tf.zeros((tf.shape(fake)[0], *size)) for size in sizes]
 
-        looks = tf.cond(weight > 0.0, lambda: look(batch.real) + look(fake), skip)
-        looks = [distribution.gather(part) for part in looks]
-        real, fake_features = looks[: len(looks) // 2], looks[len(looks) // 2 :]
-        pairs = zip(real, fake_features, strict=True)
-        return weight * tf.add_n([energy_distance(r, f) for r, f in pairs]) / len(real)
+        # Replicas cannot meet inside a condition: it ends before their features are gathered.
+        looks = tf.cond(weight > 0.0, lambda: (look(batch.real), look(fake)), lambda: (skip(), skip()))
+        pairs = zip(*tf.nest.map_structure(distribution.gather, looks), strict=True)
+        return weight * tf.add_n([energy_distance(r, f) for r, f in pairs]) / len(looks[0])
 
     # Discriminator.
 

@@ -50,7 +50,7 @@ def main() -> None:
     from ganzoo import registry
     from ganzoo.data.stream import batches
     from ganzoo.domains import image
-    from ganzoo.metrics.scorecard import scorecard
+    from ganzoo.evaluation import score
 
     class Budget(keras.callbacks.Callback):
         """Stops after so many processor seconds; the first steps, which trace the graph, do not count."""
@@ -69,10 +69,9 @@ def main() -> None:
 
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"{options.variant}_{options.seed}"
-    fakes = gan.generate(min(2000, len(data) // 2), seed=1)
-    image.save_grid(path.with_suffix(".png"), fakes[:64])
+    image.save_grid(path.with_suffix(".png"), gan.generate(64, seed=1))
     image.save_grid(options.out / f"{path.name}_live.png", gan.generate(64, seed=1, live=True))
-    card = scorecard(data.samples, fakes, gan.recipe.evaluation.networks, gan.pretrained_sources())
+    card = score(gan, data.samples)
     result = {
         "variant": options.variant,
         "changes": VARIANTS[options.variant],
