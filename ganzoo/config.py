@@ -52,11 +52,16 @@ class Augment(Section):
 
 
 class Training(Section):
-    """How long and how a run trains. All intervals and limits count samples: reals that the discriminator has seen."""
+    """How long and how a run trains. All intervals and limits count samples: reals that the discriminator has seen.
+
+    `reuse_fakes`: the generator's step takes the fakes of the discriminator's last step instead of new ones, which
+    saves making them twice.
+    """
 
     samples: PositiveInt = 200_000
     batch_size: PositiveInt = 64
     d_steps: PositiveInt = 1
+    reuse_fakes: bool = False
     ema_half_life: PositiveInt = 10_000
     ema_ramp: pydantic.NonNegativeFloat = 0.05
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"

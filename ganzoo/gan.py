@@ -10,7 +10,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -48,12 +48,16 @@ class ClassCondition:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a phase works on: one replica's reals in the domain's units, conditions, latents, stateless randomness."""
+    """What a phase works on: one replica's reals in the domain's units, conditions, latents, stateless randomness.
+
+    `fake` are samples that were made of these latents already, if they were.
+    """
 
     real: Any
     conditions: dict[str, tf.Tensor]
     latents: dict[str, tf.Tensor]
     random: GlobalRandom
+    fake: Any = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Phase:
         critic: `critic(batch, inputs) -> (batch,)`, what the penalties differentiate.
         penalties: regularizers added to the loss.
         steps: optimizer steps in one train step, each with fresh reals.
+        reuses: it works on the batch and the fakes of the step before, which the generator then makes but once; the
+            phase's network is the generator.
     """
 
     network: str
@@ -75,6 +81,7 @@ class Phase:
     critic: Callable[[Batch, Any], tf.Tensor] | None = None
     penalties: tuple[Regularizer, ...] = ()
     steps: int = 1
+    reuses: bool = False
 
 
 class GAN(keras.Model):
@@ -180,7 +187,7 @@ class GAN(keras.Model):
                 penalties=self.recipe.regularizers,
                 steps=self.recipe.training.d_steps,
             ),
-            Phase("generator", loss=self._generator_loss),
+            Phase("generator", loss=self._generator_loss, reuses=self.recipe.training.reuse_fakes),
         ]
 
     # The two losses.
@@ -191,8 +198,12 @@ class GAN(keras.Model):
         return self.observe(seen, batch.conditions)
 
     def _fake(self, batch: Batch) -> Any:
-        fake = self.generator({**batch.latents, **batch.conditions}, training=True)
-        return tf.nest.map_structure(lambda leaf: tf.cast(leaf, tf.float32), fake)
+        if batch.fake is not None:
+            return batch.fake
+        return self._made_of({**batch.latents, **batch.conditions})
+
+    def _made_of(self, inputs: dict[str, tf.Tensor]) -> Any:
+        return tf.nest.map_structure(lambda leaf: tf.cast(leaf, tf.float32), self.generator(inputs, training=True))
 
     def _real_and_fake(self, batch: Batch) -> dict[str, Any]:
         return {
@@ -295,9 +306,14 @@ class GAN(keras.Model):
         with tf.control_dependencies([tf.debugging.assert_greater_equal(count, parts, TOO_FEW)]):
             real = tf.nest.map_structure(tf.identity, real)
         checked: list[tf.Tensor] = []
-        for phase in phases:
+        tape = None
+        for phase, following in zip(phases, [*phases[1:], None], strict=True):
             for index in range(phase.steps):
-                gradients, new = self._update(phase, self._part(real, conditions, parts, index, phase.network))
+                if not phase.reuses:
+                    batch = self._part(real, conditions, parts, index, phase.network)
+                    if following and following.reuses and index == phase.steps - 1:
+                        batch, tape = self._made(batch)
+                gradients, new = self._update(phase, batch, tape)
                 checked, logs = checked + gradients, logs | new
         seen = tf.cast(count * distribution.replicas(), tf.int64)
         # A step that was stopped by a check neither counts nor enters the average.
@@ -343,15 +359,27 @@ class GAN(keras.Model):
             latents = {name: random.normal(spec.shape, name) for name, spec in self.latents_spec().items()}
         return Batch(real, {name: take(value) for name, value in conditions.items()}, latents, random)
 
-    def _update(self, phase: Phase, batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+    def _made(self, batch: Batch) -> tuple[Batch, tf.GradientTape]:
+        """The batch with its fakes, and the tape that leads from them back to the generator's weights."""
+        with tf.GradientTape() as tape:
+            fake = self._compiled(self._made_of)({**batch.latents, **batch.conditions})
+        return replace(batch, fake=fake), tape
+
+    def _compiled(self, function: Callable) -> Callable:
+        return tf.function(function, jit_compile=True, reduce_retracing=True) if self._jit else function
+
+    def _update(
+        self, phase: Phase, batch: Batch, tape: tf.GradientTape | None
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         """One optimizer step; the gradients that it took, checked, and the logs."""
         variables = self.networks()[phase.network].trainable_variables
         optimizer = self.optimizers[phase.network]
-        gradients_of = partial(self._gradients, phase, variables, optimizer)
-        if self._jit:
-            gradients_of = tf.function(gradients_of, jit_compile=True, reduce_retracing=True)
-        arguments = (batch.real, batch.conditions, batch.latents, batch.random.step)
-        gradients, logs = gradients_of(batch.random.purpose, *arguments)
+        gradients_of = self._compiled(partial(self._gradients, phase, variables, optimizer))
+        purpose = phase.network if phase.reuses else batch.random.purpose
+        arguments = (batch.real, batch.conditions, batch.latents, batch.fake, batch.random.step)
+        gradients, logs = gradients_of(purpose, *arguments)
+        if phase.reuses:
+            gradients = _gradient(tape, tf.nest.flatten(batch.fake), variables, gradients)
         if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             # Loss scaling meets infinite gradients by design, and skips them itself.
             checks = [
@@ -378,12 +406,18 @@ class GAN(keras.Model):
         real: Any,
         conditions: dict[str, tf.Tensor],
         latents: dict[str, tf.Tensor],
+        fake: Any,
         step: tf.Tensor,
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """The gradients of a phase's loss and penalties, each replica's share of the global mean."""
+        """The gradients of a phase's loss and penalties, each replica's share of the global mean.
+
+        By the network's variables; by the fakes where the phase reuses them.
+        """
         count = tf.shape(tf.nest.flatten(real)[0])[0]
-        batch = Batch(real, conditions, latents, GlobalRandom(self.recipe.seed, step, purpose, count))
+        batch = Batch(real, conditions, latents, GlobalRandom(self.recipe.seed, step, purpose, count), fake)
         context = phase.prepare(batch)
+        leaves = tf.nest.flatten(fake) if phase.reuses else []
+        targets = leaves or variables
         scale = getattr(optimizer, "scale_loss", lambda loss: loss)
         logs: dict[str, tf.Tensor] = {}
 
@@ -394,6 +428,7 @@ class GAN(keras.Model):
             return distribution.scale_loss(values)
 
         with tf.GradientTape() as tape:
+            tape.watch(leaves)
             per_example, extra = phase.loss(batch, context)
             logs[f"{phase.network}_loss"] = total = distribution.scale_loss(per_example)
             for regularizer in phase.penalties:
@@ -402,13 +437,14 @@ class GAN(keras.Model):
                     total += regularizer.weight * value
             total = scale(total)
         logs |= {name: distribution.scale_loss(value) for name, value in extra.items()}
-        gradients = _gradient(tape, total, variables)
+        gradients = _gradient(tape, total, targets)
 
         def lazily(regularizer: Regularizer) -> list[tf.Tensor]:
             with tf.GradientTape() as tape:
+                tape.watch(leaves)
                 value = penalty(regularizer)
                 total = scale(regularizer.weight * regularizer.every * value)
-            return [value, *_gradient(tape, total, variables)]
+            return [value, *_gradient(tape, total, targets)]
 
         for regularizer in phase.penalties:
             if regularizer.every > 1:
@@ -597,9 +633,9 @@ class GAN(keras.Model):
         return cls(validate(raw, get_domain(raw["domain"]).Options, cls.Options))
 
 
-def _gradient(tape: tf.GradientTape, total: tf.Tensor, variables: Sequence[Any]) -> list[tf.Tensor]:
-    """The gradient by each variable, zeros where the loss does not depend on it."""
-    found = tape.gradient(total, variables)
+def _gradient(tape: tf.GradientTape, total: Any, variables: Sequence[Any], factors: Any = None) -> list[tf.Tensor]:
+    """The gradient by each variable, zeros where `total` does not depend on it; `factors`: of what `total` leads to."""
+    found = tape.gradient(total, variables, output_gradients=factors)
     return [
         tf.zeros(v.shape, v.dtype) if g is None else tf.convert_to_tensor(g)
         for g, v in zip(found, variables, strict=True)

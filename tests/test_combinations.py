@@ -195,3 +195,42 @@ def test_features_are_standardised_on_the_data(tiny, reals):
         np.testing.assert_allclose(standard.mean((0, 1, 2)), 0.0, atol=1e-3)
         deviations = standard.std((0, 1, 2))
         assert np.median(np.abs(deviations - 1)) < 1e-3
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_reused_fakes_give_the_gradient_of_the_discriminators_own(jit, tiny, reals):
+    sgd = {"name": "sgd", "learning_rate": 0.1}
+    gan = tiny(
+        "image/dcgan_32",
+        training={"reuse_fakes": True, "jit_compile": jit},
+        optimizers={"generator": sgd, "discriminator": sgd},
+    )
+    data = reals(gan, 1)
+    before = gan.state()
+    batch = gan._part(gan._unpack(next(iter(data)))[0], {}, 1, 0, "discriminator")
+    gan.fit(data, verbose=0)
+    after = gan.state()
+    # Its gradient by hand: the generator of before, the discriminator of after, the latents of the latter's step.
+    gan.load_state({name: (before if name.startswith("generator/") else after)[name] for name in before})
+    weights = gan.generator.trainable_variables
+    with tf.GradientTape() as tape:
+        fake = gan.generator(batch.latents, training=True)
+        logits = gan.discriminator({"samples": fake}, training=True)
+        loss = tf.reduce_mean(tf.math.softplus(-logits))
+    stepped = {v.path: np.array(v) - 0.1 * g for v, g in zip(weights, tape.gradient(loss, weights), strict=True)}
+    gan.load_state(after)
+    for variable in weights:
+        np.testing.assert_allclose(variable, stepped[variable.path], atol=1e-6)
+    assert any(np.abs(after[name] - before[name]).max() > 1e-4 for name in after if name.startswith("generator/"))
+
+
+def test_reused_fakes_are_made_once(tiny, reals):
+    made = []
+    for reuse in (False, True):
+        gan = tiny("image/wgan_gp_32", training={"reuse_fakes": reuse})
+        forward, calls = gan._made_of, []
+        gan._made_of = lambda inputs, forward=forward, calls=calls: calls.append(1) or forward(inputs)
+        gan.compile(run_eagerly=True)
+        gan.fit(reals(gan, 1), verbose=0)
+        made.append(len(calls))
+    assert made == [3, 2]  # two discriminator steps

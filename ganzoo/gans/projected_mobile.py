@@ -106,7 +106,7 @@ class ProjectedMobileGAN(GAN):
             maps[size] = x
             if size >= 32 and size // 8 in maps:
                 maps[size] = x = skip_excitation(x, maps[size // 8], f"excite_{size}")
-        x = layers.Conv2D(self.recipe.data.channels, 3, padding="same", name="to_picture")(x)
+        x = layers.Conv2D(self.recipe.data.channels, 1, name="to_picture")(x)
         if self.options.output == "linear":
             last = InRange(dtype="float32", name="samples")
         else:
