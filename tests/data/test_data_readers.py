@@ -241,15 +241,20 @@ def test_tensorflow_datasets(dataset, monkeypatch):
 
 def test_a_tensorflow_dataset_that_cannot_be_downloaded(dataset, tmp_path, monkeypatch):
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import downloader
 
     from ganzoo.data.tensorflow_datasets import read_tfds
 
+    retries = [downloader.MAX_RETRIES]
+
     def fail(*arguments, **options):
+        retries.append(downloader.MAX_RETRIES)
         raise ConnectionError("no route to host\nand more")
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     with pytest.raises(DataError, match=r"cannot be downloaded: no route to host\. Prepare it where"):
         read_tfds("tfds:tiny_pictures", PictureOptions(8), data_dir=tmp_path)
+    assert retries == [10, 3] and downloader.MAX_RETRIES == 10
 
 
 def test_a_stream_of_bytes_is_no_data():
