@@ -1,9 +1,13 @@
 """Where ganzoo keeps what it can compute again, and how a file comes to be whole or not at all."""
 
+import json
 import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from ganzoo.errors import GanzooError
 
 
 def cache_dir(kind: str) -> Path:
@@ -37,6 +41,15 @@ def atomic_write(path: str | Path, writer: Callable[[Path], None]) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds; raises `GanzooError` naming it where it is no JSON."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise GanzooError(f"{path} is damaged ({error}). Remove it, or put back a whole one.") from None
 
 
 def atomic_write_bytes(path: str | Path, content: bytes) -> Path:

@@ -65,6 +65,10 @@ def _print(result: Any, as_json: bool, text: str) -> None:
     click.echo(json.dumps(result, indent=1) if as_json else text)
 
 
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
     from ganzoo.recipe_files import parse_value
 
@@ -82,6 +86,7 @@ def _split(pair: str, option: str, form: str) -> tuple[str, str]:
     return key, value
 
 
+_SEED = click.IntRange(0, 2**32 - 1)
 _json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
@@ -157,7 +162,7 @@ def _training_options(function: Callable) -> Callable:
             click.option("--run", required=True, type=click.Path(file_okay=False), help="The run directory."),
             click.option("--minutes", type=click.FloatRange(min=0), help="Stop after so many minutes in all."),
             click.option("--samples", type=click.IntRange(min=1), help="Stop after so many samples in all."),
-            click.option("--seed", type=int, help="The run's seed."),
+            click.option("--seed", type=_SEED, help="The run's seed."),
             click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe."),
             click.option("--init", "inits", multiple=True, metavar="TARGET=SOURCE", help="Weights of a part."),
             click.option("--strategy", default="auto", show_default=True, help="auto, none or mirrored."),
@@ -201,14 +206,14 @@ def finetune(**arguments: Any) -> None:
 @click.option("--data", required=True, help="Real data.")
 @click.option("--samples", type=click.IntRange(min=1), help="Generated samples, at most.")
 @click.option("--features", multiple=True, metavar="NET", help="self_supervised, squeezenet, efficientnet_lite2.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=_SEED)
 @_json
 @_verb()
 def evaluate(name: str, data: str, samples: int | None, features: tuple[str, ...], seed: int, as_json: bool) -> None:
     """Score a generator: a card of several scores, the network-free one first."""
     from ganzoo.evaluation import evaluate as function
 
-    card = function(name, data, samples, features or None, seed)
+    card = function(name, data, samples, tuple(dict.fromkeys(features)) or None, seed)
     _print(card.to_dict(), as_json, card.table())
 
 
@@ -216,7 +221,7 @@ def evaluate(name: str, data: str, samples: int | None, features: tuple[str, ...
 @click.argument("name")
 @click.option("--out", required=True, type=click.Path(), help="FILE.png, FILE.npy or a folder.")
 @click.option("--count", default=64, show_default=True)
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=_SEED)
 @click.option("--truncation", type=float, help="Cut the latents' distribution off at +-T.")
 @click.option("--condition", type=int, help="One class for all.")
 @_json
@@ -242,7 +247,7 @@ def export(name: str, out: str, formats: str, quantize: str, as_json: bool) -> N
     """Export a generator to TFLite and SavedModel, each compared with Keras."""
     from ganzoo.export import export_generator
 
-    card = export_generator(name, out, tuple(formats.split(",")), tuple(quantize.split(",")))
+    card = export_generator(name, out, _listed(formats), _listed(quantize))
     _print(card, as_json, (Path(out) / "MODEL_CARD.md").read_text())
 
 

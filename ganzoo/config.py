@@ -7,7 +7,7 @@ section by the architecture's own schema, so that a new domain or a new GAN brin
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
@@ -16,6 +16,8 @@ from ganzoo.errors import RecipeError
 
 PositiveInt = pydantic.PositiveInt
 PositiveFloat = pydantic.PositiveFloat
+NonNegativeInt = pydantic.NonNegativeInt
+NonNegativeFloat = pydantic.NonNegativeFloat
 Fraction = pydantic.confloat(ge=0.0, le=1.0)
 
 
@@ -33,7 +35,7 @@ class Optimizer(Section):
     beta_1: Fraction = 0.5
     beta_2: Fraction = 0.999
     epsilon: PositiveFloat = 1e-8
-    weight_decay: pydantic.NonNegativeFloat = 0.0
+    weight_decay: NonNegativeFloat = 0.0
 
 
 class Regularizer(Section):
@@ -63,7 +65,7 @@ class Training(Section):
     d_steps: PositiveInt = 1
     reuse_fakes: bool = False
     ema_half_life: PositiveInt = 10_000
-    ema_ramp: pydantic.NonNegativeFloat = 0.05
+    ema_ramp: NonNegativeFloat = 0.05
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
     log_every: PositiveInt = 1_000
@@ -82,7 +84,7 @@ class Evaluation(Section):
         "squeezenet",
     )
     samples: PositiveInt = 2_000
-    every: pydantic.NonNegativeInt = 50_000
+    every: NonNegativeInt = 50_000
     every_samples: PositiveInt = 1_000
 
 
@@ -103,7 +105,7 @@ class Recipe(Section):
     paper: str = ""
     gan: str
     domain: str
-    seed: int = 0
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0
     data: Any = {}
     model: Any = {}
     objective: Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"] = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo import presets, registry
-from ganzoo.cache import atomic_write_bytes
+from ganzoo.cache import atomic_write_bytes, read_json
 from ganzoo.domains import get_domain
 from ganzoo.report import write_report
 
@@ -67,7 +67,7 @@ def score(
 def remember(run: Path, gan: "GAN", card: "Scorecard") -> None:
     """Add a scorecard to the run's `scores.json` and write its report anew."""
     path = run / "scores.json"
-    before = json.loads(path.read_text()) if path.is_file() else []
+    before = read_json(path) if path.is_file() else []
     before.append({"samples": gan.sample_count, "scorecard": card.to_dict()})
     atomic_write_bytes(path, json.dumps(before, indent=1).encode())
     write_report(run)

@@ -444,7 +444,8 @@ class GAN(keras.Model):
                 tape.watch(leaves)
                 value = penalty(regularizer)
                 total = scale(regularizer.weight * regularizer.every * value)
-            return [value, *_gradient(tape, total, targets)]
+            # Logged k-fold, as it counts, so that a mean over steps is the penalty's.
+            return [regularizer.every * value, *_gradient(tape, total, targets)]
 
         for regularizer in phase.penalties:
             if regularizer.every > 1:
@@ -494,7 +495,7 @@ class GAN(keras.Model):
                 2019, arXiv:1809.11096).
         """
         random = GlobalRandom(seed, 0, "draw", count)
-        if truncation is not None and truncation <= 0:
+        if truncation is not None and not truncation > 0:
             raise TrainingError(f"truncation must be positive. Received: {truncation}.")
         drawn = {}
         for name, spec in self.latents_spec().items():

@@ -66,7 +66,8 @@ class ZooEntry:
         raw.setdefault("entry", self.name)
         for key in ("gan", "domain"):
             if not isinstance(raw.get(key), str):
-                raise RecipeError(f"The recipe {self.path} lacks the key '{key}'.")
+                what = f"needs a name under the key '{key}'" if key in raw else f"lacks the key '{key}'"
+                raise RecipeError(f"The recipe {self.path} {what}.")
         from ganzoo import config
         from ganzoo.domains import get_domain
 
@@ -92,7 +93,9 @@ def get_entry(name: str) -> ZooEntry:
             return ZooEntry(str(name), folder / RUN_RECIPE, recipe_files.read_yaml(folder / RUN_RECIPE))
     if Path(name).is_dir():
         raise RecipeError(f"{name} is no run directory: it holds no {RUN_RECIPE}.")
-    raise RecipeError(unknown_name("entry", name, files))
+    domains = {file.split("/")[0] for file in files}
+    also = "" if name.split("/")[0] in domains else " Nor is there a run directory of that name."
+    raise RecipeError(unknown_name("entry", name, files) + also)
 
 
 def create(name: str, **overrides: Any) -> "GAN":
@@ -114,7 +117,8 @@ def gan_class(gan: str) -> type["GAN"]:
     """The class of an architecture: the one subclass of `GAN` that the module `ganzoo.gans.<gan>` defines."""
     module_name = gan if "." in gan else f"ganzoo.gans.{gan}"
     try:
-        missing = importlib.util.find_spec(module_name) is None
+        named = all(part.isidentifier() for part in module_name.split("."))
+        missing = not named or importlib.util.find_spec(module_name) is None
     except ModuleNotFoundError as error:
         raise RecipeError(f"The architecture '{gan}' is in a package that is not installed: {error.name}.") from None
     if missing:

@@ -34,7 +34,10 @@ def squared_gradient_norm(critic: Critic, inputs: Any) -> tf.Tensor:
 
 
 def r1(critic: Critic, real: Any, fake: Any, random: GlobalRandom) -> tf.Tensor:
-    """R1 = 1/2 * ||grad_x D(x)||^2 at real x (Mescheder et al. 2018, arXiv:1801.04406, eq. 9)."""
+    """R1 = 1/2 * ||grad_x D(x)||^2 at real x (Mescheder et al. 2018, arXiv:1801.04406, eq. 9).
+
+    Penalties differentiate by what the discriminator sees: augmented samples where a recipe augments.
+    """
     return 0.5 * squared_gradient_norm(critic, real)
 
 

@@ -41,9 +41,9 @@ def generate(
             raise GanzooError(f"The condition must be a class from 0 to {classes - 1}. Received: {condition}.")
         conditions = {key: np.full(count, condition, "int32") for key in specs}
     samples = gan.generate(count, seed, truncation, conditions)
-    if out.suffix == ".npy":
+    if out.suffix.lower() == ".npy":
         return atomic_write(out, lambda path: np.save(path, samples))
-    if out.suffix == ".png":
+    if out.suffix.lower() == ".png":
         gan.domain.save_grid(out, samples)
         return out
     if out.suffix:

@@ -1,5 +1,6 @@
 """Runs: a directory, a recipe, data, `gan.fit`, checkpoints, resume, report."""
 
+import contextlib
 import json
 import logging
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo import presets, recipe_files, registry
-from ganzoo.cache import atomic_write_bytes
+from ganzoo.cache import atomic_write_bytes, read_json
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, GanzooError, TrainingError
@@ -75,7 +76,12 @@ def train(
 
 def finetune(name: str, data: Any, run: str | Path, **arguments: Any) -> dict[str, Any]:
     """Train from the published weights of an entry, or from a run's; arguments as in `train`."""
-    source = registry.get_entry(str(presets.weights_file(name).parent)).raw
+    try:
+        source = registry.get_entry(str(presets.weights_file(name).parent)).raw
+    except GanzooError:
+        if not (Path(run) / registry.RUN_RECIPE).is_file():
+            raise
+        return train(str(run), data, run, **arguments)  # the source is gone, what it gave is in the run
     adapted = registry.gan_class(source["gan"]).adapted
     groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
     init = {group: f"{name}:{group}" for group in groups}
@@ -132,7 +138,7 @@ def _resume(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[R
     if registry.get_entry(name).recipe().entry != saved.entry:
         raise TrainingError(f"{run} is a run of {saved.entry}, not of {name}. Name another directory.")
     recipe, sample_set = _read(saved, data)
-    before = json.loads((run / "data.json").read_text())["fingerprint"]
+    before = read_json(run / "data.json")["fingerprint"]
     now = sample_set.fingerprint if sample_set is not None else None
     if before != now:
         raise TrainingError(
@@ -270,7 +276,8 @@ def _fit(
             gan.fit(stream, steps_per_epoch=steps or 2**40, verbose=0, callbacks=parts, shuffle=False)
         except (GanzooError, KeyboardInterrupt) as error:
             _event(run, gan.sample_count, str(error) or "interrupted")
-            write_report(run)
+            with contextlib.suppress(Exception):  # the reason of the stop matters more than its report
+                write_report(run)
             raise
         finally:
             if bar:

@@ -42,6 +42,25 @@ COMBINATIONS = {
             "regularizers": [{"name": "gradient_penalty", "weight": 1.0}],
         },
     ),
+    "spectral, half precision": (
+        "image/dcgan_32",
+        {
+            "model": {"discriminator_norm": "none", "spectral": True},
+            "training": {"precision": "mixed_float16"},
+        },
+    ),
+    "spectral, bfloat16": (
+        "image/projected_mobile_64",
+        {"model": {"spectral": True, "projected_weight": 0.0}, "training": {"precision": "mixed_bfloat16"}},
+    ),
+    "matched and compiled": (
+        "image/projected_mobile_64",
+        {"model": {"projected_weight": 0.0}, "training": {"jit_compile": True, "reuse_fakes": True}},
+    ),
+    "one level of features": (
+        "image/projected_mobile_64",
+        {"model": {"levels": [8], "matching_levels": [8], "mixing": "none"}},
+    ),
     "plain alone, Wasserstein by spectral normalisation": (
         "image/projected_mobile_64",
         {"objective": "wasserstein", "model": {"projected_weight": 0.0, "spectral": True}, "regularizers": []},
@@ -234,3 +253,35 @@ def test_reused_fakes_are_made_once(tiny, reals):
         gan.fit(reals(gan, 1), verbose=0)
         made.append(len(calls))
     assert made == [3, 2]  # two discriminator steps
+
+
+def test_a_lazy_penalty_is_logged_as_it_counts(tiny, reals):
+    still = {"name": "sgd", "learning_rate": 1e-12}
+    histories = [
+        tiny(
+            "image/dcgan_32",
+            model={"discriminator_norm": "none"},
+            regularizers=[{"name": "r1", "weight": 1.0, "every": every}],
+            optimizers={"generator": still, "discriminator": still},
+        )
+        for every in (1, 4)
+    ]
+    data = reals(histories[0], 1)
+    always, lazily = ([gan.fit(data, verbose=0).history["r1"][0] for _ in range(4)] for gan in histories)
+    np.testing.assert_allclose(lazily[0], 4 * always[0], rtol=1e-4)
+    assert lazily[1:] == [0, 0, 0] and min(always) > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"matching_levels": []}, "matching_levels"),
+        ({"levels": [8, 8]}, "each level once"),
+        ({"matching_shift": -1}, "matching_shift"),
+        ({"matching_shift": 16}, r"less than data\.size = 16"),
+        ({"matching_end": -3.0}, "matching_end"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message, tiny):
+    with pytest.raises(RecipeError, match=message):
+        tiny("image/projected_mobile_64", model=options)

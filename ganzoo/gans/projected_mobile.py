@@ -16,15 +16,16 @@ and to the pictures themselves where there is a plain discriminator.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import keras
 import numpy as np
+import pydantic
 import tensorflow as tf
 from keras import layers
 
 from ganzoo import backbones, distribution
-from ganzoo.config import PositiveInt, Section
+from ganzoo.config import NonNegativeFloat, NonNegativeInt, PositiveInt, Section
 from ganzoo.errors import RecipeError
 from ganzoo.gan import GAN, Batch
 from ganzoo.layers.batch_norm import BatchNorm
@@ -32,6 +33,15 @@ from ganzoo.layers.resample import Double, SmoothStart
 from ganzoo.layers.skip_excitation import skip_excitation
 from ganzoo.layers.spectral_norm import SpectralConv2D
 from ganzoo.matching import energy_distance, summaries
+
+
+def _distinct(levels: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(levels)) < len(levels):
+        raise ValueError("each level once")
+    return levels
+
+
+Levels = Annotated[tuple[PositiveInt, ...], pydantic.Field(min_length=1), pydantic.AfterValidator(_distinct)]
 
 
 class ProjectedMobileGAN(GAN):
@@ -55,29 +65,38 @@ class ProjectedMobileGAN(GAN):
         widths: tuple[PositiveInt, ...] = (256, 192, 128, 64, 16)
         smooth_start: bool = True
         output: Literal["tanh", "linear"] = "linear"
-        output_penalty: float = 1.0
+        output_penalty: NonNegativeFloat = 1.0
         backbone: str = "efficientnet_lite0"
         backbone_weights: Literal["default", "random"] = "default"
         backbone_size: PositiveInt | None = None
-        levels: tuple[PositiveInt, ...] = (4, 8, 16, 32)
+        levels: Levels = (4, 8, 16, 32)
         mixing: Literal["channels", "scales", "none"] = "scales"
         mixing_width: PositiveInt = 64
-        projected_weight: float = 1.0
-        projected_from: int = 0
-        projected_ramp: int = 0
+        projected_weight: NonNegativeFloat = 1.0
+        projected_from: NonNegativeInt = 0
+        projected_ramp: NonNegativeInt = 0
         projected_width: PositiveInt = 64
-        matching_weight: float = 0.0
-        matching_end: float = 0.0
-        matching_until: int = 0
+        matching_weight: NonNegativeFloat = 0.0
+        matching_end: NonNegativeFloat = 0.0
+        matching_until: NonNegativeInt = 0
         matching_every: PositiveInt = 1
-        matching_shift: int = 4
-        matching_levels: tuple[PositiveInt, ...] = (2, 4, 8, 16, 32)
-        plain_weight: float = 1.0
+        matching_shift: NonNegativeInt = 4
+        matching_levels: Levels = (2, 4, 8, 16, 32)
+        plain_weight: NonNegativeFloat = 1.0
         plain_width: PositiveInt = 32
         spectral: bool = False
 
     def __init__(self, recipe):
         options = recipe.model
+        if options.matching_shift >= recipe.data.size:
+            raise RecipeError(
+                f"model.matching_shift must be less than data.size = {recipe.data.size}. Received: "
+                f"{options.matching_shift}."
+            )
+        if options.matching_weight > 0 and recipe.training.batch_size < 2:
+            raise RecipeError(
+                "model.matching_weight compares samples of a batch: training.batch_size must be 2 or more."
+            )
         if options.plain_weight <= 0 and options.projected_weight <= 0:
             raise RecipeError("model.plain_weight and model.projected_weight are both zero: one must be positive.")
         if recipe.data.size != 4 * 2 ** (len(options.widths) - 1):
@@ -223,7 +242,7 @@ class ProjectedMobileGAN(GAN):
 
     def features(self, pictures: tf.Tensor) -> dict[int, tf.Tensor]:
         """The frozen network's maps of pictures in [-1, 1] by stride, each channel standardised by `adapt`."""
-        scaled = self.standardise(self.backbone(pictures, training=False), training=False)
+        scaled = tf.nest.flatten(self.standardise(self.backbone(pictures, training=False), training=False))
         return dict(zip(self.backbone.levels, scaled, strict=True))
 
     def _build_projection(self) -> dict[str, tuple[int, ...]]:
@@ -271,7 +290,7 @@ class ProjectedMobileGAN(GAN):
         seen = {"samples": samples} if self.options.plain_weight > 0 else {}
         if self.options.projected_weight > 0:
             features = self.features(samples)
-            maps = self.projection([features[level] for level in self.options.levels], training=False)
+            maps = tf.nest.flatten(self.projection([features[level] for level in self.options.levels], training=False))
             seen |= {f"scale_{level}": m for level, m in zip(self.options.levels, maps, strict=True)}
         return seen
 
@@ -319,8 +338,8 @@ def _shifted(pictures: tf.Tensor, most: int, shift: tf.Tensor) -> tf.Tensor:
     """Pictures moved by `shift - most` rows and columns (`shift` in 0..2 * most), mirrored at their edges."""
     shape = pictures.shape
     padded = tf.pad(pictures, [[0, 0], [most, most], [most, most], [0, 0]], "SYMMETRIC")
-    cut = padded[:, shift[0] : shift[0] + shape[1], shift[1] : shift[1] + shape[2]]
-    return tf.ensure_shape(cut, shape)
+    # A slice with fixed sizes: one with computed ends has no static shape under XLA.
+    return tf.ensure_shape(tf.slice(padded, (0, *tf.unstack(shift), 0), (tf.shape(pictures)[0], *shape[1:])), shape)
 
 
 def _fixed(width: int, kernel: int, name: str) -> layers.Layer:

@@ -26,7 +26,12 @@ class _Spectral:
         outputs = self._kernel.shape[-1]
         start = keras.random.normal((1, outputs), seed=outputs)
         self.u = self.add_weight(
-            name="u", shape=(1, outputs), initializer="zeros", trainable=False, aggregation="only_first_replica"
+            name="u",
+            shape=(1, outputs),
+            initializer="zeros",
+            trainable=False,
+            autocast=False,  # float32 whatever the precision
+            aggregation="only_first_replica",
         )
         _, u = _power_iteration(self._matrix(), tf.math.l2_normalize(start), WARM_START)
         self.u.assign(u)
@@ -45,7 +50,8 @@ class _Spectral:
         matrix = self._matrix()
         v, u = _power_iteration(tf.stop_gradient(matrix), tf.stop_gradient(tf.convert_to_tensor(self.u)), 1)
         sigma = tf.matmul(tf.matmul(v, matrix), u, transpose_b=True)[0, 0]
-        return tf.convert_to_tensor(self._kernel) / sigma
+        kernel = tf.convert_to_tensor(self._kernel)
+        return kernel / tf.cast(sigma, kernel.dtype)
 
     def _matrix(self) -> tf.Tensor:
         kernel = tf.cast(tf.convert_to_tensor(self._kernel), tf.float32)
