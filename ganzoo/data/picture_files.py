@@ -171,8 +171,9 @@ def read_picture_files(
         samples, facts = cached_pixels(key, options.shape, lambda out: _decode_all(files, options, out, progress))
     else:
         samples, facts = np.zeros((0, *options.shape), np.uint8), {"originals": [], "problems": []}
-    problems = sorted(problems + [Problem(*problem) for problem in facts["problems"]])
-    originals = tuple(Original(*original) for original in facts["originals"])
+    found = sorted(problems + [Problem(*problem) for problem in facts["problems"]])
+    problems = [problem._replace(path=_as_text(problem.path)) for problem in found]
+    originals = tuple(Original(_as_text(path), *rest) for path, *rest in facts["originals"])
     if not originals:
         raise DataError(_nothing(source, problems))
     names, labels = classes_of(original.path for original in originals) if classes else ((), None)
@@ -185,6 +186,11 @@ def read_picture_files(
         notes=_notes([original.path for original in originals], names, problems, options, facts),
         originals=originals,
     )
+
+
+def _as_text(path: str) -> str:
+    """A path that can be printed: a file's name may be any bytes."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _nothing(source: str, problems: list[Problem]) -> str:
