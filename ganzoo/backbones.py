@@ -169,7 +169,8 @@ def feature_statistics(
 
 
 @functools.cache
-def _trunk_class() -> "type[keras.Model]":
+def trunk_class() -> "type[keras.Model]":
+    """A functional `keras.Model` from maps to a list of maps; made at the first call, which loads Keras."""
     import keras
 
     @keras.saving.register_keras_serializable(package="ganzoo")
@@ -216,7 +217,7 @@ def _with_pictures(
     outputs = network(x)
     if not isinstance(network.output, list):
         return keras.Model(pictures, outputs, name=name)
-    return _trunk_class()(pictures, outputs if isinstance(outputs, list) else [outputs], name=name)
+    return trunk_class()(pictures, outputs if isinstance(outputs, list) else [outputs], name=name)
 
 
 def _network(info: BackboneInfo, shape: tuple[int, ...], weights: str | os.PathLike | None) -> "keras.Model":

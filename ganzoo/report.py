@@ -67,9 +67,8 @@ def write_report(run: Path) -> Path:
     template = string.Template(resources.files("ganzoo").joinpath("report.html").read_text(encoding="utf-8"))
     title = _show(recipe.get("entry", "run"))
     page = template.substitute(title=title, body="\n".join([_header(recipe, metrics), *body]))
-    return atomic_write_bytes(
-        run / "report.html", page.encode("utf-8", "backslashreplace")
-    )  # file names may be any bytes
+    # The name of the data's folder may be any bytes.
+    return atomic_write_bytes(run / "report.html", page.encode("utf-8", "backslashreplace"))
 
 
 def _text(path: Path) -> str:

@@ -130,6 +130,8 @@ def test_the_same_command_goes_on(folder, tmp_path):
     command = ("train", ENTRY, "--data", folder, "--run", tmp_path / "run", "--json", *tiny_settings())
     for samples in (8, 16):
         assert json.loads(done(*command, "--samples", samples).stdout)["samples"] == samples
+    events = [json.loads(line)["text"] for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    assert events == ["resumed at 8 samples"]
 
 
 def test_finetune_starts_from_a_run(trained, folder, tmp_path):
@@ -227,7 +229,9 @@ def test_train_refuses_nonsense(folder, tmp_path, options, named):
 def test_a_refused_first_command_leaves_no_run_behind(folder, tmp_path):
     command = ("train", ENTRY, "--data", folder, "--run", tmp_path / "run", "--samples", 8, *tiny_settings())
     refused(*command, "--init", "generator=nonsense")
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
     done(*command)
+    assert (tmp_path / "run" / "recipe.yaml").is_file()
 
 
 def test_finetune_goes_on_by_the_same_command(trained, folder, tmp_path):

@@ -237,12 +237,12 @@ class ProjectedMobileGAN(GAN):
         pyramid = [keras.Input(map_shape, name=f"level_{n}") for n, map_shape in self._map_shapes.items()]
         self._scales = {n: ChannelScale(name=f"standardise_{n}") for n in self._map_shapes}
         scaled = [scale(features) for scale, features in zip(self._scales.values(), pyramid, strict=True)]
-        self.standardise = keras.Model(pyramid, scaled, name="standardise")
+        self.standardise = backbones.trunk_class()(pyramid, scaled, name="standardise")
         self.standardise.trainable = False
 
     def features(self, pictures: tf.Tensor) -> dict[int, tf.Tensor]:
         """The frozen network's maps of pictures in [-1, 1] by stride, each channel standardised by `adapt`."""
-        scaled = tf.nest.flatten(self.standardise(self.backbone(pictures, training=False), training=False))
+        scaled = self.standardise(self.backbone(pictures, training=False), training=False)
         return dict(zip(self.backbone.levels, scaled, strict=True))
 
     def _build_projection(self) -> dict[str, tuple[int, ...]]:
@@ -260,7 +260,7 @@ class ProjectedMobileGAN(GAN):
                 above = layers.Add(name=f"join_{i}")([mixed[i], _fixed(options.mixing_width, 3, f"scales_{i}")(above)])
                 above = layers.Rescaling(0.7071, name=f"halve_{i}")(above)
                 mixed[i] = above
-        self.projection = keras.Model(pyramid, mixed, name="projection")
+        self.projection = backbones.trunk_class()(pyramid, mixed, name="projection")
         self.projection.trainable = False
         return {f"scale_{level}": m.shape[1:] for level, m in zip(options.levels, mixed, strict=True)}
 
@@ -290,7 +290,7 @@ class ProjectedMobileGAN(GAN):
         seen = {"samples": samples} if self.options.plain_weight > 0 else {}
         if self.options.projected_weight > 0:
             features = self.features(samples)
-            maps = tf.nest.flatten(self.projection([features[level] for level in self.options.levels], training=False))
+            maps = self.projection([features[level] for level in self.options.levels], training=False)
             seen |= {f"scale_{level}": m for level, m in zip(self.options.levels, maps, strict=True)}
         return seen
 
