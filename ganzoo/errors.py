@@ -33,8 +33,10 @@ class ExportError(GanzooError):
 
 
 def unknown_name(what: str, received: str, allowed: Iterable[str]) -> str:
-    """The text for an unknown name: `what` it should have been, the nearest allowed name, all allowed names."""
+    """The text for an unknown name: `what` it should have been, the nearest allowed name, all (or the nearest ten)."""
     allowed = sorted(allowed)
-    near = difflib.get_close_matches(str(received), allowed, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(received), allowed, n=10, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"Unknown {what} '{received}'.{hint} Use one of {allowed}."
+    if len(allowed) <= 30:
+        return f"Unknown {what} '{received}'.{hint} Use one of {allowed}."
+    return f"Unknown {what} '{received}'.{hint} Use one of {len(allowed)}, among them {near or allowed[:10]}."

@@ -1,54 +1,90 @@
-"""The energy distance against numbers worked out by hand and by loops; summaries of feature maps."""
-
-import itertools
+"""The drift against numbers worked out by hand and by loops; summaries of feature maps."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from ganzoo.matching import energy_distance, summaries
+from ganzoo.matching import TEMPERATURES, drift, drifting_loss, summaries
 
 
 def test_by_hand():
-    # |0-1|, |0-3|, |2-1|, |2-3|: mean 1.5; |0-2| = |1-3| = 2; 2 * 1.5 - 2 - 2 = -1.
-    real, fake = tf.constant([[[0.0]], [[2.0]]]), tf.constant([[[1.0]], [[3.0]]])
-    assert float(energy_distance(real, fake)) == pytest.approx(-1.0, abs=1e-3)
+    # One feature, two reals at 0 and 4, two generated at 1 and 3: the mean distance is 2. Each is 1 from its own real, 3
+    # from the far one and 2 from the other generated one.
+    real, fake = tf.constant([[[0.0]], [[4.0]]]), tf.constant([[[1.0]], [[3.0]]])
+    field, length = drift(real, fake)
+    lengths = []
+    for t in TEMPERATURES:
+        near, far, other = (np.exp(-d / (2 * t)) for d in (1, 3, 2))
+        z = near + far + other
+        lengths.append(abs(other / z * 4 * far / z - (near + far) / z * 3 * other / z) / 2)
+    assert field.numpy().ravel() == pytest.approx([-1.0, 1.0], abs=1e-2)
+    assert float(length) == pytest.approx(np.mean(lengths), rel=1e-3)
+
+
+def _by_loops(real, fake):
+    total = np.zeros_like(fake)
+    for place in range(fake.shape[1]):
+        r, f = real[:, place], fake[:, place]
+        unit = np.mean([np.linalg.norm(x - y) for x in f for y in r])
+        for temperature in TEMPERATURES:
+            field = np.zeros_like(f)
+            for i, x in enumerate(f):
+                pull = np.array([np.exp(-np.linalg.norm(x - y) / (temperature * unit)) for y in r])
+                push = [0 if i == j else np.exp(-np.linalg.norm(x - y) / (temperature * unit)) for j, y in enumerate(f)]
+                pull, push = pull / (sum(pull) + sum(push)), np.array(push) / (sum(pull) + sum(push))
+                field[i] = push.sum() * (pull @ r) - pull.sum() * (push @ f)
+            total[:, place] += field / np.sqrt(np.mean(np.sum(field**2, 1))) / len(TEMPERATURES)
+    return total
 
 
 def test_by_loops():
     rng = np.random.default_rng(0)
-    real, fake = rng.normal(0, 1, (7, 3, 5)), rng.normal(1, 2, (6, 3, 5))
-
-    def apart(a, b):
-        return np.mean([np.sqrt(np.sum((x - y) ** 2) / 5) for x, y in itertools.product(a, b)])
-
-    def inside(a):
-        return np.mean([np.sqrt(np.sum((x - y) ** 2) / 5) for x, y in itertools.permutations(a, 2)])
-
-    places = range(3)
-    expected = np.mean([2 * apart(real[:, p], fake[:, p]) - inside(real[:, p]) - inside(fake[:, p]) for p in places])
-    got = float(energy_distance(tf.constant(real, tf.float32), tf.constant(fake, tf.float32)))
-    assert got == pytest.approx(expected, rel=1e-3)
+    real, fake = rng.normal(0, 1, (7, 3, 5)), rng.normal(0.5, 1.5, (6, 3, 5))
+    field, _ = drift(tf.constant(real, tf.float32), tf.constant(fake, tf.float32))
+    np.testing.assert_allclose(field, _by_loops(real, fake), atol=1e-4)
 
 
-def test_equal_clouds_are_at_zero_on_average_and_others_are_not():
+def test_the_gradient_is_the_field():
     rng = np.random.default_rng(1)
-
-    def mean(shift):
-        pairs = [(rng.normal(0, 1, (16, 1, 8)), rng.normal(shift, 1, (16, 1, 8))) for _ in range(200)]
-        return np.mean([float(energy_distance(*(tf.constant(x, tf.float32) for x in pair))) for pair in pairs])
-
-    assert abs(mean(0.0)) < 0.01 and mean(0.5) > 0.05
-
-
-def test_collapsed_samples_have_a_finite_gradient_that_does_not_favour_them():
-    real = tf.constant(np.random.default_rng(2).normal(0, 1, (64, 1, 4)), tf.float32)
-    collapsed = tf.Variable(tf.zeros((64, 1, 4)))
+    real = tf.constant(rng.normal(0, 1, (8, 3, 4)), tf.float32)
+    fake = tf.Variable(rng.normal(1, 1, (6, 3, 4)), dtype=tf.float32)
     with tf.GradientTape() as tape:
-        at_mean = energy_distance(real, collapsed)
-    assert np.isfinite(tape.gradient(at_mean, collapsed).numpy()).all()
-    spread = tf.constant(np.random.default_rng(3).normal(0, 1, (64, 1, 4)), tf.float32)
-    assert float(energy_distance(real, spread)) < float(at_mean) - 0.2
+        loss = drifting_loss(real, fake)
+    field, length = drift(real, fake)
+    assert float(loss) == pytest.approx(float(length))
+    np.testing.assert_allclose(tape.gradient(loss, fake), -field / (6 * 3 * 4**0.5), rtol=1e-5)
+
+
+def test_equal_clouds_stay_and_others_move_to_the_reals():
+    rng = np.random.default_rng(2)
+
+    def mean_field(shift):
+        pairs = [(rng.normal(0, 1, (16, 1, 4)), rng.normal(shift, 1, (16, 1, 4))) for _ in range(200)]
+        return np.mean([drift(*(tf.constant(x, tf.float32) for x in pair))[0].numpy().mean() for pair in pairs])
+
+    assert abs(mean_field(0.0)) < 0.02 and mean_field(1.0) < -0.2 and mean_field(-1.0) > 0.2
+
+
+def test_samples_follow_the_field_to_every_mode_of_the_data():
+    rng = np.random.default_rng(3)
+    modes = np.array([[-3.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+    real = tf.constant((modes[np.arange(48) % 3] + rng.normal(0, 0.2, (48, 2)))[:, None], tf.float32)
+    fake = tf.constant(rng.normal(0, 0.1, (48, 1, 2)), tf.float32)  # collapsed between them
+    move = tf.function(lambda samples: samples + 0.05 * drift(real, samples)[0])
+    for _ in range(800):
+        fake = move(fake)
+    apart = np.linalg.norm(fake.numpy()[:, 0, None] - modes[None], axis=-1)
+    counts = np.bincount(apart.argmin(1), minlength=3)
+    assert apart.min(1).mean() < 0.6 and counts.min() >= 10
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.0])
+def test_samples_all_alike_get_a_finite_gradient(scale):
+    real = tf.constant(scale * np.random.default_rng(4).normal(0, 1, (16, 1, 4)), tf.float32)
+    collapsed = tf.Variable(tf.zeros((16, 1, 4)))
+    with tf.GradientTape() as tape:
+        loss = drifting_loss(real, collapsed)
+    assert np.isfinite(tape.gradient(loss, collapsed).numpy()).all() and np.isfinite(float(loss))
 
 
 def test_summaries_hold_means_and_deviations_of_cells_and_of_the_whole():

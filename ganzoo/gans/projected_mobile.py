@@ -5,8 +5,8 @@ The frozen network can teach in two ways, each with its weight:
 - Projected discriminators: Sauer et al. 2021, "Projected GANs Converge Faster", https://arxiv.org/abs/2111.01007 (fixed
   random mixing across channels and scales, a small discriminator on each scale), alone or beside a plain discriminator
   on the pictures as in Kumari et al. 2022, https://arxiv.org/abs/2112.09130.
-- Matching: the energy distance of real and generated features (`ganzoo.matching`), which needs no discriminator. It
-  leads while the plain discriminator is still untrained, and may fade out.
+- Matching: generated features drift towards the real ones (`ganzoo.matching`), which needs no discriminator. It leads
+  while the plain discriminator is still untrained, and may fade.
 
 Generator: after Liu et al. 2021, https://arxiv.org/abs/2101.04775 (skip-layer excitation, gated linear units), with
 depthwise-separable convolutions.
@@ -32,7 +32,7 @@ from ganzoo.layers.batch_norm import BatchNorm
 from ganzoo.layers.resample import Double, SmoothStart
 from ganzoo.layers.skip_excitation import skip_excitation
 from ganzoo.layers.spectral_norm import SpectralConv2D
-from ganzoo.matching import energy_distance, summaries
+from ganzoo.matching import drifting_loss, summaries
 
 
 def _distinct(levels: tuple[int, ...]) -> tuple[int, ...]:
@@ -143,7 +143,7 @@ class ProjectedMobileGAN(GAN):
         return terms
 
     def _matching(self, fake: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """The weighted energy distance of real and generated features of the global batch."""
+        """The weighted loss that lets generated features drift to the real ones, those of the global batch."""
         options, levels = self.options, self.options.matching_levels
         weight = tf.constant(options.matching_weight)
         if options.matching_until:
@@ -168,7 +168,7 @@ class ProjectedMobileGAN(GAN):
         # Replicas cannot meet inside a condition: it ends before their features are gathered.
         looks = tf.cond(weight > 0.0, lambda: (look(batch.real), look(fake)), lambda: (skip(), skip()))
         pairs = zip(*tf.nest.map_structure(distribution.gather, looks), strict=True)
-        return weight * tf.add_n([energy_distance(r, f) for r, f in pairs]) / len(looks[0])
+        return weight * tf.add_n([drifting_loss(r, f) for r, f in pairs]) / len(looks[0])
 
     # Discriminator.
 

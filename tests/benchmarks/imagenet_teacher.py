@@ -27,10 +27,9 @@ VARIANTS = {
     "plain_colour": {**_model(), "augment": {"policy": ["colour", "translation", "cutout"]}},
     "plain_small_batch": {**_model(), "training": {"batch_size": 16}},
     "hybrid_relativistic": {**_model(projected_weight=1.0), "objective": "relativistic", "regularizers": LAZY},
-    "matching_rough_start": {"model": {"smooth_start": False}},
-    "matching_8_to_1": {"model": {"matching_weight": 8.0, "matching_end": 1.0}},
-    "matching_with_pictures": {"model": {"matching_end": 0.5, "matching_levels": [1, 2, 4, 8, 16, 32]}},
-    "matching_at_128": {"model": {"backbone_size": 128, "matching_every": 4}},
+    "matching_stays_strong": {"model": {"matching_weight": 10.0, "matching_until": 0}},
+    "matching_at_64": {"model": {"backbone_size": 64, "matching_every": 2}},
+    "matching_with_pictures": {"model": {"matching_levels": [1, 2, 4, 8, 16, 32]}},
     "matching_random_network": {"model": {"backbone_weights": "random"}},
 }
 

@@ -1,0 +1,68 @@
+"""Is a run that was killed and resumed the same as one that was not? Train twice, kill one, compare every array.
+
+    python tests/benchmarks/kill_and_resume.py emoji runs --samples 12800
+
+Writes the two run directories `whole` and `killed` into the given folder. The second gets SIGKILL at three moments,
+each drawn between a tenth and three tenths of the first run's time after its process began.
+"""
+
+import argparse
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def main() -> None:
+    """Train, kill, resume, compare."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--entry", default="image/projected_mobile_64")
+    parser.add_argument("--samples", type=int, default=12_800)
+    parser.add_argument("--every", type=int, default=1_600, help="samples between checkpoints")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    options = parser.parse_args()
+    command = [sys.executable, "-m", "ganzoo", "train", options.entry, "--data", options.data]
+    command += ["--samples", str(options.samples), "--set", f"training.snapshot_every={options.every}", "--run"]
+
+    whole, killed = options.out / "whole", options.out / "killed"
+    began = time.monotonic()
+    subprocess.run([*command, str(whole)], check=True, stdout=subprocess.DEVNULL)
+    took = time.monotonic() - began
+    print(f"unbroken: {took:.0f} s", flush=True)
+
+    draw = random.Random(options.seed)
+    kills = 0
+    while kills < 3:
+        process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL)
+        moment = draw.uniform(0.1, 0.3) * took
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+            kept = sorted(path.stem for path in (killed / "checkpoints").glob("*.safetensors"))
+            print(f"killed after {moment:.1f} s; last checkpoint: {kept[-1] if kept else 'none'}", flush=True)
+        else:
+            sys.exit(f"The run ended before kill {kills + 1}: give it more samples.")
+    subprocess.run([*command, str(killed)], check=True, stdout=subprocess.DEVNULL)
+
+    from safetensors.numpy import load_file
+
+    name = f"checkpoints/{options.samples:09d}.safetensors"
+    one, other = load_file(whole / name), load_file(killed / name)
+    keys = sorted(one.keys() - {"run/seconds"})
+    if one.keys() != other.keys():
+        sys.exit(f"Different arrays: {sorted(one.keys() ^ other.keys())}")
+    furthest = max(float(np.max(np.abs(one[k].astype("float64") - other[k].astype("float64")))) for k in keys)
+    equal = sum(np.array_equal(one[key], other[key]) for key in keys)
+    print(f"{equal} of {len(keys)} arrays equal bit for bit; largest difference {furthest:g}")
+
+
+if __name__ == "__main__":
+    main()
