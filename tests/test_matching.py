@@ -8,7 +8,7 @@ from ganzoo.matching import TEMPERATURES, drift, drifting_loss, summaries
 
 
 def test_by_hand():
-    # One feature, two reals at 0 and 4, two generated at 1 and 3: the mean distance is 2. Each is 1 from its own real, 3
+    # One feature, two reals at 0 and 4, two generated at 1 and 3: the mean distance is 2. Each is 1 from its real, 3
     # from the far one and 2 from the other generated one.
     real, fake = tf.constant([[[0.0]], [[4.0]]]), tf.constant([[[1.0]], [[3.0]]])
     field, length = drift(real, fake)
