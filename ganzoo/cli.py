@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from ganzoo.errors import GanzooError, RecipeError
+from ganzoo.errors import DataError, GanzooError, RecipeError
 
 
 def _verb(tensorflow: bool = True, resumes: bool = False) -> Callable:
@@ -148,6 +148,10 @@ def data(
     from ganzoo.data import PictureOptions
     from ganzoo.data.description import describe_data
 
+    if sheet and Path(sheet).suffix.lower() != ".png":
+        raise DataError(f"The contact sheet is a PNG: name it so. Received: {sheet}.")
+    if sheet and not Path(sheet).absolute().parent.is_dir():
+        raise DataError(f"There is no folder {Path(sheet).parent} for the contact sheet. Make it, or name another.")
     report = describe_data(data, PictureOptions(size, channels, fit, background, classes))
     if sheet:
         report.contact_sheet(sheet)

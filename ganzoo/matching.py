@@ -1,11 +1,12 @@
 """Matching of distributions in a fixed feature space: a generator's loss that needs no discriminator.
 
 Generated features drift: each is pulled towards the real ones near it and pushed away from the generated ones near it,
-by a field that vanishes where the two clouds are equal (Deng et al. 2026, "Generative Modeling via Drifting",
-https://arxiv.org/abs/2602.04770; distances, normalised lengths and temperatures are theirs, their second softmax over
-the generated samples is left out). Over features of a pretrained network it teaches shapes and colours early, when an
-untrained discriminator still knows neither. Distances in wide feature spaces are nearly equal, so what is near must
-count for more: a loss over all pairs alike, such as the energy distance, is little more than a matching of means there.
+by a field that is zero on average where the two clouds are drawn alike. It is the field of Deng et al. 2026,
+"Generative Modeling via Drifting" (https://arxiv.org/abs/2602.04770), here without their second softmax over the
+generated samples and their lowest temperature, with scales of its own for each place of a map, and as a loss beside a
+discriminator's. Over features of a pretrained network it teaches shapes and colours early, when an untrained
+discriminator knows neither. Distances in wide feature spaces are nearly equal, so what is near must count for more: a
+loss over all pairs alike, such as the energy distance, is little more than a matching of means there.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import tensorflow as tf
 TEMPERATURES = (0.05, 0.2)  # shares of the mean distance: the lower, the nearer are the samples that count
 _GRID = 4
 _IN_VARIANCES = 1e-2  # added beneath the square root, whose gradient is then finite at zero
-_IN_LENGTHS = 1e-6  # added to what is divided by
+_SMALL = 1e-12  # the least mean distance
 
 
 def summaries(maps: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -42,8 +43,8 @@ def _moments(values: tf.Tensor, axes: tuple[int, int]) -> tf.Tensor:
     return tf.concat([mean, tf.sqrt(variance + _IN_VARIANCES)], axis=-1)
 
 
-def drift(real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The field that moves generated samples, at each of their features.
+def drift(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+    """The field that moves generated samples, at each of their features: `(m, places, width)`, of length about 1.
 
     All other samples share one softmax over -|f - x| / (temperature * the mean |f - r|). With its weights a, real r and
     generated g: V = (sum of a_g) * (sum of a_r r) - (sum of a_r) * (sum of a_g g). The fields of several temperatures
@@ -52,41 +53,60 @@ def drift(real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     Args:
         real: `(n, places, width)`.
         fake: `(m, places, width)`, two samples or more.
-
-    Returns:
-        The field `(m, places, width)`, of length about 1, and, a scalar, its mean length before the division in units
-        of the mean |f - r|: near zero where real and generated samples are alike.
     """
     real, fake = (tf.transpose(tf.cast(x, tf.float32), (1, 0, 2)) for x in (real, fake))
     to_real, to_fake = _distances(fake, real), _distances(fake, fake)
-    unit = tf.reduce_mean(to_real, axis=(1, 2), keepdims=True) + _IN_LENGTHS
-    itself = 1e9 * tf.eye(tf.shape(fake)[1])
-    fields, lengths = [], []
+    unit = tf.maximum(tf.reduce_mean(to_real, axis=(1, 2), keepdims=True), _SMALL)
+    to_fake += 1e9 * unit * tf.eye(tf.shape(fake)[1])  # a sample does not push itself
+    fields = []
     for temperature in TEMPERATURES:
-        logits = tf.concat([-to_real / (temperature * unit), -to_fake / (temperature * unit) - itself], axis=-1)
-        pull, push = tf.split(tf.nn.softmax(logits), [tf.shape(real)[1], tf.shape(fake)[1]], axis=-1)
-        field = tf.reduce_sum(push, -1, keepdims=True) * tf.matmul(pull, real)
-        field -= tf.reduce_sum(pull, -1, keepdims=True) * tf.matmul(push, fake)
-        length = tf.sqrt(tf.reduce_mean(tf.reduce_sum(field**2, -1, keepdims=True), 1, keepdims=True)) + _IN_LENGTHS
-        fields.append(field / length)
-        lengths.append(tf.reduce_mean(length / unit))
-    return tf.transpose(tf.add_n(fields) / len(fields), (1, 0, 2)), tf.add_n(lengths) / len(lengths)
+        pull, push = -to_real / (temperature * unit), -to_fake / (temperature * unit)
+        # V is (sum of a_r) (sum of a_g) times the difference of two means. Those sums may be too small for a float
+        # where all samples of a kind are far away; only their relation to the other samples' sums counts.
+        sums = [tf.reduce_logsumexp(logits, axis=-1, keepdims=True) for logits in (pull, push)]
+        size = tf.add_n(sums) - 2.0 * tf.reduce_logsumexp(tf.concat(sums, axis=-1), axis=-1, keepdims=True)
+        size = tf.exp(size - tf.reduce_max(size, axis=1, keepdims=True))
+        field = size * (tf.matmul(tf.nn.softmax(pull), real) - tf.matmul(tf.nn.softmax(push), fake))
+        length = tf.sqrt(tf.reduce_mean(tf.reduce_sum(field**2, -1, keepdims=True), 1, keepdims=True))
+        fields.append(field / tf.maximum(length, 1e-6 * unit))
+    return tf.transpose(tf.add_n(fields) / len(fields), (1, 0, 2))
+
+
+def energy_distance(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+    """(2 E|f - r| - E|r - r'| - E|f - f'|) / E|f - r|, averaged over places: a scalar, 0 on average for equal clouds.
+
+    Székely and Rizzo 2013, the unbiased estimate. It is 1 or more where one cloud is a point far from the other.
+
+    Args:
+        real: `(n, places, width)`, two samples or more.
+        fake: `(m, places, width)`, two samples or more.
+    """
+    real, fake = (tf.transpose(tf.cast(x, tf.float32), (1, 0, 2)) for x in (real, fake))
+    between = tf.maximum(tf.reduce_mean(_distances(real, fake), axis=(1, 2)), _SMALL)
+    return tf.reduce_mean(2.0 - (_mean_of_pairs(real) + _mean_of_pairs(fake)) / between)
 
 
 def drifting_loss(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-    """A scalar whose gradient moves `fake` along `drift`, and whose value is the drift's mean length.
+    """A scalar whose gradient moves `fake` along `drift`, and whose value is the energy distance.
 
     The gradient is that of -f V, averaged over samples and places and divided by the square root of the width; the
     field itself counts as constant. Its size does not fall as the clouds come near: lower the weight instead.
 
     Args:
-        real: `(n, places, width)`.
+        real: `(n, places, width)`, two samples or more.
         fake: `(m, places, width)`, two samples or more.
     """
-    field, length = drift(tf.stop_gradient(real), tf.stop_gradient(fake))
-    fake = tf.cast(fake, tf.float32)
-    moved = -tf.reduce_mean(tf.reduce_sum(fake * field, -1)) / float(fake.shape[-1]) ** 0.5
-    return length + moved - tf.stop_gradient(moved)
+    real, fake = tf.cast(real, tf.float32), tf.cast(fake, tf.float32)
+    there = tf.stop_gradient(fake)
+    moved = -tf.reduce_mean(tf.reduce_sum(fake * drift(real, there), -1)) / float(fake.shape[-1]) ** 0.5
+    return energy_distance(real, there) + moved - tf.stop_gradient(moved)
+
+
+def _mean_of_pairs(samples: tf.Tensor) -> tf.Tensor:
+    """The mean distance of two different samples, at each place."""
+    count = tf.shape(samples)[1]
+    apart = _distances(samples, samples) * (1.0 - tf.eye(count))
+    return tf.reduce_sum(apart, axis=(1, 2)) / tf.cast(tf.maximum(count * (count - 1), 1), tf.float32)
 
 
 def _distances(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -182,9 +182,10 @@ def _from_backbone(name: str, part: str, target: str, gan: "GAN") -> TransferRep
     from ganzoo.variables import named_variables
 
     network = gan.part(target)
-    if len(network.inputs) != 1:
-        raise WeightsError(f"{target} takes {len(network.inputs)} inputs, {IMAGENET}{name}:trunk one: they do not fit.")
-    source = backbones.create(name, tuple(network.inputs[0].shape[1:]), fold=False, trainable=True)
+    shapes = [tuple(tensor.shape[1:]) for tensor in network.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 3:
+        raise WeightsError(f"{target} takes {shapes}, {IMAGENET}{name}:trunk one picture: they do not fit.")
+    source = backbones.create(name, shapes[0], fold=False, trainable=True)
     arrays = {key: np.array(variable) for key, variable in named_variables(source).items()}
     return TransferReport(target, f"{IMAGENET}{name}:trunk", _assign(network, arrays, target, f"{IMAGENET}{name}"))
 

@@ -132,7 +132,7 @@ def test_projected_weights_come_in_late(tiny):
 
 
 def test_matching_weighs_what_the_schedule_says(tiny, reals):
-    """The generator's extra loss per unit of drift, at four places of the schedule."""
+    """The generator's extra loss per unit of its distance, at four places of the schedule."""
     weights = {"matching_weight": 8.0, "matching_end": 2.0, "matching_until": 100, "matching_shift": 0}
     gan = tiny("image/projected_mobile_64", model={**weights, "output": "tanh"})
     batch = next(iter(reals(gan, 4)))
@@ -141,7 +141,7 @@ def test_matching_weighs_what_the_schedule_says(tiny, reals):
     fake = tf.random.stateless_uniform(real.shape, (0, 1), -1.0, 1.0)
     looks = [summaries([2.0 * pictures, *gan.features(pictures).values()]) for pictures in (real, fake)]
     distance = np.mean([float(drifting_loss(r, f)) for r, f in zip(*looks, strict=True)])
-    assert distance > 1e-3
+    assert distance > 0.1
     found = []
     for seen in (0, 50, 100, 500):
         gan.samples_seen.assign(seen)

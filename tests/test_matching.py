@@ -1,24 +1,22 @@
 """The drift against numbers worked out by hand and by loops; summaries of feature maps."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from ganzoo.matching import TEMPERATURES, drift, drifting_loss, summaries
+from ganzoo.matching import TEMPERATURES, drift, drifting_loss, energy_distance, summaries
 
 
 def test_by_hand():
     # One feature, two reals at 0 and 4, two generated at 1 and 3: the mean distance is 2. Each is 1 from its real, 3
     # from the far one and 2 from the other generated one.
     real, fake = tf.constant([[[0.0]], [[4.0]]]), tf.constant([[[1.0]], [[3.0]]])
-    field, length = drift(real, fake)
-    lengths = []
-    for t in TEMPERATURES:
-        near, far, other = (np.exp(-d / (2 * t)) for d in (1, 3, 2))
-        z = near + far + other
-        lengths.append(abs(other / z * 4 * far / z - (near + far) / z * 3 * other / z) / 2)
-    assert field.numpy().ravel() == pytest.approx([-1.0, 1.0], abs=1e-2)
-    assert float(length) == pytest.approx(np.mean(lengths), rel=1e-3)
+    # Two samples of one field each, equal and opposite: their length is 1 at every temperature.
+    assert drift(real, fake).numpy().ravel() == pytest.approx([-1.0, 1.0], abs=1e-4)
+    # |f - r|: 1, 3, 3, 1; the reals are 4 apart, the generated ones 2: (2 * 2 - 4 - 2) / 2.
+    assert float(energy_distance(real, fake)) == pytest.approx(-1.0, abs=1e-4)
 
 
 def _by_loops(real, fake):
@@ -40,7 +38,7 @@ def _by_loops(real, fake):
 def test_by_loops():
     rng = np.random.default_rng(0)
     real, fake = rng.normal(0, 1, (7, 3, 5)), rng.normal(0.5, 1.5, (6, 3, 5))
-    field, _ = drift(tf.constant(real, tf.float32), tf.constant(fake, tf.float32))
+    field = drift(tf.constant(real, tf.float32), tf.constant(fake, tf.float32))
     np.testing.assert_allclose(field, _by_loops(real, fake), atol=1e-4)
 
 
@@ -50,9 +48,40 @@ def test_the_gradient_is_the_field():
     fake = tf.Variable(rng.normal(1, 1, (6, 3, 4)), dtype=tf.float32)
     with tf.GradientTape() as tape:
         loss = drifting_loss(real, fake)
-    field, length = drift(real, fake)
-    assert float(loss) == pytest.approx(float(length))
-    np.testing.assert_allclose(tape.gradient(loss, fake), -field / (6 * 3 * 4**0.5), rtol=1e-5)
+    np.testing.assert_allclose(tape.gradient(loss, fake), -drift(real, fake) / (6 * 3 * 4**0.5), rtol=1e-5)
+
+
+def test_the_value_tells_how_far_apart_the_clouds_are():
+    rng = np.random.default_rng(5)
+    real = tf.constant(rng.normal(0, 1, (64, 1, 8)), tf.float32)
+    clouds = [rng.normal(0, 1, (64, 1, 8)), rng.normal(0.5, 1, (64, 1, 8)), rng.normal(3, 1, (64, 1, 8))]
+    alike, near, far = (float(drifting_loss(real, tf.constant(cloud, tf.float32))) for cloud in clouds)
+    collapsed = float(drifting_loss(real, tf.constant(0.01 * clouds[0], tf.float32)))
+    assert abs(alike) < 0.02 and 0.05 < near < far and collapsed > 0.4
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_the_field_is_of_length_one_at_every_scale_even_of_a_collapsed_cloud(scale):
+    rng = np.random.default_rng(6)
+    real = tf.constant(scale * rng.normal(0, 1, (32, 2, 112)), tf.float32)
+    for spread in (1.0, 0.1, 1e-3):
+        fake = tf.constant(scale * spread * rng.normal(0, 1, (32, 2, 112)), tf.float32)
+        length = np.sqrt(np.mean(np.sum(drift(real, fake).numpy() ** 2, -1)))
+        assert 0.5 < length <= 1.0 + 1e-4
+
+
+def test_energy_distance_by_loops():
+    rng = np.random.default_rng(7)
+    real, fake = rng.normal(0, 1, (7, 3, 5)), rng.normal(1, 2, (6, 3, 5))
+
+    def at(place):
+        r, f = real[:, place], fake[:, place]
+        between = np.mean([np.linalg.norm(x - y) for x, y in itertools.product(r, f)])
+        within = [np.mean([np.linalg.norm(x - y) for x, y in itertools.permutations(a, 2)]) for a in (r, f)]
+        return (2 * between - sum(within)) / between
+
+    got = float(energy_distance(tf.constant(real, tf.float32), tf.constant(fake, tf.float32)))
+    assert got == pytest.approx(np.mean([at(place) for place in range(3)]), rel=1e-3)
 
 
 def test_equal_clouds_stay_and_others_move_to_the_reals():
@@ -60,7 +89,7 @@ def test_equal_clouds_stay_and_others_move_to_the_reals():
 
     def mean_field(shift):
         pairs = [(rng.normal(0, 1, (16, 1, 4)), rng.normal(shift, 1, (16, 1, 4))) for _ in range(200)]
-        return np.mean([drift(*(tf.constant(x, tf.float32) for x in pair))[0].numpy().mean() for pair in pairs])
+        return np.mean([drift(*(tf.constant(x, tf.float32) for x in pair)).numpy().mean() for pair in pairs])
 
     assert abs(mean_field(0.0)) < 0.02 and mean_field(1.0) < -0.2 and mean_field(-1.0) > 0.2
 
@@ -70,7 +99,7 @@ def test_samples_follow_the_field_to_every_mode_of_the_data():
     modes = np.array([[-3.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
     real = tf.constant((modes[np.arange(48) % 3] + rng.normal(0, 0.2, (48, 2)))[:, None], tf.float32)
     fake = tf.constant(rng.normal(0, 0.1, (48, 1, 2)), tf.float32)  # collapsed between them
-    move = tf.function(lambda samples: samples + 0.05 * drift(real, samples)[0])
+    move = tf.function(lambda samples: samples + 0.05 * drift(real, samples))
     for _ in range(800):
         fake = move(fake)
     apart = np.linalg.norm(fake.numpy()[:, 0, None] - modes[None], axis=-1)

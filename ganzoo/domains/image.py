@@ -49,26 +49,23 @@ class Options(Section):
         return background
 
 
-def picture_options(recipe_data: Any, conditional: bool | None = None) -> PictureOptions:
+def picture_options(recipe_data: Any, conditional: bool = False) -> PictureOptions:
     """The reader's options from a recipe's `data`, an object or a mapping.
 
     Args:
-        recipe_data: has some of size, channels, fit, background, conditional; the others take their defaults.
-        conditional: whether the entry takes classes; `recipe_data.conditional`, or else not, unless given.
+        recipe_data: has some of size, channels, fit, background; the others take their defaults.
+        conditional: whether the entry takes classes.
     """
     plain = isinstance(recipe_data, Mapping)
     found = {}
-    for name in ("size", "channels", "fit", "background", "conditional"):
+    for name in ("size", "channels", "fit", "background"):
         value = recipe_data.get(name) if plain else getattr(recipe_data, name, None)
         if value is not None:
             found[name] = value
-    labelled = bool(found.pop("conditional", False)) if conditional is None else conditional
-    return PictureOptions(**found, labelled=labelled)
+    return PictureOptions(**found, labelled=conditional)
 
 
-def read(
-    data: object, recipe_data: Any, conditional: bool | None = None, progress: Progress | None = None
-) -> SampleSet:
+def read(data: object, recipe_data: Any, conditional: bool = False, progress: Progress | None = None) -> SampleSet:
     """Reads pictures in the form that a recipe's `data` says; see `ganzoo.data.load_pictures`."""
     return load_pictures(data, picture_options(recipe_data, conditional), progress)
 

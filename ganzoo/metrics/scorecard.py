@@ -212,9 +212,11 @@ def _marks(network: FeatureNetwork, seen: Sequence[Mapping[str, str]]) -> tuple[
                 f"Received: {dict(part)}, without {sorted(missing)}."
             )
         if part["family"] == network.family:
-            marks.append(f"flattering: the discriminator sees through {part['backbone']}, of the same family")
+            marks.append(f"flattering: {part['backbone']}, which taught the generator, is of the same family")
         if part["trained_on"] == network.trained_on:
-            marks.append(f"flattering: the discriminator's {part['backbone']} was trained on {part['trained_on']} too")
+            marks.append(
+                f"flattering: {part['backbone']}, which taught the generator, was trained on {part['trained_on']} too"
+            )
     return tuple(marks)
 
 

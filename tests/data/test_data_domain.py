@@ -51,7 +51,7 @@ def test_read_by_a_recipe(tmp_path):
         corner((64, 32)).save(tmp_path / "set" / name / "1.png")
     plain = image.read(tmp_path / "set", image.Options(size=16, channels=1))
     assert plain.samples.shape == (2, 16, 16, 1) and plain.labels is None
-    padded = image.read(tmp_path / "set", {"size": 16, "fit": "pad", "background": "red", "conditional": True})
+    padded = image.read(tmp_path / "set", {"size": 16, "fit": "pad", "background": "red"}, conditional=True)
     assert padded.class_names == ("a", "b") and tuple(padded.samples[0, 0, 0]) == RED
     assert image.read(tmp_path / "set", image.Options(size=16), conditional=True).labels.tolist() == [0, 1]
 
