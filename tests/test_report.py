@@ -72,7 +72,7 @@ def make_run(run):
     problems = [{"path": "<script>alert(1)</script>.png", "reason": "no picture & 'text'"}]
     data = {"source": "photos", "count": 1234, "fingerprint": "abc", "class_counts": {"<i>": 7, "dogs": 1227}}
     (run / "data.json").write_text(json.dumps(data | {"notes": ["2 were animated"], "problems": problems}))
-    marks = ("flattering: the discriminator sees through efficientnet_lite0, of the same family",)
+    marks = ("flattering: efficientnet_lite0, which taught the generator, is of the same family",)
     scores = [{"samples": 290_000, "scorecard": card(10.0, marks)}, {"samples": 0, "scorecard": card(80.0, marks)}]
     (run / "scores.json").write_text(json.dumps(scores))
     transfer = {"target": "discriminator.trunk", "source": "imagenet/lite0", "loaded": ["stem/kernel", "<u>"]}
@@ -151,7 +151,7 @@ def test_scores_lead_with_no_network_and_show_marks_and_floor(run):
         text.index(part) for part in ("Sliced Wasserstein x1000", "self_supervised: 64", "efficientnet_lite2: 64")
     ]
     assert places == sorted(places)
-    assert places[2] < text.index("⚠ flattering: the discriminator sees through")
+    assert places[2] < text.index("⚠ flattering: efficientnet_lite0, which taught")
     assert "<td>average ↓</td><td>120</td><td>15</td><td>4</td><td>x 0.125</td>" in text
     assert "<td>kid ↓</td><td>0.8</td><td>0.1</td><td>0.0003</td><td>x 0.125</td>" in text
     assert "<td>fid ↓</td><td>none</td>" in text and "no FID: too few" in text

@@ -2,7 +2,8 @@
 
 The residual networks of its CIFAR-10 experiments (appendix C and F), conditioned on a class by an embedding: joined to
 the generator's latents, and projected onto the critic's features (Miyato and Koyama 2018, arXiv:1802.05637).
-Without classes both are unconditional. The penalty, the critic's steps for one of the generator's and the objective stand in the recipe.
+Without classes both are unconditional. The penalty, the objective and the critic's steps for one of the generator's
+stand in the recipe.
 """
 
 import keras
