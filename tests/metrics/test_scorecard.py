@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from ganzoo.cache import cache_dir
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics.feature_networks import FeatureNetwork
 from ganzoo.metrics.scorecard import Scorecard, compare, scorecard
@@ -55,6 +56,17 @@ def test_a_worse_generator_scores_worse_and_a_perfect_one_about_the_floor():
     assert bad.networks[0].scores["fid"] > 2 * good.networks[0].scores["fid"]
     assert good.networks[0].scores["fid"] < 4 * good.networks[0].floor["fid"]
     assert good.networks[0].floor == bad.networks[0].floor
+
+
+def test_the_floor_is_told_for_several_splits():
+    result = card()
+    assert len(result.sliced_wasserstein_floors) == 3
+    assert result.sliced_wasserstein_floors[0] == result.sliced_wasserstein_floor["average"]
+    assert len(set(result.sliced_wasserstein_floors)) == 3 and min(result.sliced_wasserstein_floors) > 0
+    assert "real vs real over 3 splits" in result.table()
+    for path in cache_dir("floors").glob("*.json"):
+        path.write_text("damaged")
+    assert card() == result, "a damaged cache is made again"
 
 
 def test_no_fid_where_the_covariance_is_singular():
