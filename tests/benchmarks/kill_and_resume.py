@@ -3,7 +3,7 @@
     python tests/benchmarks/kill_and_resume.py emoji runs --samples 12800
 
 Writes the two run directories `whole` and `killed` into the given folder. The second gets SIGKILL at three moments,
-each drawn between a tenth and three tenths of the first run's time after its process began.
+each drawn between 20% and 45% of the first run's time after its process began.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
     kills = 0
     while kills < 3:
         process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL)
-        moment = draw.uniform(0.1, 0.3) * took
+        moment = draw.uniform(0.2, 0.45) * took
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
