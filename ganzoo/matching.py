@@ -22,8 +22,8 @@ _SMALL = 1e-12  # the least mean distance
 def summaries(maps: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """What is compared of feature maps `(n, h, w, c)`: a list of `(n, places, width)`.
 
-    Each map gives two: the channels' means and deviations in the cells of a 4x4 grid (3x3 or less where 4 divides no
-    side; the values themselves where a cell is one position), and those of the whole map.
+    Each map gives the channels' means and deviations in the cells of a 4x4 grid (3x3 or less where 4 divides no side;
+    the values themselves where a cell is one position), and, where there are several cells, those of the whole map.
     """
     found = []
     for features in maps:
@@ -34,7 +34,8 @@ def summaries(maps: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         cells = tf.reshape(features, (count, rows, height // rows, columns, width // columns, channels))
         parts = _moments(cells, (2, 4)) if height > rows or width > columns else features
         found.append(tf.reshape(parts, (count, rows * columns, parts.shape[-1])))
-        found.append(_moments(features, (1, 2))[:, tf.newaxis])
+        if rows * columns > 1:
+            found.append(_moments(features, (1, 2))[:, tf.newaxis])
     return found
 
 

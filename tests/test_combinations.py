@@ -285,3 +285,19 @@ def test_a_lazy_penalty_is_logged_as_it_counts(tiny, reals):
 def test_options_out_of_range_are_refused(options, message, tiny):
     with pytest.raises(RecipeError, match=message):
         tiny("image/projected_mobile_64", model=options)
+
+
+def test_memory_that_ran_out_is_told_with_the_batch_size_to_try(tiny, reals):
+    gan = tiny("image/dcgan_32")
+    # The allocator really refuses this: 8.6e14 bytes.
+    gan.generator_terms = lambda fake, batch: {
+        "huge": tf.reduce_sum(tf.random.normal([60_000 + tf.shape(fake)[0]] * 3))
+    }
+    with pytest.raises(TrainingError, match=r"training\.batch_size = 8. Try --set training\.batch_size=4"):
+        gan.fit(reals(gan, 1), verbose=0)
+
+
+def test_the_shipped_recipe_names_its_teacher_to_the_scorecard(tiny):
+    gan = tiny("image/projected_mobile_64", model={"projected_weight": 0.0})
+    assert [source["backbone"] for source in gan.pretrained_sources()] == ["efficientnet_lite0"]
+    assert gan.pretrained_sources()[0]["trained_on"] == "imagenet"

@@ -128,3 +128,10 @@ def test_summaries_hold_means_and_deviations_of_cells_and_of_the_whole():
     expected = np.concatenate([cell.mean((0, 1)), np.sqrt(cell.var((0, 1)) + 1e-2)])
     np.testing.assert_allclose(of_large[1, 6], expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(whole_large[0, 0, :3], large[0].mean((0, 1)), rtol=1e-4, atol=1e-6)
+
+
+def test_a_map_of_one_cell_is_summarised_once():
+    maps = [tf.random.stateless_normal((2, side, side, 3), (0, side)) for side in (1, 5)]
+    point, field = summaries(maps)
+    np.testing.assert_allclose(point, tf.reshape(maps[0], (2, 1, 3)))
+    assert field.shape == (2, 1, 6)
