@@ -138,7 +138,7 @@ def test_matching_weighs_what_the_schedule_says(tiny, reals):
     batch = next(iter(reals(gan, 4)))
     gan.adapt(np.array(batch))
     real = gan.domain.to_unit(batch)
-    fake = tf.random.stateless_uniform(real.shape, (0, 1), -1.0, 1.0)
+    fake = tf.zeros_like(real)
     looks = [summaries([2.0 * pictures, *gan.features(pictures).values()]) for pictures in (real, fake)]
     distance = np.mean([float(drifting_loss(r, f)) for r, f in zip(*looks, strict=True)])
     assert distance > 0.1
