@@ -162,7 +162,7 @@ class GAN(keras.Model):
         return {}
 
     def pretrained_sources(self) -> list[dict[str, str]]:
-        """The pretrained networks that the discriminator sees through: `backbone`, `family`, `trained_on` of each."""
+        """The pretrained networks that teach the generator: `backbone`, `family`, `trained_on` of each."""
         return []
 
     def adapt(self, reals: np.ndarray) -> None:
