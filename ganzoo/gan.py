@@ -123,6 +123,7 @@ class GAN(keras.Model):
             for name in ("step", "samples_seen")
         )
         self.built = True
+        self._adapted = False
         for name in recipe.freeze:
             self.part(name).trainable = False
 
@@ -273,10 +274,7 @@ class GAN(keras.Model):
         Raises:
             TrainingError: a loss or a gradient became NaN or infinite (before it reached a weight), or memory ran out.
         """
-        if self.step_count == 0 and type(self).adapt is not GAN.adapt:
-            reals = _first_reals(args[0] if args else kwargs["x"])
-            self._check_shape(reals)
-            self.adapt(self.domain.from_unit(reals) if np.issubdtype(reals.dtype, np.floating) else reals)
+        self.look_at(args[0] if args else kwargs["x"])
         if isinstance(args[0] if args else kwargs.get("x"), tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # a dataset has its own order, and Keras would warn
         try:
@@ -295,6 +293,15 @@ class GAN(keras.Model):
             ) from None
         self.calibrate()
         return history
+
+    def look_at(self, data: Any) -> None:
+        """Before the first step, once: `adapt` to the first samples of whatever `fit` takes."""
+        if self.step_count or self._adapted or type(self).adapt is GAN.adapt:
+            return
+        reals = _first_reals(data)
+        self._check_shape(reals)
+        self.adapt(self.domain.from_unit(reals) if np.issubdtype(reals.dtype, np.floating) else reals)
+        self._adapted = True
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step: every phase in turn, then the averaged generator. Returns the global means of the losses."""

@@ -42,7 +42,8 @@ def train(
     Args:
         name: an entry or a run directory, whose recipe is taken.
         data: a folder, a zip, a file of arrays, `tfds:NAME`, a built-in name, arrays, or a `tf.data.Dataset` of
-            batches. A dataset should repeat for ever (a finite one ends the run after one pass); after a resume it
+            batches. A dataset should repeat for ever (a finite one ends the run after one pass), and give the same
+            each time it is begun: its first batches are looked at and timed before the training. After a resume it
             starts from its beginning, so a resume is exact for the other kinds only.
         run: the run directory.
         minutes: stop after so many minutes of training, all sessions of the run together.
@@ -317,6 +318,7 @@ def _estimate(
 
     ends: list[float] = []
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(time.monotonic()))
+    gan.look_at(stream)
     before = gan.state()
     gan.fit(stream.take(steps), verbose=0, callbacks=[watch], shuffle=False)
     gan.load_state(before)
@@ -329,7 +331,10 @@ def _estimate(
     ways += [limit - seconds] if limit is not None else []
     left = max(min(ways), 0.0)
     log.info(
-        "About %.0f samples a second: %s to go, about %s samples.", speed, _duration(left), f"{int(speed * left):,}"
+        "About %.0f samples a second: %s to go without scores and pictures, about %s samples.",
+        speed,
+        _duration(left),
+        f"{int(speed * left):,}",
     )
 
 

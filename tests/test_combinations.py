@@ -280,11 +280,27 @@ def test_a_lazy_penalty_is_logged_as_it_counts(tiny, reals):
         ({"matching_shift": -1}, "matching_shift"),
         ({"matching_shift": 16}, r"less than data\.size = 16"),
         ({"matching_end": -3.0}, "matching_end"),
+        ({"matching_end": 1.0, "matching_until": 0}, "matching_until samples, which is 0"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message, tiny):
     with pytest.raises(RecipeError, match=message):
         tiny("image/projected_mobile_64", model=options)
+
+
+def test_keys_of_an_absent_branch_are_told(tiny, caplog):
+    tiny("image/projected_mobile_64", model={"projected_weight": 0.0, "levels": [8]})
+    assert "No effect while model.projected_weight is 0: model.levels, model.mixing_width" in caplog.text
+
+
+def test_features_are_measured_once(tiny, reals):
+    gan = tiny("image/projected_mobile_64")
+    seen = []
+    gan.adapt = seen.append
+    gan.look_at(reals(gan, 1))
+    gan.fit(reals(gan, 1), verbose=0)
+    gan.fit(reals(gan, 1), verbose=0)
+    assert len(seen) == 1
 
 
 def test_memory_that_ran_out_is_told_with_the_batch_size_to_try(tiny, reals):

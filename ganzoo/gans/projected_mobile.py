@@ -15,6 +15,7 @@ What the small discriminators see are features, so penalties of the recipe (R1, 
 and to the pictures themselves where there is a plain discriminator.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -33,6 +34,10 @@ from ganzoo.layers.resample import Double, SmoothStart
 from ganzoo.layers.skip_excitation import skip_excitation
 from ganzoo.layers.spectral_norm import SpectralConv2D
 from ganzoo.matching import drifting_loss, summaries
+
+_PROJECTED = ("levels", "mixing", "mixing_width", "projected_from", "projected_ramp", "projected_width")
+
+log = logging.getLogger("ganzoo")
 
 
 def _distinct(levels: tuple[int, ...]) -> tuple[int, ...]:
@@ -97,6 +102,10 @@ class ProjectedMobileGAN(GAN):
             raise RecipeError(
                 "model.matching_weight compares samples of a batch: training.batch_size must be 2 or more."
             )
+        if options.matching_end and not options.matching_until:
+            raise RecipeError(
+                f"model.matching_end = {options.matching_end:g} is reached at model.matching_until samples, which is 0."
+            )
         if options.plain_weight <= 0 and options.projected_weight <= 0:
             raise RecipeError("model.plain_weight and model.projected_weight are both zero: one must be positive.")
         if recipe.data.size != 4 * 2 ** (len(options.widths) - 1):
@@ -104,6 +113,10 @@ class ProjectedMobileGAN(GAN):
                 f"model.widths has one width for each resolution from 4 up to data.size = {recipe.data.size}. "
                 f"Received {len(options.widths)} widths, enough for {4 * 2 ** (len(options.widths) - 1)}."
             )
+        changed = options.model_dump(exclude_defaults=True)
+        idle = [] if options.projected_weight else [f"model.{key}" for key in _PROJECTED if key in changed]
+        if idle:
+            log.warning("No effect while model.projected_weight is 0: %s.", ", ".join(idle))
         super().__init__(recipe)
 
     # Generator.
