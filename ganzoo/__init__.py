@@ -19,6 +19,8 @@ _HOMES = {
     "describe_data": "data.description",
     "train": "training",
     "finetune": "training",
+    "pretrain": "training",
+    "list_methods": "pretraining",
     "evaluate": "evaluation",
     "generate": "sampling",
     "export_generator": "export",

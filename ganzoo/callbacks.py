@@ -17,7 +17,6 @@ from ganzoo.errors import EvaluationError, TrainingError
 
 log = logging.getLogger("ganzoo")
 
-GRID_SAMPLES = 64
 KEPT_CHECKPOINTS = 2
 
 
@@ -118,7 +117,11 @@ class Periodic(keras.callbacks.Callback):
 
 
 class Snapshots(Periodic):
-    """Grids of fixed latents, checkpoints and the preset, every `every` samples and at both ends."""
+    """Grids of fixed latents (or examples), checkpoints and the preset, every `every` samples and at both ends."""
+
+    def __init__(self, run: Path, clock: Clock, every: int, examples: Mapping[str, np.ndarray] | None):
+        super().__init__(run, clock, every)
+        self._examples = examples
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """The grid before any step."""
@@ -126,7 +129,7 @@ class Snapshots(Periodic):
             self.picture()
 
     def picture(self) -> None:
-        """A grid of the averaged generator."""
+        """A grid of what the model makes now."""
         with self.model.calibrated():
             self._grid()
 
@@ -138,8 +141,9 @@ class Snapshots(Periodic):
             presets.save(self.model, self._run / "preset")
 
     def _grid(self) -> None:
-        samples = self.model.generate(GRID_SAMPLES, seed=self.model.recipe.seed)
-        self.model.domain.save_grid(self._run / "samples" / f"{self.model.sample_count:09d}.png", samples)
+        shown = self.model.show(self._examples)
+        if shown is not None:
+            self.model.domain.save_grid(self._run / "samples" / f"{self.model.sample_count:09d}.png", shown)
 
 
 class Best(Periodic):

@@ -161,7 +161,6 @@ def data(
 def _training_options(function: Callable) -> Callable:
     for option in reversed(
         [
-            click.argument("name"),
             click.option("--data", required=True, help="A folder, a zip, arrays, tfds:NAME, or a built-in name."),
             click.option("--run", required=True, type=click.Path(file_okay=False), help="The run directory."),
             click.option("--minutes", type=click.FloatRange(min=0), help="Stop after so many minutes in all."),
@@ -186,6 +185,7 @@ def _train(
 
 
 @main.command()
+@click.argument("name")
 @_training_options
 @_verb(resumes=True)
 def train(**arguments: Any) -> None:
@@ -196,6 +196,7 @@ def train(**arguments: Any) -> None:
 
 
 @main.command()
+@click.argument("name")
 @_training_options
 @_verb(resumes=True)
 def finetune(**arguments: Any) -> None:
@@ -203,6 +204,40 @@ def finetune(**arguments: Any) -> None:
     from ganzoo.training import finetune as function
 
     _train(function, **arguments)
+
+
+def _methods() -> str:
+    from ganzoo.pretraining import list_methods
+
+    methods = list_methods()
+    width = max(len(name) for name in methods)
+    return "\b\nMETHOD is one of\n" + "\n".join(f"  {name:{width}}  {text}" for name, text in methods.items())
+
+
+class _PretrainCommand(click.Command):
+    """Its help lists the methods, which are read when it is asked for."""
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        self.epilog = _methods()
+        super().format_epilog(context, formatter)
+
+
+@main.command(cls=_PretrainCommand)
+@click.argument("method")
+@click.option("--for", "name", required=True, metavar="NAME", help="The entry (or run) whose parts are pretrained.")
+@_training_options
+@_verb(resumes=True)
+def pretrain(
+    method: str, name: str, sets: tuple[str, ...], inits: tuple[str, ...], as_json: bool, **arguments: Any
+) -> None:
+    """Pretrain parts of an entry: `ganzoo train NAME --init PART=RUN:PART` starts from them."""
+    from ganzoo.training import pretrain as function
+
+    result = function(
+        method, name, overrides=_overrides(sets), init=_sources(inits), progress=sys.stderr.isatty(), **arguments
+    )
+    text = f"{result['samples']:,} samples in {result['seconds'] / 60:.1f} minutes. Report: {result['report']}"
+    _print(result, as_json, f"{text}\nParts: {', '.join(result['parts'])}")
 
 
 @main.command()

@@ -98,7 +98,10 @@ class Weights(Section):
 
 
 class Recipe(Section):
-    """A validated recipe. `data` and `model` hold the objects of the domain's and the architecture's schemas."""
+    """A validated recipe. `data` and `model` hold the objects of the domain's and the architecture's schemas.
+
+    `pretrain` is empty in a GAN's recipe; in a pretraining's it holds `method` and that method's options.
+    """
 
     entry: str
     summary: str = ""
@@ -117,6 +120,7 @@ class Recipe(Section):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     init: dict[str, str] = {}
+    pretrain: dict[str, Any] = {}
     freeze: tuple[str, ...] = ()
     weights: Weights | None = None
     scores: dict[str, Any] = {}
@@ -149,6 +153,16 @@ def validate(raw: Mapping[str, Any], data_schema: type[Section], model_schema: t
         raise RecipeError(f"A recipe holds plain values only: {error}") from None
     _check(recipe)
     return recipe
+
+
+def validate_section(given: Mapping[str, Any], schema: type[Section], path: str) -> Section:
+    """A section of its own from raw keys; raises `RecipeError` as `validate` does, naming keys below `path`."""
+    whole = pydantic.create_model("Whole", **{path: (schema, schema())})
+    try:
+        read = whole.model_validate_json(pydantic.TypeAdapter(Any).dump_json({path: dict(given)}))
+    except pydantic.ValidationError as error:
+        raise RecipeError("\n".join(_explain(whole, detail) for detail in error.errors())) from None
+    return getattr(read, path)
 
 
 def _check(recipe: Recipe) -> None:

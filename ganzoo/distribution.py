@@ -58,6 +58,13 @@ def gather(value: tf.Tensor) -> tf.Tensor:
     return tf.distribute.get_replica_context().all_gather(value, axis=0)
 
 
+def replica_index() -> int | tf.Tensor:
+    """The number of this replica, from 0."""
+    if replicas() == 1:
+        return 0
+    return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
+
+
 class GlobalRandom:
     """Stateless randomness of the global batch, sliced by replica: two replicas draw what one would.
 
@@ -104,8 +111,7 @@ class GlobalRandom:
     def _slice(self, values: tf.Tensor) -> tf.Tensor:
         if replicas() == 1:
             return values
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        start = tf.cast(replica, tf.int32) * self._batch
+        start = replica_index() * self._batch
         return values[start : start + self._batch]
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import keras
 
     from ganzoo.gan import GAN
+    from ganzoo.phased_model import PhasedModel
 
 WEIGHTS_FILE = "model.safetensors"
 IMAGENET = "imagenet/"
@@ -41,11 +42,11 @@ class TransferReport:
         return asdict(self)
 
 
-def save(gan: "GAN", folder: Path, half: bool = False) -> Path:
-    """Write the averaged generator (as `generator`), the other networks and the recipe.
+def save(gan: "PhasedModel", folder: Path, half: bool = False) -> Path:
+    """Write the parts of a model and the recipe; of a GAN the averaged generator, as `generator`, and the others.
 
     Args:
-        gan: a built GAN; its `generator_ema` should be calibrated.
+        gan: a built GAN or pretraining; averaged networks should be calibrated.
         folder: made where it is missing.
         half: store float16, half the size.
     """
@@ -54,9 +55,8 @@ def save(gan: "GAN", folder: Path, half: bool = False) -> Path:
     from ganzoo.variables import named_variables
 
     folder = Path(folder)
-    networks = {**gan.networks(), **gan.fixed_networks(), "generator": gan.generator_ema}
     arrays = {}
-    for group, network in networks.items():
+    for group, network in gan.preset_parts().items():
         for name, variable in named_variables(network).items():
             array = np.array(variable, order="C")
             arrays[f"{group}/{name}"] = array.astype("float16") if half and array.dtype == np.float32 else array
@@ -80,6 +80,12 @@ def load(name: str, **overrides: Any) -> "GAN":
     arrays = _read(path)
     # The recipe that was saved with the weights: an entry's own may have other classes or channels by now.
     recipe = registry.get_entry(str(path.parent)).recipe(**overrides)
+    if recipe.pretrain:
+        parts = sorted({key.split("/")[0] for key in arrays})
+        raise WeightsError(
+            f"{name} is no GAN but a run of `pretrain {recipe.pretrain['method']}`, with the parts {parts}. Train one "
+            f"that starts from them: `ganzoo train {recipe.entry} --data DATA --run DIR --init PART={name}:{parts[0]}`."
+        )
     if name in registry.list_entries():
         published = registry.get_entry(name).recipe()
         recipe = recipe.model_copy(update={"weights": published.weights, "scores": published.scores})
@@ -92,7 +98,7 @@ def load(name: str, **overrides: Any) -> "GAN":
     return gan
 
 
-def transfer(source: str, target: str, gan: "GAN") -> TransferReport:
+def transfer(source: str, target: str, gan: "PhasedModel") -> TransferReport:
     """Load a named part into a part of `gan`; every name and shape must match.
 
     Args:
@@ -119,8 +125,9 @@ def transfer(source: str, target: str, gan: "GAN") -> TransferReport:
         )
         raise WeightsError(unknown_name(f"part of {where}", part, groups))
     loaded = _assign(network, found, target, source)
-    if target == "generator":
-        _assign(gan.generator_ema, found, target, source)
+    for average, live in gan.averages().values():
+        if live is network:
+            _assign(average, found, target, source)
     return TransferReport(target, source, loaded)
 
 
@@ -175,7 +182,7 @@ def weights_file(name: str) -> Path:
     raise WeightsError(f"{name} holds no weights yet ({WEIGHTS_FILE}). Train it first, or wait for its first snapshot.")
 
 
-def _from_backbone(name: str, part: str, target: str, gan: "GAN") -> TransferReport:
+def _from_backbone(name: str, part: str, target: str, gan: "PhasedModel") -> TransferReport:
     if part != "trunk":
         raise WeightsError(f"{IMAGENET}{name} has one part, 'trunk'. Received: '{part}'.")
     from ganzoo import backbones

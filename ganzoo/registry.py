@@ -126,18 +126,25 @@ def gan_class(gan: str) -> type["GAN"]:
         raise RecipeError(unknown_name("architecture (key 'gan')", gan, known))
     from ganzoo.gan import GAN
 
+    return own_subclass(module_name, GAN)
+
+
+def own_subclass(module_name: str, base: type) -> type:
+    """The one subclass of `base` that a module defines."""
     module = importlib.import_module(module_name)
-    classes = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, GAN)]
+    classes = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, base)]
     own = [c for c in classes if c.__module__ == module.__name__]
     if len(own) != 1:
-        raise RecipeError(f"{module_name} must define one subclass of GAN. It defines {[c.__name__ for c in own]}.")
+        raise RecipeError(
+            f"{module_name} must define one subclass of {base.__name__}. It defines {[c.__name__ for c in own]}."
+        )
     return own[0]
 
 
 @lru_cache(maxsize=1)
 def _files() -> dict[str, Path]:
     plug_ins = [point.value for point in importlib.metadata.entry_points(group="ganzoo.zoo")]
-    folders = [folder for package in ("ganzoo.zoo_configs", *plug_ins) if (folder := _folder(package))]
+    folders = [folder for package in ("ganzoo.zoo_configs", *plug_ins) if (folder := package_folder(package))]
     return {
         f"{path.parent.name}/{path.stem}": path
         for folder in folders
@@ -145,7 +152,8 @@ def _files() -> dict[str, Path]:
     }
 
 
-def _folder(package: str) -> Path | None:
+def package_folder(package: str) -> Path | None:
+    """The folder of an installed package; None, with a warning, where there is none."""
     try:
         return Path(next(iter(importlib.util.find_spec(package).submodule_search_locations)))
     except (ModuleNotFoundError, AttributeError):

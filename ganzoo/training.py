@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganzoo import presets, recipe_files, registry
+from ganzoo import presets, pretraining, recipe_files, registry
 from ganzoo.cache import atomic_write_bytes, read_json
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
@@ -19,9 +19,11 @@ from ganzoo.report import write_report
 
 if TYPE_CHECKING:
     from ganzoo.data import SampleSet
-    from ganzoo.gan import GAN
+    from ganzoo.phased_model import PhasedModel
 
 log = logging.getLogger("ganzoo")
+
+_FROM_THE_DATA = (("model.classes", None), ("pretrain.classes", None))
 
 
 def train(
@@ -60,19 +62,72 @@ def train(
     Raises:
         GanzooError: with the mend in its text; checkpoints written before stay whole.
     """
-    run = Path(run)
-    _check_writable(run)
+    changes = _changes(overrides, seed, init)
+    return _go(Path(run), None, name, data, changes, minutes, samples, strategy, progress)
+
+
+def pretrain(
+    method: str,
+    name: str,
+    data: Any,
+    run: str | Path,
+    *,
+    minutes: float | None = None,
+    samples: int | None = None,
+    seed: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    init: Mapping[str, str] | None = None,
+    strategy: str = "auto",
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Pretrain parts of an entry; the run is a preset whose parts `train(..., init=...)` takes.
+
+    Args:
+        method: one of `ganzoo.list_methods()`.
+        name: an entry or a run directory: what the parts are for.
+        data, run, minutes, samples, seed, overrides, init, strategy, progress: as in `train`. The method's own options
+            are recipe keys under `pretrain`.
+
+    Returns:
+        As `train`, and `parts`: the names of the preset's parts.
+
+    Raises:
+        GanzooError: with the mend in its text; a `RecipeError` where the method does not support the entry.
+    """
+    changes = _changes(overrides, seed, init)
+    return _go(Path(run), method, name, data, changes, minutes, samples, strategy, progress)
+
+
+def _changes(overrides: Mapping[str, Any] | None, seed: int | None, init: Mapping[str, str] | None) -> dict[str, Any]:
     changes = dict(overrides or {})
     if seed is not None:
         changes["seed"] = seed
     if init:
         changes["init"] = dict(init)
+    return changes
+
+
+def _go(
+    run: Path,
+    method: str | None,
+    name: str,
+    data: Any,
+    changes: dict[str, Any],
+    minutes: float | None,
+    samples: int | None,
+    strategy: str,
+    progress: bool,
+) -> dict[str, Any]:
+    """Begin or resume a run, of a GAN or of a pretraining method."""
+    _check_writable(run)
     resumed = (run / registry.RUN_RECIPE).is_file()
-    recipe, sample_set = _resume(run, name, data, changes) if resumed else _begin(run, name, data, changes)
+    begin = _resume if resumed else _begin
+    recipe, sample_set = begin(run, method, name, data, changes)
     limit = samples if samples is not None else None if minutes is not None else recipe.training.samples
-    gan = _make(recipe, strategy, run, resumed)
-    seconds = _restore(gan, run) if resumed else 0.0
-    return _fit(gan, sample_set, data, run, seconds, limit, minutes, progress)
+    model = _make(recipe, strategy, run, resumed)
+    seconds = _restore(model, run) if resumed else 0.0
+    result = _fit(model, sample_set, data, run, seconds, limit, minutes, progress)
+    return result | ({"parts": sorted(model.preset_parts())} if method else {})
 
 
 def finetune(name: str, data: Any, run: str | Path, **arguments: Any) -> dict[str, Any]:
@@ -100,11 +155,17 @@ def _check_writable(run: Path) -> None:
         raise TrainingError(f"Cannot make the run directory {run}: {error.strerror}. Name another one.") from None
 
 
-def _begin(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[Recipe, "SampleSet | None"]:
+def _begin(
+    run: Path, method: str | None, name: str, data: Any, changes: dict[str, Any]
+) -> tuple[Recipe, "SampleSet | None"]:
     left = {"samples", "checkpoints", "data.json", "transfer.json"}  # of a run that never began
     if any(path.name not in left for path in run.iterdir()):
         raise TrainingError(f"{run} exists and is no run directory. Name a new or empty folder.")
-    recipe = registry.get_entry(name).recipe(**changes)
+    if method is None:
+        entry = registry.get_entry(name)
+        recipe = entry.recipe(**changes)
+    else:
+        recipe = pretraining.recipe(method, name, changes)
     # What was published is no matter of this run, nor is what another run began with.
     own = {"weights": None, "scores": {}}
     if name not in registry.list_entries():
@@ -113,15 +174,19 @@ def _begin(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[Re
     for folder in ("samples", "checkpoints"):
         (run / folder).mkdir(parents=True, exist_ok=True)
     if sample_set is not None:
-        evenly = np.linspace(0, len(sample_set) - 1, min(64, len(sample_set))).astype(int)
-        get_domain(recipe.domain).save_grid(run / "samples" / "reals.png", sample_set.samples[evenly])
+        get_domain(recipe.domain).save_grid(run / "samples" / "reals.png", _examples(sample_set)["real"])
     _write_json(run / "data.json", _data_report(sample_set, data))
     return recipe, sample_set
 
 
-def _resume(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[Recipe, "SampleSet | None"]:
+def _resume(
+    run: Path, method: str | None, name: str, data: Any, changes: dict[str, Any]
+) -> tuple[Recipe, "SampleSet | None"]:
     entry = registry.get_entry(str(run))
     saved = entry.recipe()
+    if saved.pretrain.get("method") != method:
+        was = f"`pretrain {saved.pretrain['method']}`" if saved.pretrain else "`train`"
+        raise TrainingError(f"{run} was begun with {was}. Name another directory.")
     if changes:
         asked = entry.recipe(**changes)
         before, after = _flat(saved.to_dict()), _flat(asked.to_dict())
@@ -129,7 +194,7 @@ def _resume(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[R
             f"{key} ({before.get(key)} and {after.get(key)})"
             for key in after
             # No number of classes means as many as the data have: the number that was saved.
-            if before.get(key) != after[key] and (key, after[key]) != ("model.classes", None)
+            if before.get(key) != after[key] and (key, after[key]) not in _FROM_THE_DATA
         ]
         if different:
             raise TrainingError(
@@ -149,6 +214,15 @@ def _resume(run: Path, name: str, data: Any, changes: dict[str, Any]) -> tuple[R
     return recipe, sample_set
 
 
+def _examples(sample_set: "SampleSet | None") -> dict[str, np.ndarray] | None:
+    """Some real samples from all over the data, with their classes."""
+    if sample_set is None:
+        return None
+    evenly = np.linspace(0, len(sample_set) - 1, min(64, len(sample_set))).astype(int)
+    labels = {} if sample_set.labels is None else {"class_id": np.asarray(sample_set.labels)[evenly].astype("int32")}
+    return {"real": sample_set.samples[evenly], **labels}
+
+
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
     for key, value in tree.items():
@@ -166,32 +240,47 @@ def _read(recipe: Recipe, data: Any) -> tuple[Recipe, "SampleSet | None"]:
 
     if isinstance(data, tf.data.Dataset):
         return recipe, None
-    wanted = is_conditional(recipe) and recipe.model.classes != 0
-    sample_set = get_domain(recipe.domain).read(data, recipe.data, wanted)
+    conditional = is_conditional(recipe) and recipe.model.classes != 0
+    method = recipe.pretrain.get("method")
+    learns = method is not None and pretraining.method_class(method).labelled
+    sample_set = get_domain(recipe.domain).read(data, recipe.data, conditional or learns)
     for note in sample_set.notes:
         log.info(note)
     for problem in sample_set.problems[:10]:
         log.warning("Skipped %s: %s", problem.path, problem.reason)
     if len(sample_set.problems) > 10:
         log.warning("... and %d more, all in the report.", len(sample_set.problems) - 10)
-    if not wanted:
-        return recipe, sample_set
     count = len(sample_set.class_names) if sample_set.labels is not None else 0
-    if recipe.model.classes is None:
-        if count:
-            log.info("%d classes: %s", count, ", ".join(sample_set.class_names[:12]))
-        else:
+    if count and (conditional or learns):
+        log.info("%d classes: %s", count, ", ".join(sample_set.class_names[:12]))
+    changes: dict[str, Any] = {}
+    if conditional:
+        if not count and recipe.model.classes is None:
             log.info("The data have no classes: %s trains without conditions.", recipe.entry)
-        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"classes": count})})
-    elif count != recipe.model.classes:
+        classes = _classes("model.classes", recipe.model.classes, count, sample_set.source)
+        changes["model"] = recipe.model.model_copy(update={"classes": classes})
+    if learns:
+        if count < 2:
+            raise DataError(
+                f"`pretrain {method}` learns from classes, two or more, but {sample_set.source} has {count}. Give a "
+                "folder with one folder a class."
+            )
+        classes = _classes("pretrain.classes", recipe.pretrain.get("classes"), count, sample_set.source)
+        changes["pretrain"] = {**recipe.pretrain, "classes": classes}
+    return recipe.model_copy(update=changes), sample_set
+
+
+def _classes(key: str, asked: int | None, count: int, source: str) -> int:
+    """The number of classes: the data's, unless the recipe asks for another."""
+    if asked is not None and asked != count:
         raise DataError(
-            f"model.classes = {recipe.model.classes}, but {sample_set.source} has {count} classes. Set model.classes "
-            "to null (as many as the data have), or give a folder with one folder a class."
+            f"{key} = {asked}, but {source} has {count} classes. Set {key} to null (as many as the data have), or give "
+            "a folder with one folder a class."
         )
-    return recipe, sample_set
+    return count
 
 
-def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "GAN":
+def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "PhasedModel":
     import keras
 
     from ganzoo import distribution
@@ -199,7 +288,7 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "GAN":
     distribution.make_deterministic()
     keras.utils.set_random_seed(recipe.seed)
     with distribution.scope(distribution.get_strategy(strategy)):
-        gan = registry.create_from_recipe(recipe)
+        gan = pretraining.create(recipe) if recipe.pretrain else registry.create_from_recipe(recipe)
         gan.compile()
     if recipe.init and not resumed:
         _transfer(gan, run)
@@ -209,7 +298,7 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "GAN":
     return gan
 
 
-def _transfer(gan: "GAN", run: Path) -> None:
+def _transfer(gan: "PhasedModel", run: Path) -> None:
     """Load what the recipe's `init` names, and keep the report."""
     reports = [presets.transfer(source, target, gan) for target, source in gan.recipe.init.items()]
     for report in reports:
@@ -217,7 +306,7 @@ def _transfer(gan: "GAN", run: Path) -> None:
     _write_json(run / "transfer.json", [report.to_dict() for report in reports])
 
 
-def _restore(gan: "GAN", run: Path) -> float:
+def _restore(gan: "PhasedModel", run: Path) -> float:
     from ganzoo.callbacks import load_checkpoint
 
     seconds = load_checkpoint(gan, run)
@@ -242,7 +331,7 @@ def _samples_of(line: str) -> float:
 
 
 def _fit(
-    gan: "GAN",
+    gan: "PhasedModel",
     sample_set: "SampleSet | None",
     data: Any,
     run: Path,
@@ -259,14 +348,14 @@ def _fit(
     seen = gan.sample_count
     done = (samples is not None and seen >= samples) or (limit is not None and seconds >= limit)
     if not done:
-        stream = _stream(gan.recipe, sample_set, data, seen)
+        stream = _stream(gan, sample_set, data, seen)
         clock = callbacks.Clock(seconds)
         parts = [
             callbacks.MetricsLog(run, clock, training.log_every, training.snapshot_every),
-            callbacks.Snapshots(run, clock, training.snapshot_every),
+            callbacks.Snapshots(run, clock, training.snapshot_every, _examples(sample_set)),
             callbacks.Limits(clock, samples, limit),
         ]
-        if sample_set is not None and gan.recipe.evaluation.every:
+        if sample_set is not None and gan.recipe.evaluation.every and not gan.recipe.pretrain:
             parts.append(callbacks.Best(run, clock, gan.recipe.evaluation, sample_set.samples))
         bar = callbacks.Progress(clock, samples, limit) if progress else None
         parts += [bar] if bar else []
@@ -286,7 +375,7 @@ def _fit(
         seconds = clock.seconds()
     elif presets.samples_seen(run / "preset") != seen:
         # The process died between the last checkpoint and its preset.
-        snapshots = callbacks.Snapshots(run, callbacks.Clock(seconds), training.snapshot_every)
+        snapshots = callbacks.Snapshots(run, callbacks.Clock(seconds), training.snapshot_every, _examples(sample_set))
         snapshots.set_model(gan)
         snapshots.act()
     finished = samples is not None and gan.sample_count >= samples
@@ -299,19 +388,19 @@ def _fit(
     }
 
 
-def _stream(recipe: Recipe, sample_set: "SampleSet | None", data: Any, start: int) -> Any:
+def _stream(gan: "PhasedModel", sample_set: "SampleSet | None", data: Any, start: int) -> Any:
     if sample_set is None:
         return data
     from ganzoo.data.stream import batches
 
+    recipe = gan.recipe
     size = recipe.training.batch_size * recipe.training.d_steps
-    conditional = bool(getattr(recipe.model, "classes", 0))
     flip = bool(getattr(recipe.data, "flip", False))
-    return batches(sample_set, size, recipe.seed, start=start, flip=flip, conditional=conditional)
+    return batches(sample_set, size, recipe.seed, start=start, flip=flip, conditional=bool(gan.conditions_spec()))
 
 
 def _estimate(
-    gan: "GAN", stream: Any, samples: int | None, seconds: float, limit: float | None, steps: int = 4
+    gan: "PhasedModel", stream: Any, samples: int | None, seconds: float, limit: float | None, steps: int = 4
 ) -> None:
     """Say how long it will take: a few steps are timed, and taken back."""
     import keras

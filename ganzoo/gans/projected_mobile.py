@@ -28,12 +28,14 @@ from keras import layers
 from ganzoo import backbones, distribution
 from ganzoo.config import NonNegativeFloat, NonNegativeInt, PositiveInt, Section
 from ganzoo.errors import RecipeError
-from ganzoo.gan import GAN, Batch
+from ganzoo.gan import GAN
 from ganzoo.layers.batch_norm import BatchNorm
+from ganzoo.layers.channel_scale import standardise, standardiser
 from ganzoo.layers.resample import Double, SmoothStart
 from ganzoo.layers.skip_excitation import skip_excitation
 from ganzoo.layers.spectral_norm import SpectralConv2D
 from ganzoo.matching import drifting_loss, summaries
+from ganzoo.phased_model import Batch
 
 _PROJECTED = ("levels", "mixing", "mixing_width", "projected_from", "projected_ramp", "projected_width")
 
@@ -247,11 +249,7 @@ class ProjectedMobileGAN(GAN):
             bottlenecks=True,
         )
         self._map_shapes = {n: m.shape[1:] for n, m in zip(self.backbone.levels, self.backbone.outputs, strict=True)}
-        pyramid = [keras.Input(map_shape, name=f"level_{n}") for n, map_shape in self._map_shapes.items()]
-        self._scales = {n: ChannelScale(name=f"standardise_{n}") for n in self._map_shapes}
-        scaled = [scale(features) for scale, features in zip(self._scales.values(), pyramid, strict=True)]
-        self.standardise = backbones.trunk_class()(pyramid, scaled, name="standardise")
-        self.standardise.trainable = False
+        self.standardise = standardiser(list(self._map_shapes.values()), list(self._map_shapes))
 
     def features(self, pictures: tf.Tensor) -> dict[int, tf.Tensor]:
         """The frozen network's maps of pictures in [-1, 1] by stride, each channel standardised by `adapt`."""
@@ -279,12 +277,8 @@ class ProjectedMobileGAN(GAN):
 
     def adapt(self, reals: np.ndarray) -> None:
         """Standardise each channel of the frozen features by its mean and deviation on real pictures."""
-        if not self._uses_backbone():
-            return
-        statistics = backbones.feature_statistics(self.backbone, reals[:512])
-        for scale, (mean, deviation) in zip(self._scales.values(), statistics, strict=True):
-            scale.mean.assign(mean)
-            scale.factor.assign(1.0 / np.maximum(deviation, 1e-3))
+        if self._uses_backbone():
+            standardise(self.standardise, self.backbone, reals[:512])
 
     def fixed_networks(self) -> dict[str, keras.Model]:
         """What a checkpoint must keep beside the trained networks; the backbone's weights come from their package."""
@@ -331,20 +325,6 @@ class InRange(layers.Layer):
     def call(self, inputs, training=False):
         """Same shape."""
         return inputs if training else tf.clip_by_value(inputs, -1.0, 1.0)
-
-
-class ChannelScale(layers.Layer):
-    """(x - mean) * factor for each channel, with fixed numbers."""
-
-    def build(self, input_shape):
-        """Two fixed vectors of the channels' length."""
-        shape = (input_shape[-1],)
-        self.mean = self.add_weight(name="mean", shape=shape, initializer="zeros", trainable=False)
-        self.factor = self.add_weight(name="factor", shape=shape, initializer="ones", trainable=False)
-
-    def call(self, inputs):
-        """Same shape."""
-        return (inputs - tf.cast(self.mean, inputs.dtype)) * tf.cast(self.factor, inputs.dtype)
 
 
 def _shifted(pictures: tf.Tensor, most: int, shift: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,587 @@
+"""A Keras model that is trained in phases, by a recipe: one train step for every architecture and every pretraining.
+
+A subclass makes its networks and says in which phases a step trains them. Averaged networks, guards, lazy penalties,
+scaling over replicas, exact states and resuming then serve it as they stand.
+"""
+
+import contextlib
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ganzoo import distribution
+from ganzoo.config import Recipe, Regularizer, Section, validate
+from ganzoo.distribution import GlobalRandom
+from ganzoo.domains import get_domain
+from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError, unknown_name
+from ganzoo.regularizers import get_regularizer
+from ganzoo.variables import misfits, named_variables
+
+NOT_FINITE = "is not finite"
+TOO_FEW = "A batch has fewer samples than a step takes apart (training.d_steps)"
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A latent input of the generator: its shape without the batch, standard normal."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ClassCondition:
+    """A class as condition: an int32 input `(batch,)` in `[0, classes)`."""
+
+    classes: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a phase works on: one replica's reals in the domain's units, conditions, latents, stateless randomness.
+
+    `fake` are samples that were made of these latents already, if they were.
+    """
+
+    real: Any
+    conditions: dict[str, tf.Tensor]
+    latents: dict[str, tf.Tensor]
+    random: GlobalRandom
+    fake: Any = None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the step that trains one network.
+
+    Attributes:
+        network: a key of `GAN.networks()` and of the recipe's optimizers.
+        loss: `loss(batch, context) -> (loss per example (batch,), logs)`, differentiated by the network's weights.
+        prepare: `prepare(batch) -> context`, computed without gradient; penalties read its `real` and `fake`.
+        critic: `critic(batch, inputs) -> (batch,)`, what the penalties differentiate.
+        penalties: regularizers added to the loss.
+        steps: optimizer steps in one train step, each with fresh reals.
+        reuses: it works on the batch and the fakes of the step before, which the generator then makes but once; the
+            phase's network is the generator.
+    """
+
+    network: str
+    loss: Callable[[Batch, Any], tuple[tf.Tensor, dict[str, tf.Tensor]]]
+    prepare: Callable[[Batch], Any] = lambda batch: {}
+    critic: Callable[[Batch, Any], tf.Tensor] | None = None
+    penalties: tuple[Regularizer, ...] = ()
+    steps: int = 1
+    reuses: bool = False
+
+
+class PhasedModel(keras.Model):
+    """Networks that are trained in phases.
+
+    `model.compile(); model.fit(dataset)` trains it. A batch of the dataset is a tensor of reals, or a dict with `real`
+    and the conditions (`class_id`); pictures are uint8, or float32 in [-1, 1].
+
+    Args:
+        recipe: a validated recipe.
+        name: the Keras model's name.
+    """
+
+    Options: type[Section] = Section
+    adapted: tuple[str, ...] = ()  # the fixed networks that `adapt` sets anew for other data
+    first_reals = 512  # how many real samples `adapt` is given, if there are so many
+
+    def __init__(self, recipe: Recipe, name: str):
+        super().__init__(name=name)
+        self.recipe = recipe
+        self.options = recipe.model
+        self.domain = get_domain(recipe.domain)
+        with _dtype_policy(recipe.training.precision):
+            self.build_networks()
+        for average, live in self.averages().values():
+            average.trainable = False
+            for mean, weight in zip(average.weights, live.weights, strict=True):
+                mean.assign(weight)
+        self.step, self.samples_seen = (
+            self.add_weight(
+                name=name,
+                shape=(),
+                dtype="int64",
+                initializer="zeros",
+                trainable=False,
+                aggregation="only_first_replica",
+            )
+            for name in ("step", "samples_seen")
+        )
+        self.built = True
+        self._adapted = False
+        for name in recipe.freeze:
+            self.part(name).trainable = False
+
+    # What a subclass supplies.
+
+    def build_networks(self) -> None:
+        """Make the networks as attributes."""
+        raise NotImplementedError
+
+    def networks(self) -> dict[str, keras.Model]:
+        """The trained networks by name, one optimizer each."""
+        raise NotImplementedError
+
+    def phases(self) -> list[Phase]:
+        """The phases of a step, in turn."""
+        raise NotImplementedError
+
+    def sample_shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of a sample's leaves, without the batch."""
+        raise NotImplementedError
+
+    def make(self, inputs: dict[str, tf.Tensor]) -> Any:
+        """Samples made of latents and conditions, for a phase that reuses them."""
+        raise NotImplementedError
+
+    def averages(self) -> dict[str, tuple[keras.Model, keras.Model]]:
+        """Averaged networks by name, each with the live one that it follows."""
+        return {}
+
+    def fixed_networks(self) -> dict[str, keras.Model]:
+        """Networks that are never trained but belong to the run's state, by name."""
+        return {}
+
+    def latents_spec(self) -> dict[str, Latent]:
+        """The latent inputs, by name."""
+        return {}
+
+    def conditions_spec(self) -> dict[str, ClassCondition]:
+        """The conditions, by name; empty where there are none."""
+        return {}
+
+    def adapt(self, reals: np.ndarray) -> None:
+        """Learn fixed statistics of the data before the first step, from some real samples."""
+
+    def calibrate(self) -> None:
+        """Make the averaged networks ready for use."""
+
+    def show(self, examples: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
+        """Samples in the domain's units that show how far the training is; None where there is nothing to look at.
+
+        Args:
+            examples: up to 64 real samples (`real`) and, where the data have classes, their `class_id`; None where the
+                data cannot be looked at.
+        """
+        raise NotImplementedError
+
+    def preset_parts(self) -> dict[str, keras.Model]:
+        """The networks that a preset of this model keeps, by name."""
+        raise NotImplementedError
+
+    # The step.
+
+    def compile(self, run_eagerly: bool = False, jit_compile: bool | None = None) -> None:
+        """Build one optimizer for each network, from the recipe.
+
+        Args:
+            run_eagerly: run steps without a graph, to debug them.
+            jit_compile: compile losses and gradients with XLA; the recipe's `training.jit_compile` by default. It
+                is left off where there are several replicas.
+        """
+        if unknown := set(self.recipe.optimizers) - set(self.networks()):
+            raise RecipeError(unknown_name("network (key 'optimizers')", min(unknown), self.networks()))
+        size, replicas = self.recipe.training.batch_size, distribution.strategy_of(self).num_replicas_in_sync
+        if size % replicas:
+            raise TrainingError(
+                f"training.batch_size = {size} cannot be shared by {replicas} replicas. Take "
+                f"{max(size // replicas, 1) * replicas}, or --strategy none."
+            )
+        jit = self.recipe.training.jit_compile if jit_compile is None else jit_compile
+        if jit and replicas > 1:
+            # What is summed over replicas inside a loss (batch normalisation) cannot be compiled here.
+            logging.getLogger("ganzoo").info("training.jit_compile is left off: there are several replicas.")
+            jit = False
+        super().compile(optimizer=None, jit_compile=False, run_eagerly=run_eagerly)
+        self._jit = jit and not run_eagerly
+        with distribution.scope(distribution.strategy_of(self)):
+            self.optimizers = {
+                name: _build_optimizer(self.recipe, name, network) for name, network in self.networks().items()
+            }
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """What `compile` was told beyond the recipe."""
+        return {"jit_compile": self._jit}
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile as before saving."""
+        self.compile(**config)
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Train, as `keras.Model.fit`; afterwards averaged networks are calibrated and ready.
+
+        Raises:
+            TrainingError: a loss or a gradient became NaN or infinite (before it reached a weight), or memory ran out.
+        """
+        self.look_at(args[0] if args else kwargs["x"])
+        if isinstance(args[0] if args else kwargs.get("x"), tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # a dataset has its own order, and Keras would warn
+        try:
+            history = super().fit(*args, **kwargs)
+        except tf.errors.InvalidArgumentError as error:
+            if TOO_FEW in str(error):
+                raise DataError(f"{TOO_FEW}. Batch the data with drop_remainder=True.") from None
+            if NOT_FINITE not in str(error):
+                raise
+            raise TrainingError(self._diagnosis(str(error))) from None
+        except (tf.errors.ResourceExhaustedError, MemoryError):
+            batch = self.recipe.training.batch_size
+            raise TrainingError(
+                f"Out of memory with training.batch_size = {batch}. Try --set training.batch_size={max(1, batch // 2)} "
+                "in a new run directory (--init takes over weights)."
+            ) from None
+        self.calibrate()
+        return history
+
+    def look_at(self, data: Any) -> None:
+        """Before the first step, once: `adapt` to the first samples of whatever `fit` takes."""
+        if self.step_count or self._adapted or type(self).adapt is PhasedModel.adapt:
+            return
+        reals = _first_reals(data, self.first_reals)
+        self._check_shape(reals)
+        self.adapt(self.domain.from_unit(reals) if np.issubdtype(reals.dtype, np.floating) else reals)
+        self._adapted = True
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One step: every phase in turn, then the averages. Returns the global means of the losses."""
+        real, conditions = self._unpack(data)
+        logs: dict[str, tf.Tensor] = {}
+        phases = self.phases()
+        parts = max(phase.steps for phase in phases)
+        count = tf.shape(tf.nest.flatten(real)[0])[0]
+        with tf.control_dependencies([tf.debugging.assert_greater_equal(count, parts, TOO_FEW)]):
+            real = tf.nest.map_structure(tf.identity, real)
+        checked: list[tf.Tensor] = []
+        tape = None
+        for phase, following in zip(phases, [*phases[1:], None], strict=True):
+            for index in range(phase.steps):
+                if not phase.reuses:
+                    batch = self._part(real, conditions, parts, index, phase.network)
+                    if following and following.reuses and index == phase.steps - 1:
+                        batch, tape = self._made(batch)
+                gradients, new = self._update(phase, batch, tape)
+                checked, logs = checked + gradients, logs | new
+        seen = tf.cast(count * distribution.replicas(), tf.int64)
+        # A step that was stopped by a check neither counts nor enters the average.
+        with tf.control_dependencies(checked):
+            self.step.assign_add(1)
+            self.samples_seen.assign_add(seen)
+            self._average(tf.cast(seen, tf.float32))
+        return {name: distribution.sum_over_replicas(value) for name, value in logs.items()}
+
+    def _unpack(self, data: Any) -> tuple[Any, dict[str, tf.Tensor]]:
+        batch = _as_dict(data)
+        wanted = {"real", *self.conditions_spec()}
+        if not wanted <= set(batch):
+            raise DataError(f"A batch of {self.recipe.entry} needs {sorted(wanted)}. Received: {sorted(batch)}.")
+        if "class_id" in batch and getattr(self.options, "classes", 0) is None:
+            raise DataError("The batches have classes, the recipe has no number of them: set model.classes.")
+        real = tf.nest.map_structure(
+            lambda leaf: tf.debugging.check_numerics(leaf, f"the data: a sample {NOT_FINITE}"),
+            self.domain.to_unit(batch["real"]),
+        )
+        self._check_shape(real)
+        return real, {name: tf.cast(batch[name], tf.int32) for name in self.conditions_spec()}
+
+    def _check_shape(self, real: Any) -> None:
+        expected = self.sample_shapes()
+        received = [tuple(leaf.shape[1:]) for leaf in tf.nest.flatten(real)]
+        if expected != received:
+            raise DataError(
+                f"{self.recipe.entry} makes samples of shape {expected}, the data have {received}. Set the recipe's "
+                "`data` section to the data's size and channels, or resize the data."
+            )
+
+    def _part(self, real: Any, conditions: dict, parts: int, index: int, purpose: str) -> Batch:
+        # Every parts-th sample, so that the parts of a global batch are the same however many replicas share it.
+        def take(leaf: tf.Tensor) -> tf.Tensor:
+            return leaf[index::parts]
+
+        real = tf.nest.map_structure(take, real)
+        count = tf.shape(tf.nest.flatten(real)[0])[0]
+        random = GlobalRandom(self.recipe.seed, self.step.value, f"{purpose}/{index}", count)
+        # Nothing starts before the reals were checked, not even what makes no use of them.
+        with tf.control_dependencies(tf.nest.flatten(real)):
+            latents = {name: random.normal(spec.shape, name) for name, spec in self.latents_spec().items()}
+        return Batch(real, {name: take(value) for name, value in conditions.items()}, latents, random)
+
+    def _made(self, batch: Batch) -> tuple[Batch, tf.GradientTape]:
+        """The batch with its fakes, and the tape that leads from them back to the generator's weights."""
+        with tf.GradientTape() as tape:
+            fake = self._compiled(self.make)({**batch.latents, **batch.conditions})
+        return replace(batch, fake=fake), tape
+
+    def _compiled(self, function: Callable) -> Callable:
+        return tf.function(function, jit_compile=True, reduce_retracing=True) if self._jit else function
+
+    def _update(
+        self, phase: Phase, batch: Batch, tape: tf.GradientTape | None
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """One optimizer step; the gradients that it took, checked, and the logs."""
+        variables = self.networks()[phase.network].trainable_variables
+        optimizer = self.optimizers[phase.network]
+        gradients_of = self._compiled(partial(self._gradients, phase, variables, optimizer))
+        purpose = phase.network if phase.reuses else batch.random.purpose
+        arguments = (batch.real, batch.conditions, batch.latents, batch.fake, batch.random.step)
+        gradients, logs = gradients_of(purpose, *arguments)
+        if phase.reuses:
+            gradients = _gradient(tape, tf.nest.flatten(batch.fake), variables, gradients)
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            # Loss scaling meets infinite gradients by design, and skips them itself.
+            checks = [
+                tf.debugging.check_numerics(g, f"the {phase.network}: the gradient of {v.path} {NOT_FINITE}")
+                for g, v in zip(gradients, variables, strict=True)
+            ]
+        else:
+            checks = []
+        checks += [
+            tf.debugging.check_numerics(value, f"the {phase.network}: {name} {NOT_FINITE}")
+            for name, value in logs.items()
+        ]
+        with tf.control_dependencies(checks):
+            gradients = [tf.identity(gradient) for gradient in gradients]
+            optimizer.apply(gradients, variables)
+        return gradients, logs
+
+    def _gradients(
+        self,
+        phase: Phase,
+        variables: Sequence[Any],
+        optimizer: Any,
+        purpose: str,
+        real: Any,
+        conditions: dict[str, tf.Tensor],
+        latents: dict[str, tf.Tensor],
+        fake: Any,
+        step: tf.Tensor,
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """The gradients of a phase's loss and penalties, each replica's share of the global mean.
+
+        By the network's variables; by the fakes where the phase reuses them.
+        """
+        count = tf.shape(tf.nest.flatten(real)[0])[0]
+        batch = Batch(real, conditions, latents, GlobalRandom(self.recipe.seed, step, purpose, count), fake)
+        context = phase.prepare(batch)
+        leaves = tf.nest.flatten(fake) if phase.reuses else []
+        targets = leaves or variables
+        scale = getattr(optimizer, "scale_loss", lambda loss: loss)
+        logs: dict[str, tf.Tensor] = {}
+
+        def penalty(regularizer: Regularizer) -> tf.Tensor:
+            values = get_regularizer(regularizer.name)(
+                partial(phase.critic, batch), context["real"], context["fake"], batch.random.child(regularizer.name)
+            )
+            return distribution.scale_loss(values)
+
+        with tf.GradientTape() as tape:
+            tape.watch(leaves)
+            per_example, extra = phase.loss(batch, context)
+            logs[f"{phase.network}_loss"] = total = distribution.scale_loss(per_example)
+            for regularizer in phase.penalties:
+                if regularizer.every == 1:
+                    logs[regularizer.name] = value = penalty(regularizer)
+                    total += regularizer.weight * value
+            total = scale(total)
+        logs |= {name: distribution.scale_loss(value) for name, value in extra.items()}
+        gradients = _gradient(tape, total, targets)
+
+        def lazily(regularizer: Regularizer) -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                tape.watch(leaves)
+                value = penalty(regularizer)
+                total = scale(regularizer.weight * regularizer.every * value)
+            # Logged k-fold, as it counts, so that a mean over steps is the penalty's.
+            return [regularizer.every * value, *_gradient(tape, total, targets)]
+
+        for regularizer in phase.penalties:
+            if regularizer.every > 1:
+                value, *added = tf.cond(
+                    tf.equal(step % regularizer.every, 0),
+                    partial(lazily, regularizer),
+                    partial(_zeros_like, [total, *gradients]),
+                )
+                logs[regularizer.name] = value
+                gradients = [g + a for g, a in zip(gradients, added, strict=True)]
+        return gradients, logs
+
+    def _average(self, seen: tf.Tensor) -> None:
+        """EMA with a half-life in samples that is short at first: w_ema = w + (w_ema - w) * 2^(-seen / half-life)."""
+        training = self.recipe.training
+        half_life = tf.cast(training.ema_half_life, tf.float32)
+        if training.ema_ramp > 0:
+            half_life = tf.minimum(half_life, training.ema_ramp * tf.cast(self.samples_seen.value, tf.float32))
+        decay = 0.5 ** (seen / tf.maximum(half_life, 1e-8))
+        for averaged, live in self.averages().values():
+            for mean, weight in zip(averaged.weights, live.weights, strict=True):
+                mean.assign(weight + (mean - weight) * tf.cast(decay, mean.dtype))
+
+    def _diagnosis(self, text: str) -> str:
+        found = re.search(rf"the [\w. ]+: [^:]*{NOT_FINITE}", text)
+        reason = found.group() if found else f"a number {NOT_FINITE}"
+        rates = ", ".join(f"{name} {o.learning_rate:g}" for name, o in self.recipe.optimizers.items())
+        return (
+            f"Training stopped at step {self.step_count}, {self.sample_count} samples: {reason}. "
+            f"It did not reach the weights. Learning rates: {rates}; objective {self.recipe.objective}, precision "
+            f"{self.recipe.training.precision}. Lower the learning rates, add or strengthen a regularizer (r1), or use "
+            "precision float32. That is another run: name a new directory (--init takes over weights)."
+        )
+
+    @contextlib.contextmanager
+    def calibrated(self) -> Iterator[None]:
+        """Calibrate for the time of a `with` block; afterwards the statistics are as before."""
+        averaged = [average for average, _ in self.averages().values()]
+        layers = [layer for network in averaged for layer in batch_norms(network)]
+        kept = [(v, np.array(v)) for layer in layers for v in layer.non_trainable_variables]
+        self.calibrate()
+        try:
+            yield
+        finally:
+            for variable, value in kept:
+                variable.assign(value)
+
+    # Parts and state.
+
+    @property
+    def step_count(self) -> int:
+        """Steps done."""
+        return int(np.array(self.step))
+
+    @property
+    def sample_count(self) -> int:
+        """Reals that the discriminator has seen."""
+        return int(np.array(self.samples_seen))
+
+    def parts(self) -> dict[str, keras.Model]:
+        """Networks, fixed ones too, and their nested models: `generator`, `discriminator.trunk`, ..."""
+        found = {**self.networks(), **self.fixed_networks()}
+        for name, network in self.networks().items():
+            found |= {f"{name}.{layer.name}": layer for layer in network.layers if isinstance(layer, keras.Model)}
+        return found
+
+    def part(self, name: str) -> keras.Model:
+        """The part of a name; raises `WeightsError` naming those that exist."""
+        parts = self.parts()
+        if name not in parts:
+            raise WeightsError(unknown_name(f"part of {self.recipe.entry}", name, parts))
+        return parts[name]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything a run needs to go on, as arrays: weights, averaged weights, optimizer states, counters."""
+        return {name: np.array(variable, order="C") for name, variable in self._state_variables().items()}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Set what `state` returned; raises `WeightsError` on anything missing, unknown or of another shape."""
+        variables = self._state_variables()
+        if wrong := misfits(variables, state):
+            raise WeightsError(
+                f"A checkpoint does not fit {self.recipe.entry}: {wrong}. The recipe was changed since it was written."
+            )
+        for name, variable in variables.items():
+            variable.assign(state[name])
+
+    def _state_variables(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"step": self.step, "samples_seen": self.samples_seen}
+        networks = {
+            **self.networks(),
+            **self.fixed_networks(),
+            **{name: average for name, (average, _) in self.averages().items()},
+        }
+        for group, network in networks.items():
+            found |= {f"{group}/{name}": variable for name, variable in named_variables(network).items()}
+        for group, optimizer in getattr(self, "optimizers", {}).items():
+            # Two layers of one name in different nested models share a path here: the position tells them apart.
+            for index, variable in enumerate(optimizer.variables):
+                found[f"optimizers/{group}/{index:04d}/{variable.path}"] = variable
+        return found
+
+    def get_config(self) -> dict[str, Any]:
+        """The recipe."""
+        return {"recipe": self.recipe.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A model of a saved recipe."""
+        raw = config["recipe"]
+        return cls(validate(raw, get_domain(raw["domain"]).Options, cls.Options))
+
+
+def _gradient(tape: tf.GradientTape, total: Any, variables: Sequence[Any], factors: Any = None) -> list[tf.Tensor]:
+    """The gradient by each variable, zeros where `total` does not depend on it; `factors`: of what `total` leads to."""
+    found = tape.gradient(total, variables, output_gradients=factors)
+    return [
+        tf.zeros(v.shape, v.dtype) if g is None else tf.convert_to_tensor(g)
+        for g, v in zip(found, variables, strict=True)
+    ]
+
+
+def _as_dict(data: Any) -> dict[str, Any]:
+    """What Keras or a dataset hands over as one batch, as a dict with `real`."""
+    if isinstance(data, tuple) and len(data) == 1:
+        data = data[0]
+    if isinstance(data, tuple | list):
+        raise DataError(
+            "A batch is a tensor of reals, or a dict with 'real' and the conditions. Received: a tuple of "
+            f"{len(data)}. Map your dataset with `lambda x, y: {{'real': x, 'class_id': y}}`, or to x alone."
+        )
+    return dict(data) if isinstance(data, Mapping) else {"real": data}
+
+
+def _zeros_like(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    return [tf.zeros_like(tensor) for tensor in tensors]
+
+
+def _first_reals(data: Any, count: int) -> np.ndarray:
+    """Some real samples of whatever `fit` takes."""
+    if isinstance(data, tf.data.Dataset):
+        batches = data.take(count).as_numpy_iterator()
+    elif isinstance(data, keras.utils.PyDataset):
+        batches = (data[index] for index in range(data.num_batches or count))
+    else:
+        return np.asarray(_as_dict(data)["real"])[:count]
+    found: list[np.ndarray] = []
+    for batch in batches:
+        found.append(np.asarray(_as_dict(batch)["real"]))
+        if sum(len(part) for part in found) >= count:
+            break
+    return np.concatenate(found)[:count]
+
+
+def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """A network's batch normalisations, those of nested models too."""
+    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def _build_optimizer(recipe: Recipe, name: str, network: keras.Model) -> keras.optimizers.Optimizer:
+    options = recipe.optimizers.get(name)
+    if options is None:
+        raise TrainingError(f"The recipe {recipe.entry} has no optimizer for '{name}': add optimizers.{name}.")
+    arguments: dict[str, Any] = {"learning_rate": options.learning_rate, "name": name}
+    if options.name in ("adam", "adamw"):
+        arguments |= {"beta_1": options.beta_1, "beta_2": options.beta_2, "epsilon": options.epsilon}
+    # AdamW has a decay of its own unless it is told otherwise; the others take no zero.
+    arguments["weight_decay"] = options.weight_decay if options.name == "adamw" else options.weight_decay or None
+    optimizer = keras.optimizers.get({"class_name": options.name, "config": arguments})
+    if recipe.training.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name=f"{name}_scale")
+    optimizer.build(network.trainable_variables)
+    return optimizer
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,74 @@
+"""Pretraining: methods that give parts of a GAN their first weights, by name.
+
+A method is one file of this folder, with the one subclass of `Pretraining` in it, and one YAML in
+`zoo_configs/_pretraining/` with its recipe's keys, which are laid over those of the entry. What comes out is a preset
+with named parts: `trunk` always, others as the method says.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ganzoo import registry
+from ganzoo.errors import RecipeError, unknown_name
+from ganzoo.recipe_files import merge, nest, read_yaml
+from ganzoo.registry import package_folder
+
+if TYPE_CHECKING:
+    from ganzoo.config import Recipe
+    from ganzoo.pretraining.method import Pretraining
+
+_FRESH = {"weights": None, "scores": {}, "optimizers": {}, "init": {}, "freeze": []}
+
+
+def list_methods() -> dict[str, str]:
+    """The methods by name, each with its summary. Loads no TensorFlow."""
+    return {name: raw["summary"] for name, raw in _files().items()}
+
+
+def method_class(method: str) -> "type[Pretraining]":
+    """The class of a method.
+
+    Raises:
+        RecipeError: no such method; names the nearest one.
+    """
+    if method not in _files():
+        raise RecipeError(unknown_name("pretraining method", method, _files()))
+    from ganzoo.pretraining.method import Pretraining
+
+    return registry.own_subclass(f"ganzoo.pretraining.{method}", Pretraining)
+
+
+def small_form(method: str) -> dict[str, Any]:
+    """The keys that make a method's recipe tiny, for tests."""
+    return _files()[method].get("tiny", {})
+
+
+def recipe(method: str, name: str, overrides: Mapping[str, Any] | None = None) -> "Recipe":
+    """The validated recipe of a method for an entry: the entry's keys, the method's over them, then the overrides.
+
+    Args:
+        method: one of `list_methods()`.
+        name: an entry or a run directory.
+        overrides: recipe keys, nested or dotted; the method's own options stand under `pretrain`.
+    """
+    kind = method_class(method)
+    entry = registry.get_entry(name)
+    own = {key: value for key, value in _files()[method].items() if key != "tiny"}
+    own["summary"] = f"{own['summary']}, for {entry.raw.get('entry', name)}"
+    raw = merge(merge(entry.raw | _FRESH, own), nest(overrides or {}))
+    raw["pretrain"] = {"method": method, **kind.read_options(raw.get("pretrain") or {}).model_dump(mode="json")}
+    return registry.ZooEntry(entry.name, entry.path, raw).recipe()
+
+
+def create(recipe: "Recipe") -> "Pretraining":
+    """The model of a pretraining recipe, built but not compiled.
+
+    Raises:
+        RecipeError: the method does not support the entry; says why.
+    """
+    return method_class(recipe.pretrain["method"])(recipe)
+
+
+def _files() -> dict[str, dict[str, Any]]:
+    folder = package_folder("ganzoo.zoo_configs") / "_pretraining"
+    return {path.stem: read_yaml(path) for path in sorted(folder.glob("[!_]*.yaml"))}

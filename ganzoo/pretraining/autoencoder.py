@@ -1,0 +1,66 @@
+"""Autoencoder: Hinton and Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks",
+https://doi.org/10.1126/science.1127647.
+
+The decoder is the entry's generator, the encoder has the discriminator's trunk.
+Codes are standardised over the batch, so that they are spread as the generator's latents are: mean 0, variance 1.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from ganzoo.config import NonNegativeFloat, Section
+from ganzoo.layers.batch_norm import BatchNorm
+from ganzoo.phased_model import Batch
+from ganzoo.pretraining.decoding import Decoding
+
+
+class Autoencoder(Decoding):
+    """Mean absolute and squared error of the reconstruction."""
+
+    class Options(Section):
+        """Weights of the two errors; a pixel's range is [-1, 1]."""
+
+        absolute_weight: NonNegativeFloat = 1.0
+        squared_weight: NonNegativeFloat = 1.0
+
+    code_width = 1  # numbers that the encoder gives for each latent
+
+    def build_parts(self) -> dict[str, keras.Model]:
+        """`encoder`: pictures -> codes `(batch, latents)`; `decoder`: the generator."""
+        decoder = self.decoder()
+        pictures, x = self.on_trunk()
+        x = layers.Flatten(name="flatten")(x)
+        x = layers.Dense(self.code_width * self.latents_width, name="codes", dtype="float32")(x)
+        return {"encoder": keras.Model(pictures, self.finish_codes(x), name="encoder"), "decoder": decoder}
+
+    def finish_codes(self, x: Any) -> Any:
+        """What follows the last dense layer of the encoder."""
+        return BatchNorm(momentum=0.9, center=False, scale=False, name="standardise")(x)
+
+    def seen(self, batch: Batch) -> tf.Tensor:
+        """What the encoder is shown."""
+        return batch.real
+
+    def codes(self, encoded: tf.Tensor, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The decoder's latents, and terms of the loss that are about them, per example."""
+        return encoded, {}
+
+    def per_example_loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """absolute_weight * mean |x - y| + squared_weight * mean (x - y)^2 + terms of the codes."""
+        encoded = self.parts_built["encoder"](self.seen(batch), training=True)
+        latents, terms = self.codes(encoded, batch)
+        difference = batch.real - self.decode(latents, batch.conditions)
+        values = self.settings.absolute_weight * tf.abs(difference) + self.settings.squared_weight * difference**2
+        error = tf.reduce_mean(values, axis=(1, 2, 3))
+        return sum(terms.values(), error), {"reconstruction": error, **terms}
+
+    def shown(self, reals: tf.Tensor) -> tf.Tensor:
+        """What the encoder is shown of pictures in a grid."""
+        return reals
+
+    def codes_of(self, reals: tf.Tensor) -> tf.Tensor:
+        """The first numbers that the encoder gives for each latent."""
+        return self.parts_built["encoder"](self.shown(reals), training=False)[:, : self.latents_width]

@@ -1,0 +1,38 @@
+"""A classifier of the data's own classes on the discriminator's trunk."""
+
+import keras
+import tensorflow as tf
+
+from ganzoo.augment import augment
+from ganzoo.config import Fraction, NonNegativeInt, Section
+from ganzoo.phased_model import Batch
+from ganzoo.pretraining.method import Pretraining
+
+
+class Classifier(Pretraining):
+    """Cross-entropy on the recipe's augmented pictures."""
+
+    labelled = True
+
+    class Options(Section):
+        """The number of classes (null: as many as the data have), and how far labels are smoothed."""
+
+        classes: NonNegativeInt | None = None
+        label_smoothing: Fraction = 0.1
+
+    def build_parts(self) -> dict[str, keras.Model]:
+        """`classifier`: pictures -> logits of the classes."""
+        if self.settings.classes is not None and self.settings.classes < 2:
+            raise self.refuse("a classifier needs data with two classes or more: a folder with one folder a class.")
+        return {"classifier": self.with_head("classifier", outputs=self.settings.classes or 2, pool=True)}
+
+    def per_example_loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The cross-entropy with smoothed labels."""
+        policy, probability = self.recipe.augment.policy, self.recipe.augment.probability
+        seen = augment(batch.real, policy, batch.random.child("augment"), probability)
+        logits = self.parts_built["classifier"](seen, training=True)
+        classes, labels = logits.shape[-1], batch.conditions["class_id"]
+        smooth = self.settings.label_smoothing
+        target = (1.0 - smooth) * tf.one_hot(labels, classes) + smooth / classes
+        right = tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), labels), tf.float32)
+        return tf.nn.softmax_cross_entropy_with_logits(target, logits), {"accuracy": right}

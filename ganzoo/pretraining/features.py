@@ -1,0 +1,122 @@
+"""From a classifier to a generator: samples must have the features of a pretrained network.
+
+A real picture's code are the whitened principal components of its deepest features, which have mean 0 and unit
+covariance as the generator's latents do. The generator learns to make, from a code, a picture with the same features
+(and colours); the discriminator's trunk learns to tell the code of a picture, unless it is itself that network.
+
+The loss over features is Johnson et al. 2016's, "Perceptual Losses for Real-Time Style Transfer",
+https://arxiv.org/abs/1603.08155, with absolute differences.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from ganzoo import backbones
+from ganzoo.config import NonNegativeFloat, PositiveInt, Section
+from ganzoo.layers.channel_scale import standardise, standardiser
+from ganzoo.phased_model import Batch
+from ganzoo.pretraining.decoding import Decoding
+
+OWN = "trunk"
+
+
+class Features(Decoding):
+    """Features, colours and codes."""
+
+    decoder_name = "generator"
+    adapted = ("standardise", "whiten")
+    first_reals = 4096
+
+    class Options(Section):
+        """The pretrained network, the strides of its levels, the side that pictures are resized to; the loss' weights.
+
+        `network`: one of `ganzoo.backbones.list_backbones()`, or `trunk`: the discriminator's trunk itself, with the
+        weights that `init: {trunk: RUN:trunk}` gives it, such as a classifier's.
+        """
+
+        network: str = "efficientnet_lite0"
+        network_size: PositiveInt | None = None
+        levels: tuple[PositiveInt, ...] = (4, 8, 16)
+        feature_weight: NonNegativeFloat = 1.0
+        absolute_weight: NonNegativeFloat = 1.0
+        code_weight: NonNegativeFloat = 1.0
+
+    def build_parts(self) -> dict[str, keras.Model]:
+        """`generator`, and `encoder`: pictures -> codes, unless the trunk is the pretrained network."""
+        parts = {"generator": self.decoder()}
+        width = self.latents_width
+        if self.settings.network == OWN:
+            pictures, x = self.on_trunk()
+            self.teacher = backbones.trunk_class()(pictures, [x], name="teacher")
+            self.trunk().trainable = False
+        else:
+            self.teacher = backbones.create(
+                self.settings.network,
+                self.sample_shapes()[0],
+                levels=sorted(self.settings.levels),
+                input_size=self.settings.network_size,
+                bottlenecks=True,
+            )
+            parts["encoder"] = self.with_head("encoder", outputs=width)
+        shapes = [tuple(x.shape[1:]) for x in self.teacher.outputs]
+        self.standardise = standardiser(shapes, range(len(shapes)))
+        pooled = keras.Input((shapes[-1][-1],), name="pooled")
+        self.whiten = keras.Model(pooled, layers.Dense(width, name="components")(pooled), name="whiten")
+        self.whiten.trainable = False
+        return parts
+
+    def fixed_networks(self) -> dict[str, keras.Model]:
+        """Statistics of the data."""
+        return {"standardise": self.standardise, "whiten": self.whiten}
+
+    def adapt(self, reals: np.ndarray) -> None:
+        """Standardise the features, and take the principal components of the deepest ones, on real pictures."""
+        standardise(self.standardise, self.teacher, reals[:512])
+        parts = [self.domain.to_unit(reals[i : i + 64]) for i in range(0, len(reals), 64)]
+        pooled = np.concatenate([np.asarray(_pooled(self._features(tf.constant(part))[-1])) for part in parts])
+        mean = pooled.mean(axis=0)
+        _, deviations, axes = np.linalg.svd(pooled - mean, full_matrices=False)
+        width = self.whiten.output_shape[-1]
+        if len(deviations) < width or deviations[width - 1] < 1e-4 * deviations[0]:
+            raise self.refuse(
+                f"{len(reals)} pictures' features have fewer than {width} components, one for each latent. Give more "
+                "pictures, take a wider network, or lower model.latent_dim."
+            )
+        deviations = deviations[:width] / np.sqrt(len(pooled) - 1)
+        kernel = (axes[:width] / deviations[:, None]).T
+        self.whiten.layers[-1].set_weights([kernel.astype("float32"), (-mean @ kernel).astype("float32")])
+
+    def _features(self, pictures: tf.Tensor) -> list[tf.Tensor]:
+        return self.standardise(self.teacher(pictures, training=False), training=False)
+
+    def per_example_loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Mean absolute differences of features (mean of levels) and pixels, and the squared error of codes."""
+        wanted = self._features(batch.real)
+        codes = tf.stop_gradient(self._codes(wanted))
+        made = self.decode(codes, batch.conditions)
+        distances = [_mean(tf.abs(a - tf.stop_gradient(b))) for a, b in zip(self._features(made), wanted, strict=True)]
+        terms = {
+            "features": self.settings.feature_weight * tf.add_n(distances) / len(distances),
+            "absolute": self.settings.absolute_weight * _mean(tf.abs(made - batch.real)),
+        }
+        if "encoder" in self.parts_built:
+            told = self.parts_built["encoder"](batch.real, training=True)
+            terms["code"] = self.settings.code_weight * _mean(tf.square(told - codes))
+        return tf.add_n(list(terms.values())), terms
+
+    def codes_of(self, reals: tf.Tensor) -> tf.Tensor:
+        """The whitened components of the deepest features."""
+        return self._codes(self._features(reals))
+
+    def _codes(self, features: list[tf.Tensor]) -> tf.Tensor:
+        return self.whiten(_pooled(features[-1]))
+
+
+def _pooled(features: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(features, axis=(1, 2)) if len(features.shape) == 4 else features
+
+
+def _mean(values: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(values, axis=tuple(range(1, len(values.shape))))

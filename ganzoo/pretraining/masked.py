@@ -1,0 +1,72 @@
+"""Masked autoencoding: He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners",
+https://arxiv.org/abs/2111.06377; for convolutions, which cannot leave patches out, masked patches become grey as in
+Xie et al. 2022, "SimMIM", https://arxiv.org/abs/2111.09886, and the error counts there alone.
+"""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from ganzoo.config import Fraction, PositiveInt, Section
+from ganzoo.distribution import GlobalRandom
+from ganzoo.layers.resample import Double
+from ganzoo.phased_model import Batch
+from ganzoo.pretraining.decoding import ROW, in_rows
+from ganzoo.pretraining.method import Pretraining
+
+
+class Masked(Pretraining):
+    """The trunk sees pictures with masked patches; a small decoder that is thrown away must fill them."""
+
+    class Options(Section):
+        """The share of masked patches, their side in pixels, the decoder's width."""
+
+        share: Fraction = 0.5
+        patch: PositiveInt = 8
+        width: PositiveInt = 32
+
+    def build_parts(self) -> dict[str, keras.Model]:
+        """`filling`: pictures -> pictures."""
+        pictures, x = self.on_trunk()
+        size, _, channels = self.sample_shapes()[0]
+        if size % self.settings.patch:
+            raise self.refuse(f"pretrain.patch = {self.settings.patch} does not divide data.size = {size}.")
+        if len(x.shape) == 2:
+            side = 4
+            x = layers.Dense(side * side * self.settings.width, name="spread")(x)
+            x = layers.Reshape((side, side, self.settings.width), name="positions")(x)
+        while x.shape[1] < size:
+            x = layers.Conv2D(self.settings.width, 3, padding="same", name=f"fill_{x.shape[1]}")(x)
+            x = Double(name=f"double_{x.shape[1]}")(layers.LeakyReLU(0.2, name=f"leaky_{x.shape[1]}")(x))
+        x = layers.Conv2D(channels, 3, padding="same", dtype="float32", name="to_picture")(x)
+        return {"filling": keras.Model(pictures, x, name="filling")}
+
+    def per_example_loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The mean absolute error in masked patches."""
+        mask = self._mask(batch.real, batch.random)
+        filled = self.parts_built["filling"](batch.real * (1.0 - mask), training=True)
+        error = tf.reduce_sum(mask * tf.abs(filled - batch.real), axis=(1, 2, 3))
+        numbers = tf.reduce_sum(mask, axis=(1, 2, 3)) * float(batch.real.shape[-1])
+        return error / tf.maximum(numbers, 1.0), {}
+
+    def show(self, examples: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
+        """Rows of real pictures, as they were masked, and filled."""
+        if examples is None:
+            return None
+        reals = self.domain.to_unit(tf.constant(examples["real"][: 2 * ROW]))
+        mask = self._mask(reals, GlobalRandom(self.recipe.seed, 0, "show", len(reals)))
+        filled = mask * self.parts_built["filling"](reals * (1.0 - mask), training=False) + (1.0 - mask) * reals
+        parts = [self.domain.from_unit(values.numpy()) for values in (reals, reals * (1.0 - mask), filled)]
+        return np.concatenate(in_rows(*parts))
+
+    def _mask(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
+        """1 in masked patches, 0 elsewhere: `(batch, height, width, 1)`, the same share in each picture."""
+        patch = self.settings.patch
+        rows, columns = pictures.shape[1] // patch, pictures.shape[2] // patch
+        count = max(1, round(self.settings.share * rows * columns))
+        order = tf.argsort(tf.argsort(random.uniform((rows * columns,), "mask"), axis=1), axis=1)
+        mask = tf.reshape(tf.cast(order < count, tf.float32), (-1, rows, columns, 1))
+        return tf.repeat(tf.repeat(mask, patch, axis=1), patch, axis=2)

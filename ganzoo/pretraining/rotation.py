@@ -1,0 +1,37 @@
+"""Rotation prediction: Gidaris et al. 2018, "Unsupervised Representation Learning by Predicting Image Rotations",
+https://arxiv.org/abs/1803.07728.
+"""
+
+import keras
+import tensorflow as tf
+
+from ganzoo.phased_model import Batch
+from ganzoo.pretraining.method import Pretraining
+
+TURNS = 4
+
+
+def turned(pictures: tf.Tensor) -> tf.Tensor:
+    """Square pictures `(n, s, s, c)` turned by 0, 90, 180 and 270 degrees, one after the other: `(4n, s, s, c)`."""
+    return tf.concat([tf.image.rot90(pictures, turns) for turns in range(TURNS)], axis=0)
+
+
+def rotation_loss(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cross-entropy and share of right answers for the logits `(4n, 4)` of `turned` pictures, per picture: `(n,)`."""
+    labels = tf.repeat(tf.range(TURNS), tf.shape(logits)[0] // TURNS)
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    right = tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), labels), tf.float32)
+    return tuple(tf.reduce_mean(tf.reshape(values, (TURNS, -1)), axis=0) for values in (entropy, right))
+
+
+class Rotation(Pretraining):
+    """The trunk tells by how many right angles a picture was turned."""
+
+    def build_parts(self) -> dict[str, keras.Model]:
+        """`rotation`: pictures -> logits of four angles."""
+        return {"rotation": self.with_head("rotation", outputs=TURNS)}
+
+    def per_example_loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The cross-entropy, averaged over the four angles."""
+        entropy, right = rotation_loss(self.parts_built["rotation"](turned(batch.real), training=True))
+        return entropy, {"accuracy": right}

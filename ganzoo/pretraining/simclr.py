@@ -1,0 +1,64 @@
+"""SimCLR: Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations",
+https://arxiv.org/abs/2002.05709.
+"""
+
+import keras
+import tensorflow as tf
+
+from ganzoo import distribution
+from ganzoo.augment import augment
+from ganzoo.config import Fraction, PositiveFloat, PositiveInt, Section
+from ganzoo.distribution import GlobalRandom
+from ganzoo.phased_model import Batch
+from ganzoo.pretraining.method import Pretraining
+
+
+def contrastive_loss(first: tf.Tensor, second: tf.Tensor, temperature: float) -> tf.Tensor:
+    """NT-Xent of two views of the same samples, `(n, width)` each: per sample `(n,)`, the mean of its two views.
+
+    -log(exp(s(i, j) / t) / sum over k != i of exp(s(i, k) / t)), s the cosine, j the other view of i, k over all views
+    of the global batch.
+    """
+    first, second = (tf.math.l2_normalize(tf.cast(view, tf.float32), axis=-1) for view in (first, second))
+    all_first, all_second = distribution.gather(first), distribution.gather(second)
+    everything = tf.concat([all_first, all_second], axis=0)
+    count, place = tf.shape(first)[0], distribution.replica_index() * tf.shape(first)[0]
+    others = tf.shape(all_first)[0]
+    losses = []
+    for views, own, partner in ((first, 0, others), (second, others, 0)):
+        logits = tf.matmul(views, everything, transpose_b=True) / temperature
+        indices = tf.range(count) + place
+        logits -= 1e9 * tf.one_hot(indices + own, 2 * others)
+        losses.append(tf.nn.sparse_softmax_cross_entropy_with_logits(indices + partner, logits))
+    return tf.add_n(losses) / 2.0
+
+
+class SimCLR(Pretraining):
+    """Two views of a picture, each cropped and recoloured, are closer to each other than to those of all others."""
+
+    class Options(Section):
+        """The loss' temperature, the head's widths, and how views differ: least crop (share of a side), colours."""
+
+        temperature: PositiveFloat = 0.2
+        hidden: PositiveInt = 256
+        projection: PositiveInt = 128
+        smallest_crop: Fraction = 0.5
+        colours: bool = True
+
+    def build_parts(self) -> dict[str, keras.Model]:
+        """`projection`: pictures -> projections."""
+        head = self.with_head("projection", self.settings.hidden, outputs=self.settings.projection, pool=True)
+        return {"projection": head}
+
+    def per_example_loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """NT-Xent over the global batch."""
+        views = [self._view(batch.real, batch.random.child(name)) for name in ("first", "second")]
+        both = self.parts_built["projection"](tf.concat(views, axis=0), training=True)
+        return contrastive_loss(*tf.split(both, 2), self.settings.temperature), {}
+
+    def _view(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
+        side = random.uniform((1,), "side", self.settings.smallest_crop, 1.0)
+        corner = random.uniform((2,), "corner") * (1.0 - side)
+        boxes = tf.concat([corner, corner + side], axis=1)
+        views = tf.image.crop_and_resize(pictures, boxes, tf.range(tf.shape(pictures)[0]), pictures.shape[1:3])
+        return augment(views, ("colour",), random) if self.settings.colours else views

@@ -1,0 +1,186 @@
+"""Every pretraining method on every entry that it supports, and what its parts do for a GAN."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ganzoo import distribution, presets, pretraining, recipe_files, registry
+from ganzoo.distribution import GlobalRandom
+from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
+from ganzoo.phased_model import Batch
+from ganzoo.pretraining.rotation import rotation_loss, turned
+from ganzoo.pretraining.simclr import contrastive_loss
+from ganzoo.training import pretrain, train
+
+METHODS = sorted(pretraining.list_methods())
+ENTRIES = registry.list_entries()
+
+
+def small(method, name, **overrides):
+    changes = recipe_files.merge(registry.get_entry(name).raw["tiny"], pretraining.small_form(method))
+    if method == "classifier":
+        changes = recipe_files.merge(changes, {"pretrain": {"classes": 3}})
+    model = pretraining.create(pretraining.recipe(method, name, recipe_files.merge(changes, overrides)))
+    model.compile()
+    return model
+
+
+def batches(model, steps):
+    size = model.recipe.training.batch_size
+    pictures = np.random.default_rng(0).integers(0, 256, (steps * size, *model.sample_shapes()[0])).astype("uint8")
+    data = {"real": pictures} | {
+        name: (np.arange(len(pictures)) % spec.classes).astype("int32")
+        for name, spec in model.conditions_spec().items()
+    }
+    return tf.data.Dataset.from_tensor_slices(data).batch(size)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_saves_and_initialises(method, name, tmp_path):
+    model = small(method, name)
+    before = {part: network.get_weights() for part, network in model.parts().items()}
+    data = batches(model, 2)
+    losses = model.fit(data, epochs=2, verbose=0).history["student_loss"]
+    assert np.isfinite(losses).all()
+    for part, weights in before.items():
+        after = model.parts()[part].get_weights()
+        assert any(not np.array_equal(a, b) for a, b in zip(weights, after, strict=True)), part
+    shown = model.show({key: np.concatenate([b[key] for b in data.as_numpy_iterator()]) for key in data.element_spec})
+    assert shown is None or (shown.dtype == np.uint8 and shown.shape[1:] == model.sample_shapes()[0])
+
+    presets.save(model, tmp_path)
+    entry = registry.get_entry(name)
+    gan = registry.create(name, **recipe_files.merge(entry.raw["tiny"], {}))
+    report = presets.transfer(f"{tmp_path}:trunk", "discriminator.trunk", gan)
+    assert report.loaded and not report.skipped and not report.mismatched
+    for mine, theirs in zip(gan.part("discriminator.trunk").weights, model.parts()["trunk"].weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    if "decoder" in model.parts():
+        presets.transfer(f"{tmp_path}:decoder", "generator", gan)
+        for network in (gan.generator, gan.generator_ema):
+            for mine, theirs in zip(network.weights, model.parts()["decoder"].weights, strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_unknown_options_are_refused_with_their_path(method):
+    with pytest.raises(RecipeError, match=r"Unknown key 'pretrain\.speed'"):
+        pretraining.recipe(method, "image/dcgan_32", {"pretrain.speed": 1})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_replicas_equal_one(method):
+    def run(strategy):
+        keras.utils.set_random_seed(0)
+        with distribution.scope(distribution.get_strategy(strategy)):
+            model = small(method, "image/dcgan_32")
+        model.fit(batches(model, 3), verbose=0)
+        return {key: value for key, value in model.state().items() if key.startswith("student/")}
+
+    one, two = run("none"), run("mirrored")
+    difference = np.sqrt(sum(np.sum((one[key] - two[key]) ** 2) for key in one))
+    assert difference / np.sqrt(sum(np.sum(value**2) for value in one.values())) < 1e-4
+
+
+@pytest.mark.parametrize("method", ["variational", "features"])
+def test_a_resumed_pretraining_equals_an_unbroken_one(method, tmp_path):
+    entry = registry.get_entry("image/dcgan_32")
+    tiny = recipe_files.merge(entry.raw["tiny"], pretraining.small_form(method))
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    pretrain(method, entry.name, pictures, tmp_path / "unbroken", samples=64, overrides=tiny)
+    pretrain(method, entry.name, pictures, tmp_path / "broken", samples=32, overrides=tiny)
+    pretrain(method, entry.name, pictures, tmp_path / "broken", samples=64, overrides=tiny)
+    whole, broken = (presets.read_weights(str(tmp_path / run)) for run in ("unbroken", "broken"))
+    assert whole.keys() == broken.keys() and all(np.array_equal(whole[key], broken[key]) for key in whole)
+    with pytest.raises(TrainingError, match=f"was begun with `pretrain {method}`"):
+        train(entry.name, pictures, tmp_path / "broken", samples=64, overrides=entry.raw["tiny"])
+    with pytest.raises(WeightsError, match="is no GAN but a run of `pretrain"):
+        presets.load(str(tmp_path / "broken"))
+
+
+def test_a_classifier_learns_folders_and_becomes_a_trunk(tmp_path):
+    entry = registry.get_entry("image/dcgan_32")
+    tiny = recipe_files.merge(entry.raw["tiny"], pretraining.small_form("classifier"))
+    bright = np.random.default_rng(0).integers(0, 100, (60, 32, 32, 3)) + 150 * (np.arange(60) % 2)[:, None, None, None]
+    data = (bright.astype("uint8"), np.arange(60) % 2)
+    result = pretrain("classifier", entry.name, data, tmp_path / "run", samples=640, overrides=tiny)
+    assert result["parts"] == ["classifier", "trunk"]
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["accuracy"] == 1.0
+    gan = registry.create(entry.name, **entry.raw["tiny"])
+    assert presets.transfer(f"{tmp_path / 'run'}:trunk", "discriminator.trunk", gan).loaded
+    with pytest.raises(DataError, match="two or more, but"):
+        pretrain("classifier", entry.name, data[0], tmp_path / "other", overrides=tiny)
+
+
+def test_methods_refuse_what_they_do_not_suit():
+    with pytest.raises(RecipeError, match=r"'rotation' does not suit .*no part 'discriminator\.trunk'"):
+        small("rotation", "image/projected_mobile_64", model={"plain_weight": 0.0})
+    with pytest.raises(RecipeError, match="patch = 5 does not divide"):
+        small("masked", "image/dcgan_32", pretrain={"patch": 5})
+    with pytest.raises(RecipeError, match="Did you mean 'autoencoder'"):
+        pretraining.recipe("autoencode", "image/dcgan_32")
+
+
+def test_contrastive_loss_equals_the_formula():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 5, 3))
+    z = np.concatenate([first, second])
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    expected = []
+    for i in range(10):
+        near = np.exp(z[i] @ z[(i + 5) % 10] / 0.3)
+        expected.append(-np.log(near / sum(np.exp(z[i] @ z[k] / 0.3) for k in range(10) if k != i)))
+    found = contrastive_loss(tf.constant(first), tf.constant(second), 0.3)
+    np.testing.assert_allclose(found, (np.array(expected[:5]) + expected[5:]) / 2, rtol=1e-5)
+
+
+def test_rotation_loss_counts_right_angles():
+    pictures = np.arange(2 * 3 * 3).reshape(2, 3, 3, 1).astype("float32")
+    seen = turned(tf.constant(pictures)).numpy()
+    for turns in range(4):
+        np.testing.assert_array_equal(
+            seen[2 * turns : 2 * turns + 2, ..., 0], np.rot90(pictures[..., 0], turns, (1, 2))
+        )
+    logits = np.zeros((8, 4), "float32")
+    logits[[0, 2, 4, 6], [0, 1, 2, 3]] = 20.0  # the first picture's four turns are known, the second's are not
+    entropy, right = rotation_loss(tf.constant(logits))
+    np.testing.assert_allclose(entropy, [0.0, np.log(4.0)], atol=1e-5)
+    np.testing.assert_allclose(right, [1.0, 0.25])
+
+
+def test_divergence_equals_the_formula():
+    model = small("variational", "image/dcgan_32", pretrain={"divergence_weight": 2.0})
+    width = model.latents_width
+    encoded = np.concatenate([np.full((1, width), 0.5), np.full((1, width), np.log(0.25))], axis=1).astype("float32")
+    batch = Batch(tf.zeros((1, *model.sample_shapes()[0])), {}, {}, GlobalRandom(0, 0, "test", 1))
+    latents, terms = model.codes(tf.constant(encoded), batch)
+    each = 0.5 * (0.25 + 0.25 - 1.0 - np.log(0.25))
+    np.testing.assert_allclose(terms["divergence"], [2.0 * width * each / (32 * 32 * 3)], rtol=1e-5)
+    noise = batch.random.normal((width,), "codes")
+    np.testing.assert_allclose(latents, 0.5 + 0.5 * noise, rtol=1e-5)
+
+
+def test_masks_hide_the_same_share_of_every_picture():
+    model = small("masked", "image/dcgan_32", pretrain={"share": 0.25, "patch": 8})
+    mask = model._mask(tf.zeros((6, 32, 32, 3)), GlobalRandom(0, 0, "test", 6)).numpy()
+    np.testing.assert_array_equal(mask.mean(axis=(1, 2, 3)), np.full(6, 0.25))
+    blocks = mask.reshape(6, 4, 8, 4, 8)
+    assert (blocks.min(axis=(2, 4)) == blocks.max(axis=(2, 4))).all()
+    assert len({m.tobytes() for m in mask}) > 1
+
+
+def test_codes_of_features_are_white():
+    model = small("features", "image/dcgan_32")
+    pictures = np.random.default_rng(0).integers(0, 256, (64, 1, 1, 3)).astype("uint8")
+    pictures = np.broadcast_to(pictures, (64, 32, 32, 3)) // np.random.default_rng(1).integers(1, 9, (64, 32, 32, 1))
+    model.adapt(pictures.astype("uint8"))
+    codes = model.codes_of(model.domain.to_unit(pictures.astype("uint8"))).numpy()
+    np.testing.assert_allclose(codes.mean(axis=0), 0.0, atol=1e-2)
+    np.testing.assert_allclose(np.cov(codes.T), np.eye(codes.shape[1]), atol=2e-2)
+    with pytest.raises(RecipeError, match="have fewer than"):
+        model.adapt(pictures[:3].astype("uint8"))
