@@ -21,6 +21,7 @@ _HOMES = {
     "finetune": "training",
     "pretrain": "training",
     "list_methods": "pretraining",
+    "compare_runs": "comparison",
     "evaluate": "evaluation",
     "generate": "sampling",
     "export_generator": "export",

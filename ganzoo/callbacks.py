@@ -1,18 +1,20 @@
 """What happens beside the steps of a run: numbers, pictures, checkpoints, limits, a progress bar."""
 
+import contextlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from ganzoo import presets
+from ganzoo import evaluation, presets
 from ganzoo.cache import atomic_write
 from ganzoo.config import Evaluation
+from ganzoo.data import SampleSet
 from ganzoo.errors import EvaluationError, TrainingError
 
 log = logging.getLogger("ganzoo")
@@ -21,7 +23,7 @@ KEPT_CHECKPOINTS = 2
 
 
 class Clock:
-    """Seconds that a run has trained, over all its sessions."""
+    """Seconds that a run has trained, over all its sessions; what is done while it is paused does not count."""
 
     def __init__(self, before: float = 0.0):
         self._before = before
@@ -34,6 +36,15 @@ class Clock:
     def seconds(self) -> float:
         """Since the run's first step."""
         return self._before + time.monotonic() - self._start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop for the time of a `with` block."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._start += time.monotonic() - began
 
 
 class MetricsLog(keras.callbacks.Callback):
@@ -149,28 +160,32 @@ class Snapshots(Periodic):
 class Best(Periodic):
     """The weights with the best score so far, as a preset in `best/`, looked at every `evaluation.every` samples.
 
-    Each look is a line of `checks.jsonl`: samples, seconds of training, the score's name, the score, whether it was the
-    best yet.
+    Each look is a line of `checks.jsonl`: samples, seconds of training (looks themselves do not count), the score's
+    name, the score, whether it was the best yet; and `scores` over the networks of `evaluation.check_networks`.
     """
 
-    def __init__(self, run: Path, clock: Clock, evaluation: Evaluation, reals: np.ndarray):
-        super().__init__(run, clock, evaluation.every)
-        count = min(evaluation.every_samples, len(reals))
-        self._reals = reals[np.random.default_rng(0).permutation(len(reals))[:count]]
+    def __init__(self, run: Path, clock: Clock, options: Evaluation, data: SampleSet):
+        super().__init__(run, clock, options.every)
+        count = min(options.every_samples, len(data))
+        self._reals = data.samples[np.random.default_rng(0).permutation(len(data))[:count]]
+        self._options, self._data = options, data
         self._off = False
 
     def act(self) -> None:
         """Score the averaged generator; keep it where no earlier one was better."""
-        if self._off:
-            return
+        if not self._off:
+            with self._clock.paused():
+                self._look(self._clock.seconds())
+
+    def _look(self, seconds: float) -> None:
         path = self._run / "checks.jsonl"
         lines = path.read_text().splitlines() if path.is_file() else []
         earlier = [check for check in map(_parsed, lines) if check and check["samples"] != self._done]
-        seconds = self._clock.seconds()
         with self.model.calibrated():
             fakes = self.model.generate(len(self._reals), seed=self.model.recipe.seed)
             try:
                 score = self.model.domain.quick_score(self._reals, fakes)
+                more = self._scores()
             except EvaluationError as error:
                 log.info("The best weights are not looked for: %s", error)
                 self._off = True
@@ -184,9 +199,18 @@ class Best(Periodic):
             "name": self.model.domain.QUICK_SCORE,
             "score": score,
             "best": best,
+            **more,
         }
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(check) + "\n")
+
+    def _scores(self) -> dict[str, Any]:
+        networks = self._options.check_networks
+        if not networks:
+            return {}
+        labels = self._data.labels if self.model.conditions_spec() else None
+        samples = self._options.every_samples
+        return {"scores": evaluation.quick_scores(self.model, self._data.samples, networks, samples, labels)}
 
 
 class Limits(keras.callbacks.Callback):

@@ -257,6 +257,19 @@ def evaluate(name: str, data: str, samples: int | None, features: tuple[str, ...
 
 
 @main.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@click.option("--out", default="comparison.html", show_default=True, type=click.Path(dir_okay=False), help="The page.")
+@_json
+@_verb(tensorflow=False)
+def compare(runs: tuple[str, ...], out: str, as_json: bool) -> None:
+    """Write one page with the scores of several runs over time, pretraining included, and their samples."""
+    from ganzoo.comparison import compare_runs
+
+    result = compare_runs(runs, out)
+    _print(result, as_json, f"{len(result['runs'])} runs: {result['out']}")
+
+
+@main.command()
 @click.argument("name")
 @click.option("--out", required=True, type=click.Path(), help="FILE.png, FILE.npy or a folder.")
 @click.option("--count", default=64, show_default=True)
@@ -300,6 +313,34 @@ def verify(path: str, as_json: bool) -> None:
 
     result = verify_export(path)
     _print(result, as_json, json.dumps(result, indent=1))
+
+
+@main.command()
+@click.argument("study")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="A folder for runs and results.")
+@click.option("--data", "pairs", multiple=True, required=True, metavar="SET=DATA", help="Data of one of its sets.")
+@click.option("--row", "rows", multiple=True, help="Only this row; may be given again.")
+@click.option("--seed", "seeds", multiple=True, type=_SEED, help="Only this seed; may be given again.")
+@click.option("--minutes", type=click.FloatRange(min=0.01), help="Of a cell; the study's by default.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of all recipes.")
+@_json
+@_verb(resumes=True)
+def bench(
+    study: str,
+    out: str,
+    pairs: tuple[str, ...],
+    rows: tuple[str, ...],
+    seeds: tuple[int, ...],
+    minutes: float | None,
+    sets: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Do a study of the zoo, such as 'pretraining'; the same command goes on with it."""
+    from ganzoo.study import bench as function
+
+    data = dict(_split(pair, "--data", "SET=DATA") for pair in pairs)
+    cells = function(study, out, data, rows=rows, seeds=seeds, minutes=minutes, overrides=_overrides(sets))
+    _print(cells, as_json, f"{len(cells)} cells: {Path(out) / 'results.csv'}")
 
 
 @main.command()

@@ -21,6 +21,9 @@ NonNegativeFloat = pydantic.NonNegativeFloat
 Fraction = pydantic.confloat(ge=0.0, le=1.0)
 
 
+FeatureNetworkName = Literal["self_supervised", "squeezenet", "efficientnet_lite2"]
+
+
 class Section(pydantic.BaseModel):
     """A part of a recipe: frozen, every key known, types exact (an integer may stand for a float)."""
 
@@ -76,13 +79,11 @@ class Evaluation(Section):
     """What `ganzoo evaluate` and the choice of the best weights use.
 
     While a run trains, the domain's network-free score is taken every `every` samples (0: never) from `every_samples`
-    generated ones, and the best weights are kept.
+    generated ones, and the best weights are kept. Scores over `check_networks` are taken then too.
     """
 
-    networks: tuple[Literal["self_supervised", "squeezenet", "efficientnet_lite2"], ...] = (
-        "self_supervised",
-        "squeezenet",
-    )
+    networks: tuple[FeatureNetworkName, ...] = ("self_supervised", "squeezenet")
+    check_networks: tuple[FeatureNetworkName, ...] = ()
     samples: PositiveInt = 2_000
     every: NonNegativeInt = 50_000
     every_samples: PositiveInt = 1_000

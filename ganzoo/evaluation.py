@@ -55,13 +55,26 @@ def score(
     """
     from ganzoo.metrics.scorecard import scorecard
 
-    count = max(min(samples or gan.recipe.evaluation.samples, len(real) // 2), 1)
+    fake = _fakes(gan, len(real) // 2, samples, seed, labels)
+    return scorecard(real, fake, networks or gan.recipe.evaluation.networks, gan.pretrained_sources(), seed=seed)
+
+
+def quick_scores(
+    gan: "GAN", real: Any, networks: Sequence[str], samples: int, labels: Any = None
+) -> dict[str, dict[str, float | None]]:
+    """What `score` gives over networks, by network and score, without the rest of a scorecard."""
+    from ganzoo.metrics.scorecard import network_scores
+
+    return network_scores(real, _fakes(gan, len(real) // 2, samples, 0, labels), networks)
+
+
+def _fakes(gan: "GAN", most: int, samples: int | None, seed: int, labels: Any) -> Any:
+    count = max(min(samples or gan.recipe.evaluation.samples, most), 1)
     conditions = None
     if labels is not None:
         drawn = np.random.default_rng(seed).permutation(len(labels))[:count]
         conditions = {"class_id": np.asarray(labels)[drawn].astype("int32")}
-    fake = gan.generate(count, seed=seed, conditions=conditions)
-    return scorecard(real, fake, networks or gan.recipe.evaluation.networks, gan.pretrained_sources(), seed=seed)
+    return gan.generate(count, seed=seed, conditions=conditions)
 
 
 def remember(run: Path, gan: "GAN", card: "Scorecard") -> None:

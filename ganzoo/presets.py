@@ -29,13 +29,17 @@ SEEN = "samples_seen"  # in the file's metadata
 
 @dataclass(frozen=True)
 class TransferReport:
-    """What became of each weight: names of those loaded, skipped and mismatched."""
+    """What became of each weight: names of those loaded, skipped and mismatched.
+
+    `seconds`: how long the source was trained, with what it began from, where it is a run.
+    """
 
     target: str
     source: str
     loaded: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
+    seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""

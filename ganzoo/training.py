@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -300,10 +301,29 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "PhasedMod
 
 def _transfer(gan: "PhasedModel", run: Path) -> None:
     """Load what the recipe's `init` names, and keep the report."""
-    reports = [presets.transfer(source, target, gan) for target, source in gan.recipe.init.items()]
+    reports = []
+    for target, source in gan.recipe.init.items():
+        report = presets.transfer(source, target, gan)
+        reports.append(replace(report, seconds=time_spent(source.rpartition(":")[0])))
     for report in reports:
         log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
     _write_json(run / "transfer.json", [report.to_dict() for report in reports])
+
+
+def time_spent(name: str | Path) -> float | None:
+    """Seconds that a run trained, with those of the runs that it began from; None for what is no run directory."""
+    run = Path(name)
+    if not (run / "metrics.jsonl").is_file():
+        return None
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return (json.loads(lines[-1])["seconds"] if lines else 0.0) + pretraining_time(run)
+
+
+def pretraining_time(run: Path) -> float:
+    """Seconds that the runs trained from which this one began, each counted once."""
+    path = run / "transfer.json"
+    reports = read_json(path) if path.is_file() else []
+    return sum({report["source"].rpartition(":")[0]: report.get("seconds") or 0.0 for report in reports}.values())
 
 
 def _restore(gan: "PhasedModel", run: Path) -> float:
@@ -356,7 +376,7 @@ def _fit(
             callbacks.Limits(clock, samples, limit),
         ]
         if sample_set is not None and gan.recipe.evaluation.every and not gan.recipe.pretrain:
-            parts.append(callbacks.Best(run, clock, gan.recipe.evaluation, sample_set.samples))
+            parts.append(callbacks.Best(run, clock, gan.recipe.evaluation, sample_set))
         bar = callbacks.Progress(clock, samples, limit) if progress else None
         parts += [bar] if bar else []
         steps = None if samples is None else -(-(samples - seen) // step)

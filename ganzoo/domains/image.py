@@ -73,10 +73,12 @@ def read(data: object, recipe_data: Any, conditional: bool = False, progress: Pr
 def quick_score(reals: np.ndarray, fakes: np.ndarray) -> float:
     """The sliced Wasserstein distance x1000 (lower is better) of equally many uint8 pictures; needs no network.
 
+    It is taken over fewer directions than a scorecard's, and in a quarter of its time.
+
     Raises:
         EvaluationError: pictures under 14 pixels a side.
     """
-    return sliced_wasserstein(reals, fakes)["average"]
+    return sliced_wasserstein(reals, fakes, directions=128)["average"]
 
 
 def to_unit(pictures: Any) -> Any:

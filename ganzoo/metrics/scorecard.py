@@ -122,24 +122,9 @@ def scorecard(
     Raises:
         EvaluationError: the sets do not fit each other, or there are too few samples for the neighbours.
     """
-    real, fake = check_pictures(real, "real"), check_pictures(fake, "fake")
-    if real.shape[1:] != fake.shape[1:]:
-        raise EvaluationError(
-            f"Real and fake pictures must have the same size and channels. Received: {real.shape} and {fake.shape}."
-        )
-    count = min(len(fake), len(real) // 2, len(fake) if max_samples is None else max_samples)
-    if count <= _DENSITY_NEIGHBOURS:
-        raise EvaluationError(
-            f"A scorecard needs {_DENSITY_NEIGHBOURS + 1} fakes and twice as many reals. "
-            f"Received: {len(real)} real, {len(fake)} fake, max_samples {max_samples}."
-        )
-    generator = np.random.default_rng(seed)
-    ordered = real[canonical_order(real)]
-    shuffled = generator.permutation(len(ordered))
-    half = len(ordered) // 2
-    half_a, half_b = ordered[shuffled[:half]], ordered[shuffled[half : 2 * half]]
+    ordered, half_a, half_b, fakes = _split(real, fake, max_samples, seed)
+    count, half = len(fakes), len(half_a)
     compared, other_reals = half_a[:count], half_b[:count]
-    fakes = fake[generator.permutation(len(fake))[:count]]
 
     floor = _floor(compared, other_reals, seed)
     floors = [floor["average"]]
@@ -147,7 +132,7 @@ def scorecard(
         again = np.random.default_rng((seed, split)).permutation(len(ordered))
         floors.append(_floor(ordered[again[:count]], ordered[again[half : half + count]], seed)["average"])
 
-    built = [feature_network(network, half_a) if isinstance(network, str) else network for network in networks]
+    built = _built(networks, half_a)
     return Scorecard(
         sliced_wasserstein=sliced_wasserstein(compared, fakes, seed),
         sliced_wasserstein_floor=floor,
@@ -169,6 +154,18 @@ def scorecard(
     )
 
 
+def network_scores(
+    real: np.ndarray, fake: np.ndarray, networks: Sequence[str | FeatureNetwork], seed: int = 0
+) -> dict[str, dict[str, float | None]]:
+    """The scores of `scorecard` over networks alone, without floors: `{network's name: {score: value}}`."""
+    _, half_a, _, fakes = _split(real, fake, None, seed)
+    compared = half_a[: len(fakes)]
+    return {
+        network.name: _feature_scores(extract(network, compared, cached=True), extract(network, fakes))[0]
+        for network in _built(networks, half_a)
+    }
+
+
 def compare(a: Scorecard, b: Scorecard) -> dict:
     """Ratios b / a: `{"sliced_wasserstein": {level: ratio}, network's name: {score: ratio}}`.
 
@@ -187,6 +184,31 @@ def compare(a: Scorecard, b: Scorecard) -> dict:
     ratios = {"sliced_wasserstein": _ratios(a.sliced_wasserstein, b.sliced_wasserstein)}
     others = {network.name: network for network in b.networks}
     return ratios | {network.name: _ratios(network.scores, others[network.name].scores) for network in a.networks}
+
+
+def _split(real: np.ndarray, fake: np.ndarray, max_samples: int | None, seed: int) -> tuple[np.ndarray, ...]:
+    """The reals in their own order, their two halves, and as many fakes as are compared."""
+    real, fake = check_pictures(real, "real"), check_pictures(fake, "fake")
+    if real.shape[1:] != fake.shape[1:]:
+        raise EvaluationError(
+            f"Real and fake pictures must have the same size and channels. Received: {real.shape} and {fake.shape}."
+        )
+    count = min(len(fake), len(real) // 2, len(fake) if max_samples is None else max_samples)
+    if count <= _DENSITY_NEIGHBOURS:
+        raise EvaluationError(
+            f"A scorecard needs {_DENSITY_NEIGHBOURS + 1} fakes and twice as many reals. "
+            f"Received: {len(real)} real, {len(fake)} fake, max_samples {max_samples}."
+        )
+    generator = np.random.default_rng(seed)
+    ordered = real[canonical_order(real)]
+    shuffled = generator.permutation(len(ordered))
+    half = len(ordered) // 2
+    fakes = fake[generator.permutation(len(fake))[:count]]
+    return ordered, ordered[shuffled[:half]], ordered[shuffled[half : 2 * half]], fakes
+
+
+def _built(networks: Sequence[str | FeatureNetwork], half: np.ndarray) -> list[FeatureNetwork]:
+    return [feature_network(network, half) if isinstance(network, str) else network for network in networks]
 
 
 def _floor(one: np.ndarray, other: np.ndarray, seed: int) -> dict[str, float]:

@@ -1,0 +1,134 @@
+"""One page for several runs: scores over time, with the time of the pretraining, and the newest samples."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo import registry
+from ganzoo.cache import read_json
+from ganzoo.errors import TrainingError
+from ganzoo.page import bullets, chart, is_number, picture, read_lines, show, table, write_page
+from ganzoo.training import pretraining_time
+
+_AXIS = "minutes of training and pretraining"
+
+
+def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html") -> dict[str, Any]:
+    """Write a page that compares runs: the scores of their checks over time, their last ones, their samples.
+
+    Times are those of training: what a run began from counts, scoring does not. The network-free score is taken every
+    `evaluation.every` samples, others where the recipe's `evaluation.check_networks` names their networks.
+
+    Args:
+        runs: run directories of GANs, two or more.
+        out: the page (HTML).
+
+    Returns:
+        `{"out", "runs": [{"run", "entry", "pretraining_seconds", "seconds", "samples", "scores"}]}`.
+
+    Raises:
+        TrainingError: fewer than two runs, or one that is no run, or runs on different data.
+    """
+    if len(set(map(str, runs))) < 2:
+        raise TrainingError("Two runs or more can be compared. Name their directories.")
+    unread: list[str] = []
+    found = [_read(Path(run), unread) for run in runs]
+    data = {run["run"]: run["data"] for run in found}
+    if len(set(data.values())) > 1:
+        raise TrainingError(f"These runs saw different data, so their scores cannot be compared: {data}.")
+    labels = _labels([run["run"] for run in found])
+    names = list(dict.fromkeys(name for run in found for name in run["curves"]))
+    charts = [_chart(name, found, labels) for name in names]
+    head = ["run", "entry", "pretraining, min", "training, min", "samples", *names]
+    rows = [
+        [label, r["entry"], r["pretraining_seconds"] / 60, r["seconds"] / 60, r["samples"]]
+        + [r["scores"].get(name, "") for name in names]
+        for label, r in zip(labels, found, strict=True)
+    ]
+    figures = [
+        picture(run["grid"], f"{label}, {run['samples']:,} samples", unread)[0]
+        for label, run in zip(labels, found, strict=True)
+        if run["grid"]
+    ]
+    sections = {
+        "Scores over time": f'<div class="charts">{"".join(charts)}</div>' if charts else "",
+        "Last scores": table(head, rows),
+        "Samples": f'<div class="stage">{"".join(figures)}</div>',
+        "Left out of this page": bullets(unread),
+    }
+    note = "Lower is better, but for precision, recall, density (best at 1) and coverage."
+    body = [f"<h1>{len(found)} runs</h1><p>{escape(note)}</p>"]
+    body += [f"<section>\n<h2>{title}</h2>\n{content}\n</section>" for title, content in sections.items() if content]
+    path = write_page(Path(out), "Comparison", body)
+    kept = ("run", "entry", "pretraining_seconds", "seconds", "samples", "scores")
+    return {"out": str(path), "runs": [{key: run[key] for key in kept} for run in found]}
+
+
+def curves(run: Path, unread: list[str]) -> dict[str, list[tuple[float, float]]]:
+    """A run's scores by name, each a list of (seconds of training and pretraining, score)."""
+    before = pretraining_time(run)
+    found: dict[str, dict[float, float]] = {}
+    for check in read_lines(run / "checks.jsonl", unread):
+        scores = {str(check.get("name")): check.get("score"), **_flat(check.get("scores") or {})}
+        for name, value in scores.items():
+            if is_number(value) and is_number(check.get("seconds")):
+                found.setdefault(name, {})[before + check["seconds"]] = value
+    return {name: sorted(points.items()) for name, points in found.items()}
+
+
+def _flat(scores: Mapping[str, Any]) -> dict[str, Any]:
+    flat = {}
+    for name, value in scores.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}, {name}": score for key, score in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _read(run: Path, unread: list[str]) -> dict[str, Any]:
+    if not (run / registry.RUN_RECIPE).is_file() or not (run / "metrics.jsonl").is_file():
+        raise TrainingError(f"{run} is no run directory with a training in it. Train first, or name another.")
+    raw = registry.get_entry(str(run)).raw
+    if raw.get("pretrain"):
+        raise TrainingError(
+            f"{run} is a pretraining, and has no samples to score. Compare the runs that began from it."
+        )
+    lines = read_lines(run / "metrics.jsonl", unread)
+    grids = sorted((run / "samples").glob("[0-9]*.png"))
+    points = curves(run, unread)
+    data = read_json(run / "data.json") if (run / "data.json").is_file() else {}
+    return {
+        "run": str(run),
+        "entry": raw.get("entry", ""),
+        "data": data.get("fingerprint"),
+        "pretraining_seconds": pretraining_time(run),
+        "seconds": lines[-1]["seconds"] if lines else 0.0,
+        "samples": lines[-1]["samples"] if lines else 0,
+        "scores": {name: values[-1][1] for name, values in points.items()},
+        "curves": points,
+        "grid": grids[-1] if grids else None,
+    }
+
+
+def _labels(runs: Sequence[str]) -> list[str]:
+    """The shortest ends of the paths that tell them apart."""
+    parts = [Path(run).parts for run in runs]
+    depth = next(n for n in range(1, 99) if len({p[-n:] for p in parts}) == len(set(parts)))
+    return ["/".join(p[-depth:]) for p in parts]
+
+
+def _chart(name: str, runs: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> str:
+    """Curves over a common axis: between two checks of a run its score is taken as a straight line."""
+    known = {label: run["curves"].get(name, []) for label, run in zip(labels, runs, strict=True)}
+    xs = sorted({x for points in known.values() for x, _ in points})
+    series = {}
+    for label, points in known.items():
+        if points:
+            at, values = zip(*points, strict=True)
+            drawn = np.interp(xs, at, values)
+            series[label] = [float(v) if at[0] <= x <= at[-1] else None for x, v in zip(xs, drawn, strict=True)]
+    return chart(show(name), [x / 60 for x in xs], series, axis=_AXIS)

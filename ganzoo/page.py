@@ -1,0 +1,165 @@
+"""Parts of the project's HTML pages: one file that needs no network and no script.
+
+Every text is escaped, and a page forbids itself to load anything that is not inside it.
+"""
+
+import base64
+import io
+import itertools
+import json
+import math
+import string
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ganzoo.cache import atomic_write_bytes
+
+_POINTS = 150  # of a curve
+_COLOURS = 8
+
+
+def write_page(path: Path, title: str, parts: Sequence[str]) -> Path:
+    """Write parts of HTML into the project's page, in one step, and return its path."""
+    template = string.Template(resources.files("ganzoo").joinpath("report.html").read_text(encoding="utf-8"))
+    page = template.substitute(title=show(title), body="\n".join(parts))
+    # The name of the data's folder may be any bytes.
+    return atomic_write_bytes(path, page.encode("utf-8", "backslashreplace"))
+
+
+def read_text(path: Path) -> str:
+    """A file as text, whatever its bytes."""
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def read_lines(path: Path, unread: list[str]) -> list[dict[str, Any]]:
+    """The objects of a JSONL file. A torn last line is no news (the run may be writing it), others are counted."""
+    found, broken = [], 0
+    lines = read_text(path).splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(dict(json.loads(line).items()))
+        except (ValueError, AttributeError):
+            broken += number < len(lines)
+    if broken:
+        unread.append(f"{path.name}: lines that are no JSON objects: {broken}")
+    return found
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def show(value: Any) -> str:
+    """A value as escaped text; integers with separators, floats with four digits."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return escape("none" if value is None else str(value))
+    return f"{value:,.0f}" if isinstance(value, int) or 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], style: str = "") -> str:
+    """A table; nothing where there are no rows."""
+    cells = "".join("<tr>" + "".join(f"<td>{show(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
+    titles = "<tr>" + "".join(f"<th>{escape(title)}</th>" for title in head) + "</tr>"
+    whole = f'<table class="{style}"><thead>{titles}</thead><tbody>{cells}</tbody></table>'
+    return f'<div class="wide">{whole}</div>' if rows else ""
+
+
+def pairs(rows: Sequence[tuple[str, Any]], style: str) -> str:
+    """A list of names with their values; those that are None are left out."""
+    shown = [f"<div><dt>{escape(name)}</dt><dd>{show(value)}</dd></div>" for name, value in rows if value is not None]
+    return f'<dl class="{style}">{"".join(shown)}</dl>'
+
+
+def bullets(texts: Sequence[Any]) -> str:
+    """A list of texts; nothing where there are none."""
+    return "<ul>" + "".join(f"<li>{show(text)}</li>" for text in texts) + "</ul>" if texts else ""
+
+
+def details(summary: str, content: str) -> str:
+    """What opens at a click."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+
+
+def picture(path: Path, caption: str, unread: list[str]) -> tuple[str, str]:
+    """The figure of a PNG and its thumbnail, both with data URIs; empty, and noted, where the file is broken."""
+    try:
+        content, buffer = path.read_bytes(), io.BytesIO()
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
+            small = opened.convert("RGB")
+        style = "small" if small.width < 320 else ""  # enlarged: without blur
+        small.thumbnail((140, 140))
+        small.save(buffer, "JPEG", quality=85)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        unread.append(f"{path.name}: no whole PNG ({error})")
+        return "", ""
+    png, jpeg = (base64.b64encode(data).decode("ascii") for data in (content, buffer.getvalue()))
+    image = f'<img src="data:image/png;base64,{png}" class="{style}" alt="{caption}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>", f"data:image/jpeg;base64,{jpeg}"
+
+
+def chart(
+    title: str,
+    xs: Sequence[float],
+    series: Mapping[str, Sequence[Any]],
+    events: Sequence[tuple] = (),
+    axis: str = "samples seen",
+) -> str:
+    """Curves as SVG: long ones are averaged in groups, single outliers cut at the edge; both are said beneath."""
+    size = math.ceil(len(xs) / _POINTS)
+    middles, *curves = [[_mean(v[i : i + size]) for i in range(0, len(xs), size)] for v in (xs, *series.values())]
+    known = sorted(value for curve in curves for value in curve if value is not None)
+    if not known:
+        return ""
+    inner = known[len(known) // 50], known[-1 - len(known) // 50]
+    room = 2 * (inner[1] - inner[0]) or math.inf
+    x_ticks = _ticks(middles[0], middles[-1])
+    y_ticks = _ticks(max(known[0], inner[0] - room), min(known[-1], inner[1] + room))
+
+    def scale(value: float, ticks: Sequence[float], start: float, length: float) -> float:
+        return round(start + length * min(max((value - ticks[0]) / (ticks[-1] - ticks[0]), 0), 1), 1)
+
+    x, y = (lambda value: scale(value, x_ticks, 62, 366)), (lambda value: scale(value, y_ticks, 210, -200))
+    svg = [f'<path class="grid" d="M62 {y(t)}H428"/><text x="56" y="{y(t)}" class="y">{t:.6g}</text>' for t in y_ticks]
+    svg += [f'<text x="{x(t)}" y="230" class="x">{t:,.7g}</text>' for t in x_ticks]
+    legend, notes = "", [f"each point is the mean of {size} lines"] * (size > 1)
+    for number, (name, curve) in enumerate(zip(series, curves, strict=True)):
+        points = [None if value is None else f"{x(at)},{y(value)}" for at, value in zip(middles, curve, strict=True)]
+        path = " ".join(("L" if i and points[i - 1] else "M") + point + "h0" for i, point in enumerate(points) if point)
+        svg.append(f'<path class="curve c{number % _COLOURS}" d="{path}"/>')
+        legend += (
+            f'<li class="c{number % _COLOURS}"><i></i><span>{escape(name)} <b>{show(series[name][-1])}</b></span></li>'
+        )
+    edges = [x(middles[0]), *(x((a + b) / 2) for a, b in itertools.pairwise(middles)), x(middles[-1])]
+    for at, left, right, *values in zip(middles, edges, edges[1:], *curves, strict=False):
+        hover = "\n".join(f"{n}: {show(v)}" for n, v in zip((axis, *series), (round(at, 2), *values), strict=True))
+        svg.append(f'<rect x="{left}" width="{right - left:.1f}" height="210"><title>{escape(hover)}</title></rect>')
+    for at, text in events:
+        if is_number(at) and x_ticks[0] <= at <= x_ticks[-1]:
+            svg.append(f'<path class="event" d="M{x(at)} 10V210"><title>{at:,}: {show(text)}</title></path>')
+    if cut := sum(not y_ticks[0] <= value <= y_ticks[-1] for value in known):
+        notes.append(f"points beyond the axis: {cut}")
+    return (
+        f'<div class="chart"><h3>{escape(title.capitalize())}</h3><ul class="legend">{legend}</ul>'
+        f'<svg viewBox="0 0 460 252" role="img" aria-label="{escape(title)} over {escape(axis)}">{"".join(svg)}'
+        f'<text x="245" y="249" class="x">{escape(axis)}</text></svg><p class="faint">{"; ".join(notes)}</p></div>'
+    )
+
+
+def _mean(values: Sequence[Any]) -> float | None:
+    numbers = [value for value in values if is_number(value)]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers, three or more, the first not above `low`, the last not below `high`."""
+    span = high - low or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power * 4.5 >= span)
+    first = math.floor(low / step)
+    return [number * step for number in range(first, max(math.ceil(high / step), first + 2) + 1)]
