@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -25,26 +25,27 @@ KEPT_CHECKPOINTS = 2
 class Clock:
     """Seconds that a run has trained, over all its sessions; what is done while it is paused does not count."""
 
-    def __init__(self, before: float = 0.0):
+    def __init__(self, before: float = 0.0, kind: Literal["wall", "processor"] = "wall"):
         self._before = before
+        self._now = time.process_time if kind == "processor" else time.monotonic
         self.start()
 
     def start(self) -> None:
         """Count from now on."""
-        self._start = time.monotonic()
+        self._start = self._now()
 
     def seconds(self) -> float:
         """Since the run's first step."""
-        return self._before + time.monotonic() - self._start
+        return self._before + self._now() - self._start
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Stop for the time of a `with` block."""
-        began = time.monotonic()
+        began = self._now()
         try:
             yield
         finally:
-            self._start += time.monotonic() - began
+            self._start += self._now() - began
 
 
 class MetricsLog(keras.callbacks.Callback):

@@ -75,8 +75,16 @@ def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
     return {key: parse_value(value) for key, value in (_split(pair, "--set", "key=value") for pair in pairs)}
 
 
-def _sources(pairs: tuple[str, ...]) -> dict[str, str]:
-    return dict(_split(pair, "--init", "TARGET=SOURCE") for pair in pairs)
+def _sources(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """`--init TARGET=SOURCE[,skip=PATTERN]...[,partial]` as a recipe's `init`."""
+    found: dict[str, Any] = {}
+    for target, text in (_split(pair, "--init", _INIT) for pair in pairs):
+        source, *rules = text.split(",")
+        skip = [rule.removeprefix("skip=") for rule in rules if rule.startswith("skip=")]
+        if unknown := [rule for rule in rules if not rule.startswith("skip=") and rule != "partial"]:
+            raise RecipeError(f"--init takes {_INIT}. Received: '{unknown[0]}' in '{text}'.")
+        found[target] = {"source": source, "skip": skip, "partial": "partial" in rules} if rules else source
+    return found
 
 
 def _split(pair: str, option: str, form: str) -> tuple[str, str]:
@@ -86,6 +94,7 @@ def _split(pair: str, option: str, form: str) -> tuple[str, str]:
     return key, value
 
 
+_INIT = "TARGET=SOURCE[,skip=PATTERN]...[,partial]"
 _SEED = click.IntRange(0, 2**32 - 1)
 _json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
@@ -167,7 +176,7 @@ def _training_options(function: Callable) -> Callable:
             click.option("--samples", type=click.IntRange(min=1), help="Stop after so many samples in all."),
             click.option("--seed", type=_SEED, help="The run's seed."),
             click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe."),
-            click.option("--init", "inits", multiple=True, metavar="TARGET=SOURCE", help="Weights of a part."),
+            click.option("--init", "inits", multiple=True, metavar=_INIT, help="First weights of a part."),
             click.option("--strategy", default="auto", show_default=True, help="auto, none or mirrored."),
             _json,
         ]

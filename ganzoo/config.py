@@ -60,7 +60,8 @@ class Training(Section):
     """How long and how a run trains. All intervals and limits count samples: reals that the discriminator has seen.
 
     `reuse_fakes`: the generator's step takes the fakes of the discriminator's last step instead of new ones, which
-    saves making them twice.
+    saves making them twice. `clock`: what minutes are, those of a clock on the wall or those that processors worked
+    for the process (all its threads together), by which runs compare fairly on a machine that does other work too.
     """
 
     samples: PositiveInt = 200_000
@@ -71,6 +72,7 @@ class Training(Section):
     ema_ramp: NonNegativeFloat = 0.05
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
+    clock: Literal["wall", "processor"] = "wall"
     log_every: PositiveInt = 1_000
     snapshot_every: PositiveInt = 10_000
 
@@ -87,6 +89,39 @@ class Evaluation(Section):
     samples: PositiveInt = 2_000
     every: NonNegativeInt = 50_000
     every_samples: PositiveInt = 1_000
+
+
+class Init(Section):
+    """Where a part's first weights come from: `source` is `WHERE:PART`.
+
+    Every weight must fit, by name and shape, but for those that a pattern of `skip` names (`up_64*`, `*/bias`); with
+    `partial`, those that do not fit keep their fresh values too, and are listed.
+    """
+
+    source: str
+    skip: tuple[str, ...] = ()
+    partial: bool = False
+
+
+class Freeze(Section):
+    """Layers that are not trained: a part, of it the layers that a pattern of `layers` names but none of `keep` does.
+
+    `share`: only the first so many of them, such as the lower half of a discriminator (0.5). `until`: they are trained
+    from so many samples on. Frozen layers are in inference mode.
+    """
+
+    part: str
+    layers: tuple[str, ...] = ("*",)
+    keep: tuple[str, ...] = ()
+    share: Fraction = 1.0
+    until: PositiveInt | None = None
+
+
+def _short(kind: type[Section], key: str) -> Any:
+    """A section that may be written as the one text that it needs."""
+    return Annotated[
+        kind | str, pydantic.AfterValidator(lambda value: kind(**{key: value}) if isinstance(value, str) else value)
+    ]
 
 
 class Weights(Section):
@@ -120,9 +155,9 @@ class Recipe(Section):
     optimizers: dict[str, Optimizer] = {}
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-    init: dict[str, str] = {}
+    init: dict[str, _short(Init, "source")] = {}
     pretrain: dict[str, Any] = {}
-    freeze: tuple[str, ...] = ()
+    freeze: tuple[_short(Freeze, "part"), ...] = ()
     weights: Weights | None = None
     scores: dict[str, Any] = {}
     tiny: dict[str, Any] = {}

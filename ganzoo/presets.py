@@ -4,8 +4,9 @@ A part is named `WHERE:PART`, split at the last colon: `runs/ae:decoder`, `image
 `imagenet/efficientnet_lite0:trunk`. WHERE is an entry with published weights, a run directory or a preset.
 """
 
+import fnmatch
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,15 +103,20 @@ def load(name: str, **overrides: Any) -> "GAN":
     return gan
 
 
-def transfer(source: str, target: str, gan: "PhasedModel") -> TransferReport:
-    """Load a named part into a part of `gan`; every name and shape must match.
+def transfer(
+    source: str, target: str, gan: "PhasedModel", skip: Sequence[str] = (), partial: bool = False
+) -> TransferReport:
+    """Load a named part into a part of `gan`, every weight by its name.
 
     Args:
         source: `WHERE:PART`.
         target: a part of `gan`.
+        skip: patterns of weights (`up_64*`, `*/bias`) that keep their values in the target, and need not exist.
+        partial: weights that do not fit keep their values too, and are listed as mismatched.
 
     Raises:
-        WeightsError: anything is missing, left over or of another shape; nothing was loaded then.
+        WeightsError: what no pattern names is missing, left over or of another shape (unless `partial`), or nothing
+            fits at all; nothing was loaded then.
     """
     where, colon, part = source.rpartition(":")
     if not colon or not where or not part:
@@ -119,7 +125,7 @@ def transfer(source: str, target: str, gan: "PhasedModel") -> TransferReport:
         )
     network = gan.part(target)
     if where.startswith(IMAGENET):
-        return _from_backbone(where.removeprefix(IMAGENET), part, target, gan)
+        return _from_backbone(where.removeprefix(IMAGENET), part, target, gan, skip, partial)
     arrays = read_weights(where)
     prefix = part.replace(".", "/")
     found = _below(arrays, prefix)
@@ -128,11 +134,50 @@ def transfer(source: str, target: str, gan: "PhasedModel") -> TransferReport:
             {".".join(name.split("/")[:depth]) for name in arrays for depth in (1, 2) if name.count("/") > depth}
         )
         raise WeightsError(unknown_name(f"part of {where}", part, groups))
-    loaded = _assign(network, found, target, source)
-    for average, live in gan.averages().values():
-        if live is network:
-            _assign(average, found, target, source)
-    return TransferReport(target, source, loaded)
+    return _transfer(network, found, target, source, gan, skip, partial)
+
+
+def _transfer(
+    network: "keras.Model",
+    arrays: Mapping[str, np.ndarray],
+    target: str,
+    source: str,
+    gan: "PhasedModel",
+    skip: Sequence[str],
+    partial: bool,
+) -> TransferReport:
+    from ganzoo.variables import named_variables
+
+    variables = named_variables(network)
+    names = [*variables, *(name for name in arrays if name not in variables)]
+    skipped = tuple(name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in skip))
+    loaded, mismatched = [], []
+    for name in names:
+        if name in skipped:
+            continue
+        if name not in arrays:
+            mismatched.append(f"{name}: not in the source")
+        elif name not in variables:
+            mismatched.append(f"{name}: not in the target")
+        elif (given := tuple(arrays[name].shape)) != (wanted := tuple(variables[name].shape)):
+            mismatched.append(f"{name}: {given} in the source, {wanted} in the target")
+        else:
+            loaded.append(name)
+    if mismatched and not partial:
+        first = "; ".join(mismatched[:3]) + ("; ..." if len(mismatched) > 3 else "")
+        raise WeightsError(
+            f"The weights of {source} do not fit {target}: {len(mismatched)} of {len(names)} ({first}). Use the recipe "
+            "(sizes, channels, classes) that the source was made with, name them under `skip`, or load what fits with "
+            "`partial: true` (--init PART=SOURCE,partial)."
+        )
+    if not loaded:
+        raise WeightsError(f"No weight of {source} fits {target}: {'; '.join(mismatched[:3]) or 'all are skipped'}.")
+    networks = [network, *(average for average, live in gan.averages().values() if live is network)]
+    for one in networks:
+        into = named_variables(one)
+        for name in loaded:
+            into[name].assign(arrays[name].astype(into[name].dtype))
+    return TransferReport(target, source, tuple(loaded), skipped, tuple(mismatched))
 
 
 def samples_seen(folder: Path) -> int | None:
@@ -186,7 +231,9 @@ def weights_file(name: str) -> Path:
     raise WeightsError(f"{name} holds no weights yet ({WEIGHTS_FILE}). Train it first, or wait for its first snapshot.")
 
 
-def _from_backbone(name: str, part: str, target: str, gan: "PhasedModel") -> TransferReport:
+def _from_backbone(
+    name: str, part: str, target: str, gan: "PhasedModel", skip: Sequence[str], partial: bool
+) -> TransferReport:
     if part != "trunk":
         raise WeightsError(f"{IMAGENET}{name} has one part, 'trunk'. Received: '{part}'.")
     from ganzoo import backbones
@@ -198,7 +245,7 @@ def _from_backbone(name: str, part: str, target: str, gan: "PhasedModel") -> Tra
         raise WeightsError(f"{target} takes {shapes}, {IMAGENET}{name}:trunk one picture: they do not fit.")
     source = backbones.create(name, shapes[0], fold=False, trainable=True)
     arrays = {key: np.array(variable) for key, variable in named_variables(source).items()}
-    return TransferReport(target, f"{IMAGENET}{name}:trunk", _assign(network, arrays, target, f"{IMAGENET}{name}"))
+    return _transfer(network, arrays, target, f"{IMAGENET}{name}:trunk", gan, skip, partial)
 
 
 def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

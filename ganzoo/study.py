@@ -1,5 +1,8 @@
 """Studies: rows of methods, columns of data sets, seeds; equal time for every cell, resumable at any point.
 
+Time is what processors worked for the training (`training.clock: processor`), all threads together, so that cells which
+were done beside other work, or in several processes at once, compare fairly: pin each process to one core.
+
 A study is a YAML in `zoo_configs/_studies/`. A cell is a run directory `OUT/SET/ROW/SEED`; a pretraining that several
 rows share is done once, and its time is taken from the training of each.
 """
@@ -100,7 +103,8 @@ class _Cell:
         self._pretraining = out / name / f"pretraining_{self._row.get('method')}" / str(seed)
         self._samples = plan["samples"]
         checks = {"every": plan["check_every"], "every_samples": self._samples, "check_networks": ["self_supervised"]}
-        common = merge(nest(self._set.get("overrides") or {}), nest(overrides))
+        timed = {"training": {"clock": "processor"}}
+        common = merge(merge(timed, nest(self._set.get("overrides") or {})), nest(overrides))
         self._overrides = merge(common, {"evaluation": checks})
         self._common = common
 

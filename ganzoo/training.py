@@ -36,7 +36,7 @@ def train(
     samples: int | None = None,
     seed: int | None = None,
     overrides: Mapping[str, Any] | None = None,
-    init: Mapping[str, str] | None = None,
+    init: Mapping[str, Any] | None = None,
     strategy: str = "auto",
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def train(
         samples: stop after so many samples, all sessions together; the recipe's `training.samples` by default.
         seed: the run's seed.
         overrides: recipe keys, nested or dotted.
-        init: sources of weights (`WHERE:PART`) by part.
+        init: sources of weights by part, `WHERE:PART` each, or a mapping with `source`, `skip` and `partial`.
         strategy: `auto`, `none` or `mirrored`.
         progress: draw a progress bar.
 
@@ -77,7 +77,7 @@ def pretrain(
     samples: int | None = None,
     seed: int | None = None,
     overrides: Mapping[str, Any] | None = None,
-    init: Mapping[str, str] | None = None,
+    init: Mapping[str, Any] | None = None,
     strategy: str = "auto",
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def pretrain(
     return _go(Path(run), method, name, data, changes, minutes, samples, strategy, progress)
 
 
-def _changes(overrides: Mapping[str, Any] | None, seed: int | None, init: Mapping[str, str] | None) -> dict[str, Any]:
+def _changes(overrides: Mapping[str, Any] | None, seed: int | None, init: Mapping[str, Any] | None) -> dict[str, Any]:
     changes = dict(overrides or {})
     if seed is not None:
         changes["seed"] = seed
@@ -302,11 +302,16 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "PhasedMod
 def _transfer(gan: "PhasedModel", run: Path) -> None:
     """Load what the recipe's `init` names, and keep the report."""
     reports = []
-    for target, source in gan.recipe.init.items():
-        report = presets.transfer(source, target, gan)
-        reports.append(replace(report, seconds=time_spent(source.rpartition(":")[0])))
+    for target, init in gan.recipe.init.items():
+        report = presets.transfer(init.source, target, gan, init.skip, init.partial)
+        reports.append(replace(report, seconds=time_spent(init.source.rpartition(":")[0])))
     for report in reports:
         log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
+        for kind in ("skipped", "mismatched"):
+            if names := getattr(report, kind):
+                log.warning(
+                    "%s: %d weights keep their fresh values, %s: %s", report.target, len(names), kind, names[:3]
+                )
     _write_json(run / "transfer.json", [report.to_dict() for report in reports])
 
 
@@ -369,7 +374,7 @@ def _fit(
     done = (samples is not None and seen >= samples) or (limit is not None and seconds >= limit)
     if not done:
         stream = _stream(gan, sample_set, data, seen)
-        clock = callbacks.Clock(seconds)
+        clock = callbacks.Clock(seconds, training.clock)
         parts = [
             callbacks.MetricsLog(run, clock, training.log_every, training.snapshot_every),
             callbacks.Snapshots(run, clock, training.snapshot_every, _examples(sample_set)),

@@ -1,0 +1,111 @@
+"""Rules of a transfer, frozen layers, and when they are trained again."""
+
+import numpy as np
+import pytest
+
+from ganzoo import presets, recipe_files, registry
+from ganzoo.errors import RecipeError, WeightsError
+from ganzoo.training import train
+
+ENTRY = "image/dcgan_32"
+TINY = registry.get_entry(ENTRY).raw["tiny"]
+
+
+def changed(gan, before):
+    """The names of the layers of each network whose weights differ from `before`."""
+    after = gan.state()
+    return {key.rpartition("/")[0] for key in after if not np.array_equal(after[key], before[key])}
+
+
+def test_what_does_not_fit_is_loaded_only_where_the_rules_say_so(tiny, tmp_path):
+    source = tiny(ENTRY)
+    presets.save(source, tmp_path)
+    wider = tiny(ENTRY, model={"latent_dim": 16})
+    fresh = {w.path: np.array(w) for w in wider.generator.weights}
+    name = f"{tmp_path}:generator"
+    with pytest.raises(WeightsError, match=r"1 of \d+ \(dense/kernel: \(8, \d+\) in the source, \(16, "):
+        presets.transfer(name, "generator", wider)
+    assert all(np.array_equal(w, fresh[w.path]) for w in wider.generator.weights)
+    for rules in ({"partial": True}, {"skip": ["dense/*"]}):
+        report = presets.transfer(name, "generator", wider, **rules)
+        assert (len(report.skipped), len(report.mismatched)) == ((1, 0) if "skip" in rules else (0, 1))
+        for network in (wider.generator, wider.generator_ema):
+            for mine, theirs in zip(network.weights, source.generator_ema.weights, strict=True):
+                assert (mine.shape != theirs.shape) or np.array_equal(mine, theirs)
+        assert np.array_equal(wider.generator.weights[0], fresh[wider.generator.weights[0].path])
+    with pytest.raises(WeightsError, match="No weight of"):
+        presets.transfer(f"{tmp_path}:discriminator.head", "discriminator.trunk", wider, partial=True)
+
+
+def test_a_generator_of_another_resolution_gives_what_it_has(tiny, tmp_path):
+    presets.save(tiny(ENTRY), tmp_path)
+    larger = tiny(ENTRY, data={"size": 64}, model={"generator_width": TINY["model"]["generator_width"] // 2})
+    report = presets.transfer(f"{tmp_path}:generator", "generator", larger, partial=True)
+    layers = {name.split("/")[0] for name in report.loaded}
+    assert layers == {"dense", "norm_4", "up_8", "norm_8", "up_16", "norm_16"}
+    assert {text.split("/")[0] for text in report.mismatched} == {"up_32", "norm_32", "up_64"}
+
+
+def test_the_rules_of_a_run_are_kept_and_reported(tmp_path):
+    data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    train(ENTRY, data, tmp_path / "first", samples=16, overrides=TINY)
+    wider = recipe_files.merge(TINY, {"model": {"latent_dim": 16}})
+    init = {"generator": {"source": f"{tmp_path / 'first'}:generator", "skip": ["dense/*"]}}
+    for _ in range(2):  # the second time it resumes
+        train(ENTRY, data, tmp_path / "second", samples=16, overrides=wider, init=init)
+    report = (tmp_path / "second/report.html").read_text()
+    assert "1 skipped" in report and "dense/kernel" in report
+
+
+@pytest.mark.parametrize(
+    ("rule", "frozen"),
+    [
+        ("discriminator.trunk", {"down_16", "down_8", "down_4", "norm_8", "norm_4"}),
+        ({"part": "discriminator.trunk", "share": 0.4}, {"down_16", "down_8"}),
+        ({"part": "discriminator.trunk", "layers": ["down_*"]}, {"down_16", "down_8", "down_4"}),
+        ({"part": "discriminator.trunk", "keep": ["norm_*"]}, {"down_16", "down_8", "down_4"}),
+    ],
+)
+def test_frozen_layers_stay_bit_for_bit(rule, frozen, tiny, reals):
+    gan = tiny(ENTRY, freeze=[rule])
+    before = gan.state()
+    gan.fit(reals(gan, 3), verbose=0)
+    layers = {f"discriminator/trunk/{layer.name}" for layer in gan.part("discriminator.trunk").layers if layer.weights}
+    still = {f"discriminator/trunk/{name}" for name in frozen}
+    assert still < layers or rule == "discriminator.trunk"
+    assert changed(gan, before) & layers == layers - still
+
+
+def test_a_rule_that_names_nothing_is_refused(tiny):
+    with pytest.raises(RecipeError, match=r"no layer of generator matches \['upp_\*'\]\. It has \['dense'"):
+        tiny(ENTRY, freeze=[{"part": "generator", "layers": ["upp_*"]}])
+
+
+def test_layers_are_trained_again_after_their_time_and_a_resume_is_exact(tiny, reals):
+    freeze = [{"part": "discriminator.trunk", "until": 16}]
+    gan = tiny(ENTRY, freeze=freeze)
+    before = gan.state()
+    gan.fit(reals(gan, 2), verbose=0)
+    trunk = {name for name in changed(gan, before) if name.startswith("discriminator/trunk/")}
+    assert gan.sample_count == 16 and not trunk
+    middle = gan.state()
+    gan.fit(reals(gan, 2), verbose=0)
+    layers = [layer for layer in gan.part("discriminator.trunk").layers if layer.weights]
+    assert {name for name in changed(gan, middle) if name.startswith("discriminator/trunk/")} == {
+        f"discriminator/trunk/{layer.name}" for layer in layers
+    }
+    unbroken = tiny(ENTRY, freeze=freeze)
+    unbroken.fit(reals(unbroken, 2).repeat(2), verbose=0)
+    resumed = tiny(ENTRY, freeze=freeze)
+    resumed.load_state(middle)
+    resumed.fit(reals(resumed, 2), verbose=0)
+    for other in (unbroken.state(), resumed.state()):
+        assert all(np.array_equal(value, other[key]) for key, value in gan.state().items())
+
+
+def test_only_scales_are_trained(tiny, reals):
+    gan = tiny(ENTRY, freeze=[{"part": "generator", "keep": ["norm_*"]}])
+    before = gan.state()
+    gan.fit(reals(gan, 2), verbose=0)
+    moved = {name for name in changed(gan, before) if name.startswith("generator/")}
+    assert moved == {f"generator/{layer.name}" for layer in gan.generator.layers if layer.name.startswith("norm_")}
