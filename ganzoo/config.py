@@ -91,6 +91,27 @@ class Evaluation(Section):
     every_samples: PositiveInt = 1_000
 
 
+def _short(kind: type[Section], key: str) -> Any:
+    """A section that may be written as the one text that it needs."""
+    return Annotated[
+        kind | str, pydantic.AfterValidator(lambda value: kind(**{key: value}) if isinstance(value, str) else value)
+    ]
+
+
+class Auxiliary(Section):
+    """A pretraining method that runs beside a GAN's losses, on the discriminator's trunk (SS-GAN: Chen et al. 2019).
+
+    The discriminator's loss gets `weight` times the method's on reals, the generator's `generator_weight` times the
+    method's on fakes. `stride: k` takes each k-th sample of a batch. `options` are the method's own keys.
+    """
+
+    method: str
+    weight: PositiveFloat = 1.0
+    generator_weight: NonNegativeFloat = 0.0
+    stride: PositiveInt = 1
+    options: dict[str, Any] = {}
+
+
 class Init(Section):
     """Where a part's first weights come from: `source` is `WHERE:PART`.
 
@@ -115,13 +136,6 @@ class Freeze(Section):
     keep: tuple[str, ...] = ()
     share: Fraction = 1.0
     until: PositiveInt | None = None
-
-
-def _short(kind: type[Section], key: str) -> Any:
-    """A section that may be written as the one text that it needs."""
-    return Annotated[
-        kind | str, pydantic.AfterValidator(lambda value: kind(**{key: value}) if isinstance(value, str) else value)
-    ]
 
 
 class Weights(Section):
@@ -151,6 +165,7 @@ class Recipe(Section):
         "non_saturating"
     )
     regularizers: tuple[Regularizer, ...] = ()
+    auxiliary: tuple[_short(Auxiliary, "method"), ...] = ()
     augment: Augment = Augment()
     optimizers: dict[str, Optimizer] = {}
     training: Training = Training()

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo.augment import augment
-from ganzoo.config import Recipe
+from ganzoo.config import Auxiliary, Optimizer, Recipe
 from ganzoo.distribution import GlobalRandom
-from ganzoo.errors import TrainingError
+from ganzoo.errors import RecipeError, TrainingError
 from ganzoo.objectives import get_objective, mean_of_positions, sum_of_heads
 from ganzoo.phased_model import Batch, ClassCondition, Latent, Phase, PhasedModel, batch_norms
 
@@ -42,6 +42,25 @@ class GAN(PhasedModel):
         self.generator = self.build_generator()
         self.discriminator = self.build_discriminator()
         self.generator_ema = self.build_generator()
+        self.tasks, self.auxiliary = [], None
+        if self.recipe.auxiliary:
+            self._build_auxiliary()
+
+    def _build_auxiliary(self) -> None:
+        from ganzoo.pretraining import task_class
+        from ganzoo.pretraining.task import bundle
+
+        if self.recipe.training.precision == "mixed_float16":
+            raise RecipeError("auxiliary losses share gradients between optimizers: take precision mixed_bfloat16.")
+        heads = {}
+        for rule in self.recipe.auxiliary:
+            kind = task_class(rule.method)
+            if not kind.runs_along:
+                raise RecipeError(f"auxiliary: '{rule.method}' can only be pretrained, it cannot run beside a GAN.")
+            task = kind(self, rule.options)
+            self.tasks.append((rule, task))
+            heads |= task.heads
+        self.auxiliary = bundle(heads, "auxiliary")
 
     # What a subclass supplies.
 
@@ -80,7 +99,14 @@ class GAN(PhasedModel):
 
     def networks(self) -> dict[str, keras.Model]:
         """The trained networks by name, one optimizer each."""
-        return {"generator": self.generator, "discriminator": self.discriminator}
+        auxiliary = {} if self.auxiliary is None else {"auxiliary": self.auxiliary}
+        return {"generator": self.generator, "discriminator": self.discriminator, **auxiliary}
+
+    def optimizer_options(self, network: str) -> Optimizer | None:
+        """The recipe's; the heads of auxiliary losses train as the discriminator does."""
+        return super().optimizer_options(network) or (
+            super().optimizer_options("discriminator") if network == "auxiliary" else None
+        )
 
     def observe(self, samples: Any, conditions: Mapping[str, tf.Tensor]) -> Any:
         """What the trained part of the discriminator looks at: the samples, or features of a frozen network."""
@@ -112,6 +138,7 @@ class GAN(PhasedModel):
                 critic=self._critic,
                 penalties=self.recipe.regularizers,
                 steps=self.recipe.training.d_steps,
+                also=("auxiliary",) if self.tasks else (),
             ),
             Phase("generator", loss=self._generator_loss, reuses=self.recipe.training.reuse_fakes),
         ]
@@ -142,7 +169,12 @@ class GAN(PhasedModel):
         real = self.score(context["real"], batch.conditions)
         fake = self.score(context["fake"], batch.conditions)
         loss = self.objective.discriminator(real, fake, self.head_weights())
-        return loss, {"real_logits": _mean_of_heads(real), "fake_logits": _mean_of_heads(fake)}
+        logs = {"real_logits": _mean_of_heads(real), "fake_logits": _mean_of_heads(fake)}
+        for rule, task in self.tasks:
+            value, more = task.loss(_each(batch, batch.real, rule))
+            logs |= {rule.method: value, **{f"{rule.method}_{name}": extra for name, extra in more.items()}}
+            loss += rule.weight * tf.reduce_mean(value)
+        return loss, logs
 
     def _generator_loss(self, batch: Batch, context: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         fake = self._fake(batch)
@@ -151,6 +183,10 @@ class GAN(PhasedModel):
         if self.recipe.objective == "relativistic":
             real = self.score(self._look(batch.real, batch, "augment_real"), batch.conditions)
         terms = self.generator_terms(fake, batch)
+        for rule, task in self.tasks:
+            if rule.generator_weight:
+                value, _ = task.loss(_each(batch, fake, rule))
+                terms[f"{rule.method}_of_fakes"] = rule.generator_weight * tf.reduce_mean(value)
         return sum(terms.values(), self.objective.generator(real, logits, self.head_weights())), terms
 
     def _critic(self, batch: Batch, observed: Any) -> tf.Tensor:
@@ -237,6 +273,14 @@ class GAN(PhasedModel):
             layer.moving_mean.assign(np.mean(mean, axis=0))
             layer.moving_variance.assign(np.mean(variance, axis=0) + np.var(mean, axis=0))
             layer.momentum, layer.trainable = momentum, trainable
+
+
+def _each(batch: Batch, samples: Any, rule: Auxiliary) -> Batch:
+    """A batch of each `stride`-th of some samples, for a task, with randomness of its own."""
+    chosen = tf.nest.map_structure(lambda leaf: leaf[:: rule.stride], samples)
+    count = tf.shape(tf.nest.flatten(chosen)[0])[0]
+    random = GlobalRandom(batch.random.seed, batch.random.step, f"{batch.random.purpose}/{rule.method}", count)
+    return Batch(chosen, {}, {}, random)
 
 
 def _mean_of_heads(logits: Any) -> tf.Tensor:

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo import distribution
-from ganzoo.config import Freeze, Recipe, Regularizer, Section, validate
+from ganzoo.config import Freeze, Optimizer, Recipe, Regularizer, Section, validate
 from ganzoo.distribution import GlobalRandom
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError, unknown_name
@@ -69,6 +69,7 @@ class Phase:
         critic: `critic(batch, inputs) -> (batch,)`, what the penalties differentiate.
         penalties: regularizers added to the loss.
         steps: optimizer steps in one train step, each with fresh reals.
+        also: other networks whose weights the loss trains too.
         reuses: it works on the batch and the fakes of the step before, which the generator then makes but once; the
             phase's network is the generator.
     """
@@ -79,6 +80,7 @@ class Phase:
     critic: Callable[[Batch, Any], tf.Tensor] | None = None
     penalties: tuple[Regularizer, ...] = ()
     steps: int = 1
+    also: tuple[str, ...] = ()
     reuses: bool = False
 
 
@@ -138,6 +140,10 @@ class PhasedModel(keras.Model):
     def phases(self) -> list[Phase]:
         """The phases of a step, in turn."""
         raise NotImplementedError
+
+    def optimizer_options(self, network: str) -> Optimizer | None:
+        """The optimizer of a network; the recipe's."""
+        return self.recipe.optimizers.get(network)
 
     def sample_shapes(self) -> list[tuple[int, ...]]:
         """The shapes of a sample's leaves, without the batch."""
@@ -212,7 +218,8 @@ class PhasedModel(keras.Model):
             _set_trainable(layers, True)  # an optimizer must know from the start what it will train
         with distribution.scope(distribution.strategy_of(self)):
             self.optimizers = {
-                name: _build_optimizer(self.recipe, name, network) for name, network in self.networks().items()
+                name: _build_optimizer(self.recipe, name, self.optimizer_options(name), network)
+                for name, network in self.networks().items()
             }
         for layers in later:
             _set_trainable(layers, False)
@@ -357,7 +364,8 @@ class PhasedModel(keras.Model):
         self, phase: Phase, batch: Batch, tape: tf.GradientTape | None
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         """One optimizer step; the gradients that it took, checked, and the logs."""
-        variables = self.networks()[phase.network].trainable_variables
+        groups = {name: self.networks()[name].trainable_variables for name in (phase.network, *phase.also)}
+        variables = [variable for group in groups.values() for variable in group]
         optimizer = self.optimizers[phase.network]
         gradients_of = self._compiled(partial(self._gradients, phase, variables, optimizer))
         purpose = phase.network if phase.reuses else batch.random.purpose
@@ -379,7 +387,10 @@ class PhasedModel(keras.Model):
         ]
         with tf.control_dependencies(checks):
             gradients = [tf.identity(gradient) for gradient in gradients]
-            optimizer.apply(gradients, variables)
+            start = 0
+            for name, group in groups.items():
+                self.optimizers[name].apply(gradients[start : start + len(group)], group)
+                start += len(group)
         return gradients, logs
 
     def _gradients(
@@ -626,8 +637,9 @@ def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
 
 
-def _build_optimizer(recipe: Recipe, name: str, network: keras.Model) -> keras.optimizers.Optimizer:
-    options = recipe.optimizers.get(name)
+def _build_optimizer(
+    recipe: Recipe, name: str, options: Optimizer | None, network: keras.Model
+) -> keras.optimizers.Optimizer:
     if options is None:
         raise TrainingError(f"The recipe {recipe.entry} has no optimizer for '{name}': add optimizers.{name}.")
     arguments: dict[str, Any] = {"learning_rate": options.learning_rate, "name": name}

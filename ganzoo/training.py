@@ -243,7 +243,7 @@ def _read(recipe: Recipe, data: Any) -> tuple[Recipe, "SampleSet | None"]:
         return recipe, None
     conditional = is_conditional(recipe) and recipe.model.classes != 0
     method = recipe.pretrain.get("method")
-    learns = method is not None and pretraining.method_class(method).labelled
+    learns = method is not None and pretraining.task_class(method).labelled
     sample_set = get_domain(recipe.domain).read(data, recipe.data, conditional or learns)
     for note in sample_set.notes:
         log.info(note)

@@ -108,7 +108,7 @@ def test_a_classifier_learns_folders_and_becomes_a_trunk(tmp_path):
     bright = np.random.default_rng(0).integers(0, 100, (60, 32, 32, 3)) + 150 * (np.arange(60) % 2)[:, None, None, None]
     data = (bright.astype("uint8"), np.arange(60) % 2)
     result = pretrain("classifier", entry.name, data, tmp_path / "run", samples=640, overrides=tiny)
-    assert result["parts"] == ["classifier", "trunk"]
+    assert result["parts"] == ["classifier", "embedding", "trunk"]
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["accuracy"] == 1.0
     gan = registry.create(entry.name, **entry.raw["tiny"])
@@ -155,10 +155,10 @@ def test_rotation_loss_counts_right_angles():
 
 def test_divergence_equals_the_formula():
     model = small("variational", "image/dcgan_32", pretrain={"divergence_weight": 2.0})
-    width = model.latents_width
+    width = model.task.latents_width
     encoded = np.concatenate([np.full((1, width), 0.5), np.full((1, width), np.log(0.25))], axis=1).astype("float32")
     batch = Batch(tf.zeros((1, *model.sample_shapes()[0])), {}, {}, GlobalRandom(0, 0, "test", 1))
-    latents, terms = model.codes(tf.constant(encoded), batch)
+    latents, terms = model.task.codes(tf.constant(encoded), batch)
     each = 0.5 * (0.25 + 0.25 - 1.0 - np.log(0.25))
     np.testing.assert_allclose(terms["divergence"], [2.0 * width * each / (32 * 32 * 3)], rtol=1e-5)
     noise = batch.random.normal((width,), "codes")
@@ -167,7 +167,7 @@ def test_divergence_equals_the_formula():
 
 def test_masks_hide_the_same_share_of_every_picture():
     model = small("masked", "image/dcgan_32", pretrain={"share": 0.25, "patch": 8})
-    mask = model._mask(tf.zeros((6, 32, 32, 3)), GlobalRandom(0, 0, "test", 6)).numpy()
+    mask = model.task._mask(tf.zeros((6, 32, 32, 3)), GlobalRandom(0, 0, "test", 6)).numpy()
     np.testing.assert_array_equal(mask.mean(axis=(1, 2, 3)), np.full(6, 0.25))
     blocks = mask.reshape(6, 4, 8, 4, 8)
     assert (blocks.min(axis=(2, 4)) == blocks.max(axis=(2, 4))).all()
@@ -178,9 +178,59 @@ def test_codes_of_features_are_white():
     model = small("features", "image/dcgan_32")
     pictures = np.random.default_rng(0).integers(0, 256, (64, 1, 1, 3)).astype("uint8")
     pictures = np.broadcast_to(pictures, (64, 32, 32, 3)) // np.random.default_rng(1).integers(1, 9, (64, 32, 32, 1))
-    model.adapt(pictures.astype("uint8"))
-    codes = model.codes_of(model.domain.to_unit(pictures.astype("uint8"))).numpy()
+    model.task.adapt(pictures.astype("uint8"))
+    codes = model.task.codes_of(model.domain.to_unit(pictures.astype("uint8"))).numpy()
     np.testing.assert_allclose(codes.mean(axis=0), 0.0, atol=1e-2)
     np.testing.assert_allclose(np.cov(codes.T), np.eye(codes.shape[1]), atol=2e-2)
     with pytest.raises(RecipeError, match="have fewer than"):
-        model.adapt(pictures[:3].astype("uint8"))
+        model.task.adapt(pictures[:3].astype("uint8"))
+
+
+def test_class_embeddings_go_to_a_conditional_discriminator(tmp_path):
+    model = small("classifier", "image/wgan_gp_32")
+    model.fit(batches(model, 2), verbose=0)
+    presets.save(model, tmp_path)
+    gan = registry.create("image/wgan_gp_32", **registry.get_entry("image/wgan_gp_32").raw["tiny"])
+    report = presets.transfer(f"{tmp_path}:embedding", "discriminator.head", gan, partial=True)
+    assert report.loaded == ("classes/embeddings",)
+    table = np.array(gan.part("discriminator.head").get_layer("classes").weights[0])
+    pictures = model.domain.to_unit(next(batches(model, 1).as_numpy_iterator())["real"])
+    logits = model.parts()["classifier"](pictures, training=False)
+    bias = model.task.heads["classifier"].get_layer("outputs").bias
+    np.testing.assert_allclose(model.parts()["trunk"](pictures) @ table.T + bias, logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["rotation", "simclr", "masked"])
+def test_a_method_runs_beside_a_gan(method, tiny, reals):
+    def run(strategy="none", **changes):
+        with distribution.scope(distribution.get_strategy(strategy)):
+            rule = {"method": method, "weight": 0.5, "generator_weight": 0.2, "stride": 2, **changes}
+            gan = tiny("image/dcgan_32", auxiliary=[rule])
+        before = gan.state()
+        history = gan.fit(reals(gan, 3), verbose=0).history
+        return gan.state(), before, history
+
+    one, before, history = run()
+    assert np.isfinite(history[method]).all() and np.isfinite(history[f"{method}_of_fakes"]).all()
+    heads = [key for key in one if key.startswith("auxiliary/")]
+    assert heads and all(not np.array_equal(one[key], before[key]) for key in heads if key.endswith("kernel"))
+    two, _, _ = run("mirrored")
+    keys = [key for key in one if key.startswith(("auxiliary/", "discriminator/", "generator/"))]
+    difference = np.sqrt(sum(np.sum((one[key] - two[key]) ** 2) for key in keys))
+    assert difference / np.sqrt(sum(np.sum(one[key] ** 2) for key in keys)) < 1e-4
+
+
+def test_an_auxiliary_loss_has_its_weight(tiny, reals):
+    losses = {}
+    for weight in (1e-9, 2.0):
+        gan = tiny("image/dcgan_32", auxiliary=[{"method": "rotation", "weight": weight}])
+        losses[weight] = gan.fit(reals(gan, 1), verbose=0).history
+    added = losses[2.0]["discriminator_loss"][0] - losses[1e-9]["discriminator_loss"][0]
+    assert added == pytest.approx(2.0 * losses[2.0]["rotation"][0], rel=1e-4)
+
+
+def test_only_methods_of_the_trunk_run_beside_a_gan(tiny):
+    with pytest.raises(RecipeError, match="'variational' can only be pretrained"):
+        tiny("image/dcgan_32", auxiliary=["variational"])
+    with pytest.raises(RecipeError, match="Did you mean 'rotation'"):
+        tiny("image/dcgan_32", auxiliary=["rotations"])

@@ -1,6 +1,6 @@
 """Pretraining: methods that give parts of a GAN their first weights, by name.
 
-A method is one file of this folder, with the one subclass of `Pretraining` in it, and one YAML in
+A method is one file of this folder, with the one subclass of `Task` in it, and one YAML in
 `zoo_configs/_pretraining/` with its recipe's keys, which are laid over those of the entry. What comes out is a preset
 with named parts: `trunk` always, others as the method says.
 """
@@ -15,7 +15,8 @@ from ganzoo.registry import package_folder
 
 if TYPE_CHECKING:
     from ganzoo.config import Recipe
-    from ganzoo.pretraining.method import Pretraining
+    from ganzoo.pretraining.model import Pretraining
+    from ganzoo.pretraining.task import Task
 
 _FRESH = {"weights": None, "scores": {}, "optimizers": {}, "init": {}, "freeze": []}
 
@@ -25,17 +26,17 @@ def list_methods() -> dict[str, str]:
     return {name: raw["summary"] for name, raw in _files().items()}
 
 
-def method_class(method: str) -> "type[Pretraining]":
-    """The class of a method.
+def task_class(method: str) -> "type[Task]":
+    """The class of a method's task.
 
     Raises:
         RecipeError: no such method; names the nearest one.
     """
     if method not in _files():
         raise RecipeError(unknown_name("pretraining method", method, _files()))
-    from ganzoo.pretraining.method import Pretraining
+    from ganzoo.pretraining.task import Task
 
-    return registry.own_subclass(f"ganzoo.pretraining.{method}", Pretraining)
+    return registry.own_subclass(f"ganzoo.pretraining.{method}", Task)
 
 
 def small_form(method: str) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def recipe(method: str, name: str, overrides: Mapping[str, Any] | None = None) -
         name: an entry or a run directory.
         overrides: recipe keys, nested or dotted; the method's own options stand under `pretrain`.
     """
-    kind = method_class(method)
+    kind = task_class(method)
     entry = registry.get_entry(name)
     own = {key: value for key, value in _files()[method].items() if key != "tiny"}
     own["summary"] = f"{own['summary']}, for {entry.raw.get('entry', name)}"
@@ -66,7 +67,9 @@ def create(recipe: "Recipe") -> "Pretraining":
     Raises:
         RecipeError: the method does not support the entry; says why.
     """
-    return method_class(recipe.pretrain["method"])(recipe)
+    from ganzoo.pretraining.model import Pretraining
+
+    return Pretraining(recipe)
 
 
 def _files() -> dict[str, dict[str, Any]]:

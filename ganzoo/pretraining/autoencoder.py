@@ -31,10 +31,10 @@ class Autoencoder(Decoding):
     def build_parts(self) -> dict[str, keras.Model]:
         """`encoder`: pictures -> codes `(batch, latents)`; `decoder`: the generator."""
         decoder = self.decoder()
-        pictures, x = self.on_trunk()
-        x = layers.Flatten(name="flatten")(x)
+        features = self.features()
+        x = layers.Flatten(name="flatten")(features)
         x = layers.Dense(self.code_width * self.latents_width, name="codes", dtype="float32")(x)
-        return {"encoder": keras.Model(pictures, self.finish_codes(x), name="encoder"), "decoder": decoder}
+        return {"encoder": self.on_trunk("encoder", features, self.finish_codes(x)), "decoder": decoder}
 
     def finish_codes(self, x: Any) -> Any:
         """What follows the last dense layer of the encoder."""
@@ -48,9 +48,9 @@ class Autoencoder(Decoding):
         """The decoder's latents, and terms of the loss that are about them, per example."""
         return encoded, {}
 
-    def per_example_loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """absolute_weight * mean |x - y| + squared_weight * mean (x - y)^2 + terms of the codes."""
-        encoded = self.parts_built["encoder"](self.seen(batch), training=True)
+        encoded = self.parts["encoder"](self.seen(batch), training=True)
         latents, terms = self.codes(encoded, batch)
         difference = batch.real - self.decode(latents, batch.conditions)
         values = self.settings.absolute_weight * tf.abs(difference) + self.settings.squared_weight * difference**2
@@ -63,4 +63,4 @@ class Autoencoder(Decoding):
 
     def codes_of(self, reals: tf.Tensor) -> tf.Tensor:
         """The first numbers that the encoder gives for each latent."""
-        return self.parts_built["encoder"](self.shown(reals), training=False)[:, : self.latents_width]
+        return self.parts["encoder"](self.shown(reals), training=False)[:, : self.latents_width]

@@ -1,15 +1,17 @@
 """A classifier of the data's own classes on the discriminator's trunk."""
 
 import keras
+import numpy as np
 import tensorflow as tf
+from keras import layers
 
 from ganzoo.augment import augment
 from ganzoo.config import Fraction, NonNegativeInt, Section
 from ganzoo.phased_model import Batch
-from ganzoo.pretraining.method import Pretraining
+from ganzoo.pretraining.task import Task
 
 
-class Classifier(Pretraining):
+class Classifier(Task):
     """Cross-entropy on the recipe's augmented pictures."""
 
     labelled = True
@@ -26,11 +28,20 @@ class Classifier(Pretraining):
             raise self.refuse("a classifier needs data with two classes or more: a folder with one folder a class.")
         return {"classifier": self.with_head("classifier", outputs=self.settings.classes or 2, pool=True)}
 
-    def per_example_loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def exported(self) -> dict[str, keras.Model]:
+        """`embedding`: a vector for each class, its logit's weights, for the head of a conditional discriminator."""
+        kernel = self.heads["classifier"].get_layer("outputs").kernel
+        class_id = keras.Input((), dtype="int32", name="class_id")
+        table = layers.Embedding(kernel.shape[1], kernel.shape[0], name="classes")
+        model = keras.Model(class_id, table(class_id), name="embedding")
+        table.set_weights([np.array(kernel).T])
+        return {"embedding": model}
+
+    def loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The cross-entropy with smoothed labels."""
-        policy, probability = self.recipe.augment.policy, self.recipe.augment.probability
+        policy, probability = self.gan.recipe.augment.policy, self.gan.recipe.augment.probability
         seen = augment(batch.real, policy, batch.random.child("augment"), probability)
-        logits = self.parts_built["classifier"](seen, training=True)
+        logits = self.parts["classifier"](seen, training=True)
         classes, labels = logits.shape[-1], batch.conditions["class_id"]
         smooth = self.settings.label_smoothing
         target = (1.0 - smooth) * tf.one_hot(labels, classes) + smooth / classes

@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo.phased_model import ClassCondition
-from ganzoo.pretraining.method import Pretraining
+from ganzoo.pretraining.task import Task
 
 ROW = 8  # pictures in a row of a grid
 
 
-class Decoding(Pretraining):
+class Decoding(Task):
     """A generator with one vector of latents, the part `decoder_name`, that is fed with codes."""
 
     decoder_name = "decoder"
@@ -42,11 +42,11 @@ class Decoding(Pretraining):
     def decode(self, codes: tf.Tensor, conditions: Mapping[str, tf.Tensor], training: bool = True) -> tf.Tensor:
         """Pictures of codes, float32."""
         inputs = {self.latents_name: codes, **conditions}
-        return tf.cast(self.parts_built[self.decoder_name](inputs, training=training), tf.float32)
+        return tf.cast(self.parts[self.decoder_name](inputs, training=training), tf.float32)
 
     def show(self, examples: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
         """Rows of real pictures, each above those made of their codes; then two rows of samples."""
-        drawn = self.gan.draw_latents(2 * ROW, seed=self.recipe.seed)[self.latents_name]
+        drawn = self.gan.draw_latents(2 * ROW, seed=self.gan.recipe.seed)[self.latents_name]
         shown = [self._shown(drawn, self.gan.draw_conditions(len(drawn)))]
         if examples is not None:
             count = min(len(examples["real"]), 3 * ROW) // ROW * ROW

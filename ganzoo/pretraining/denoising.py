@@ -24,7 +24,7 @@ class Denoising(Autoencoder):
 
     def shown(self, reals: tf.Tensor) -> tf.Tensor:
         """The same in a grid."""
-        return self._noisy(reals, GlobalRandom(self.recipe.seed, 0, "show", len(reals)))
+        return self._noisy(reals, GlobalRandom(self.gan.recipe.seed, 0, "show", len(reals)))
 
     def _noisy(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
         return pictures + self.settings.noise * random.normal(tuple(pictures.shape[1:]), "noise")

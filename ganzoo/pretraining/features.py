@@ -48,13 +48,13 @@ class Features(Decoding):
         parts = {"generator": self.decoder()}
         width = self.latents_width
         if self.settings.network == OWN:
-            pictures, x = self.on_trunk()
-            self.teacher = backbones.trunk_class()(pictures, [x], name="teacher")
+            pictures = keras.Input(self.sample_shape(), name="samples")
+            self.teacher = backbones.trunk_class()(pictures, [self.trunk()(pictures)], name="teacher")
             self.trunk().trainable = False
         else:
             self.teacher = backbones.create(
                 self.settings.network,
-                self.sample_shapes()[0],
+                self.sample_shape(),
                 levels=sorted(self.settings.levels),
                 input_size=self.settings.network_size,
                 bottlenecks=True,
@@ -91,7 +91,7 @@ class Features(Decoding):
     def _features(self, pictures: tf.Tensor) -> list[tf.Tensor]:
         return self.standardise(self.teacher(pictures, training=False), training=False)
 
-    def per_example_loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Mean absolute differences of features (mean of levels) and pixels, and the squared error of codes."""
         wanted = self._features(batch.real)
         codes = tf.stop_gradient(self._codes(wanted))
@@ -101,8 +101,8 @@ class Features(Decoding):
             "features": self.settings.feature_weight * tf.add_n(distances) / len(distances),
             "absolute": self.settings.absolute_weight * _mean(tf.abs(made - batch.real)),
         }
-        if "encoder" in self.parts_built:
-            told = self.parts_built["encoder"](batch.real, training=True)
+        if "encoder" in self.parts:
+            told = self.parts["encoder"](batch.real, training=True)
             terms["code"] = self.settings.code_weight * _mean(tf.square(told - codes))
         return tf.add_n(list(terms.values())), terms
 

@@ -15,11 +15,13 @@ from ganzoo.distribution import GlobalRandom
 from ganzoo.layers.resample import Double
 from ganzoo.phased_model import Batch
 from ganzoo.pretraining.decoding import ROW, in_rows
-from ganzoo.pretraining.method import Pretraining
+from ganzoo.pretraining.task import Task
 
 
-class Masked(Pretraining):
+class Masked(Task):
     """The trunk sees pictures with masked patches; a small decoder that is thrown away must fill them."""
+
+    runs_along = True
 
     class Options(Section):
         """The share of masked patches, their side in pixels, the decoder's width."""
@@ -30,8 +32,8 @@ class Masked(Pretraining):
 
     def build_parts(self) -> dict[str, keras.Model]:
         """`filling`: pictures -> pictures."""
-        pictures, x = self.on_trunk()
-        size, _, channels = self.sample_shapes()[0]
+        features = x = self.features()
+        size, _, channels = self.sample_shape()
         if size % self.settings.patch:
             raise self.refuse(f"pretrain.patch = {self.settings.patch} does not divide data.size = {size}.")
         if len(x.shape) == 2:
@@ -42,12 +44,12 @@ class Masked(Pretraining):
             x = layers.Conv2D(self.settings.width, 3, padding="same", name=f"fill_{x.shape[1]}")(x)
             x = Double(name=f"double_{x.shape[1]}")(layers.LeakyReLU(0.2, name=f"leaky_{x.shape[1]}")(x))
         x = layers.Conv2D(channels, 3, padding="same", dtype="float32", name="to_picture")(x)
-        return {"filling": keras.Model(pictures, x, name="filling")}
+        return {"filling": self.on_trunk("filling", features, x)}
 
-    def per_example_loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The mean absolute error in masked patches."""
         mask = self._mask(batch.real, batch.random)
-        filled = self.parts_built["filling"](batch.real * (1.0 - mask), training=True)
+        filled = self.parts["filling"](batch.real * (1.0 - mask), training=True)
         error = tf.reduce_sum(mask * tf.abs(filled - batch.real), axis=(1, 2, 3))
         numbers = tf.reduce_sum(mask, axis=(1, 2, 3)) * float(batch.real.shape[-1])
         return error / tf.maximum(numbers, 1.0), {}
@@ -57,8 +59,8 @@ class Masked(Pretraining):
         if examples is None:
             return None
         reals = self.domain.to_unit(tf.constant(examples["real"][: 2 * ROW]))
-        mask = self._mask(reals, GlobalRandom(self.recipe.seed, 0, "show", len(reals)))
-        filled = mask * self.parts_built["filling"](reals * (1.0 - mask), training=False) + (1.0 - mask) * reals
+        mask = self._mask(reals, GlobalRandom(self.gan.recipe.seed, 0, "show", len(reals)))
+        filled = mask * self.parts["filling"](reals * (1.0 - mask), training=False) + (1.0 - mask) * reals
         parts = [self.domain.from_unit(values.numpy()) for values in (reals, reals * (1.0 - mask), filled)]
         return np.concatenate(in_rows(*parts))
 

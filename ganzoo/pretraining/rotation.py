@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from ganzoo.phased_model import Batch
-from ganzoo.pretraining.method import Pretraining
+from ganzoo.pretraining.task import Task
 
 TURNS = 4
 
@@ -24,14 +24,16 @@ def rotation_loss(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tuple(tf.reduce_mean(tf.reshape(values, (TURNS, -1)), axis=0) for values in (entropy, right))
 
 
-class Rotation(Pretraining):
+class Rotation(Task):
     """The trunk tells by how many right angles a picture was turned."""
+
+    runs_along = True
 
     def build_parts(self) -> dict[str, keras.Model]:
         """`rotation`: pictures -> logits of four angles."""
         return {"rotation": self.with_head("rotation", outputs=TURNS)}
 
-    def per_example_loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The cross-entropy, averaged over the four angles."""
-        entropy, right = rotation_loss(self.parts_built["rotation"](turned(batch.real), training=True))
+        entropy, right = rotation_loss(self.parts["rotation"](turned(batch.real), training=True))
         return entropy, {"accuracy": right}

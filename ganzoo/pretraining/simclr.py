@@ -10,7 +10,7 @@ from ganzoo.augment import augment
 from ganzoo.config import Fraction, PositiveFloat, PositiveInt, Section
 from ganzoo.distribution import GlobalRandom
 from ganzoo.phased_model import Batch
-from ganzoo.pretraining.method import Pretraining
+from ganzoo.pretraining.task import Task
 
 
 def contrastive_loss(first: tf.Tensor, second: tf.Tensor, temperature: float) -> tf.Tensor:
@@ -33,8 +33,10 @@ def contrastive_loss(first: tf.Tensor, second: tf.Tensor, temperature: float) ->
     return tf.add_n(losses) / 2.0
 
 
-class SimCLR(Pretraining):
+class SimCLR(Task):
     """Two views of a picture, each cropped and recoloured, are closer to each other than to those of all others."""
+
+    runs_along = True
 
     class Options(Section):
         """The loss' temperature, the head's widths, and how views differ: least crop (share of a side), colours."""
@@ -50,10 +52,10 @@ class SimCLR(Pretraining):
         head = self.with_head("projection", self.settings.hidden, outputs=self.settings.projection, pool=True)
         return {"projection": head}
 
-    def per_example_loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """NT-Xent over the global batch."""
         views = [self._view(batch.real, batch.random.child(name)) for name in ("first", "second")]
-        both = self.parts_built["projection"](tf.concat(views, axis=0), training=True)
+        both = self.parts["projection"](tf.concat(views, axis=0), training=True)
         return contrastive_loss(*tf.split(both, 2), self.settings.temperature), {}
 
     def _view(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:

@@ -32,6 +32,6 @@ class Variational(Autoencoder):
         mean, log_variance = tf.split(encoded, 2, axis=-1)
         noise = batch.random.normal((mean.shape[-1],), "codes")
         divergence = 0.5 * tf.reduce_sum(mean**2 + tf.exp(log_variance) - 1.0 - log_variance, axis=-1)
-        numbers = math.prod(self.sample_shapes()[0])
+        numbers = math.prod(self.sample_shape())
         weighted = self.settings.divergence_weight * divergence / numbers
         return mean + tf.exp(0.5 * log_variance) * noise, {"divergence": weighted}

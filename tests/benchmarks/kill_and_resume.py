@@ -2,8 +2,8 @@
 
     python tests/benchmarks/kill_and_resume.py emoji runs --samples 12800
 
-Writes the two run directories `whole` and `killed` into the given folder. The second gets SIGKILL at three moments,
-each drawn between 20% and 45% of the first run's time after its process began.
+Writes the two run directories `whole` and `killed` into the given folder. The second gets SIGKILL three times, each at
+a random moment (up to 15% of the first run's time) after its process wrote a new checkpoint.
 """
 
 import argparse
@@ -38,16 +38,18 @@ def main() -> None:
     draw = random.Random(options.seed)
     kills = 0
     while kills < 3:
+        before = _checkpoints(killed)
         process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL)
-        moment = draw.uniform(0.2, 0.45) * took
+        while process.poll() is None and _checkpoints(killed) == before:
+            time.sleep(0.05)
+        wait = draw.uniform(0.0, 0.15) * took
         try:
-            process.wait(moment)
+            process.wait(wait)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             kills += 1
-            kept = sorted(path.stem for path in (killed / "checkpoints").glob("*.safetensors"))
-            print(f"killed after {moment:.1f} s; last checkpoint: {kept[-1] if kept else 'none'}", flush=True)
+            print(f"killed {wait:.1f} s after a checkpoint; the last is {_checkpoints(killed)[-1]}", flush=True)
         else:
             sys.exit(f"The run ended before kill {kills + 1}: give it more samples.")
     subprocess.run([*command, str(killed)], check=True, stdout=subprocess.DEVNULL)
@@ -62,6 +64,10 @@ def main() -> None:
     furthest = max(float(np.max(np.abs(one[k].astype("float64") - other[k].astype("float64")))) for k in keys)
     equal = sum(np.array_equal(one[key], other[key]) for key in keys)
     print(f"{equal} of {len(keys)} arrays equal bit for bit; largest difference {furthest:g}")
+
+
+def _checkpoints(run: Path) -> list[str]:
+    return sorted(path.stem for path in (run / "checkpoints").glob("[0-9]*.safetensors"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""The model that pretrains: a GAN's networks, a task on them, one optimizer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ganzoo import pretraining, registry
+from ganzoo.config import Recipe
+from ganzoo.phased_model import Batch, ClassCondition, Phase, PhasedModel
+from ganzoo.pretraining.task import bundle
+
+
+class Pretraining(PhasedModel):
+    """A task that trains parts of an entry by itself.
+
+    Args:
+        recipe: `ganzoo.pretraining.recipe(method, entry)`.
+    """
+
+    def __init__(self, recipe: Recipe):
+        super().__init__(recipe, "pretraining")
+
+    def build_networks(self) -> None:
+        """The GAN, the task's parts on its layers, and all that is trained as one network."""
+        alone = {"pretrain": {}, "freeze": (), "auxiliary": ()}
+        self.gan = registry.create_from_recipe(self.recipe.model_copy(update=alone))
+        self.task = pretraining.task_class(self.recipe.pretrain["method"])(self.gan, self.recipe.pretrain)
+        self.adapted, self.first_reals = self.task.adapted, self.task.first_reals
+        self.student = bundle(self.task.parts, "student")
+
+    def networks(self) -> dict[str, keras.Model]:
+        """All that is trained, with one optimizer."""
+        return {"student": self.student}
+
+    def phases(self) -> list[Phase]:
+        """One phase: the task's loss."""
+
+        def loss(batch: Batch, context: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+            return self.task.loss(batch)
+
+        return [Phase("student", loss=loss)]
+
+    def sample_shapes(self) -> list[tuple[int, ...]]:
+        """Those of the entry."""
+        return self.gan.sample_shapes()
+
+    def conditions_spec(self) -> dict[str, ClassCondition]:
+        """The task's."""
+        return self.task.conditions_spec()
+
+    def fixed_networks(self) -> dict[str, keras.Model]:
+        """The task's."""
+        return self.task.fixed_networks()
+
+    def adapt(self, reals: np.ndarray) -> None:
+        """What the task learns of the data before the first step."""
+        self.task.adapt(reals)
+
+    def show(self, examples: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
+        """What the task shows."""
+        return self.task.show(examples)
+
+    def parts(self) -> dict[str, keras.Model]:
+        """`trunk` and the task's parts."""
+        return {"trunk": self.task.trunk(), **self.task.parts}
+
+    def preset_parts(self) -> dict[str, keras.Model]:
+        """All parts, with what belongs to them."""
+        return {**self.parts(), **self.task.exported()}
