@@ -206,6 +206,7 @@ def train(**arguments: Any) -> None:
 
 @main.command()
 @click.argument("name")
+@click.option("--how", help="all (the default), freeze_d, scale or consolidate.")
 @_training_options
 @_verb(resumes=True)
 def finetune(**arguments: Any) -> None:

@@ -150,6 +150,7 @@ class Weights(Section):
 class Recipe(Section):
     """A validated recipe. `data` and `model` hold the objects of the domain's and the architecture's schemas.
 
+    `consolidation` is the weight of `ganzoo.consolidation`'s penalty, which keeps a generator near its first weights.
     `pretrain` is empty in a GAN's recipe; in a pretraining's it holds `method` and that method's options.
     """
 
@@ -166,6 +167,7 @@ class Recipe(Section):
     )
     regularizers: tuple[Regularizer, ...] = ()
     auxiliary: tuple[_short(Auxiliary, "method"), ...] = ()
+    consolidation: NonNegativeFloat = 0.0
     augment: Augment = Augment()
     optimizers: dict[str, Optimizer] = {}
     training: Training = Training()

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from ganzoo.augment import augment
 from ganzoo.config import Auxiliary, Optimizer, Recipe
+from ganzoo.consolidation import Consolidation
 from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import RecipeError, TrainingError
 from ganzoo.objectives import get_objective, mean_of_positions, sum_of_heads
@@ -42,6 +43,7 @@ class GAN(PhasedModel):
         self.generator = self.build_generator()
         self.discriminator = self.build_discriminator()
         self.generator_ema = self.build_generator()
+        self.consolidation = Consolidation(self) if self.recipe.consolidation else None
         self.tasks, self.auxiliary = [], None
         if self.recipe.auxiliary:
             self._build_auxiliary()
@@ -96,6 +98,15 @@ class GAN(PhasedModel):
     def preset_parts(self) -> dict[str, keras.Model]:
         """All networks, the averaged generator as `generator`."""
         return {**self.networks(), **self.fixed_networks(), "generator": self.generator_ema}
+
+    def begin(self) -> None:
+        """Measure what the first weights are worth, where they are to be kept."""
+        if self.consolidation:
+            self.consolidation.measure(self)
+
+    def only_for_training(self) -> dict[str, keras.Model]:
+        """The source of the consolidation."""
+        return self.consolidation.networks() if self.consolidation else {}
 
     def networks(self) -> dict[str, keras.Model]:
         """The trained networks by name, one optimizer each."""
@@ -183,6 +194,8 @@ class GAN(PhasedModel):
         if self.recipe.objective == "relativistic":
             real = self.score(self._look(batch.real, batch, "augment_real"), batch.conditions)
         terms = self.generator_terms(fake, batch)
+        if self.consolidation:
+            terms["consolidation"] = self.recipe.consolidation * self.consolidation.penalty(self)
         for rule, task in self.tasks:
             if rule.generator_weight:
                 value, _ = task.loss(_each(batch, fake, rule))

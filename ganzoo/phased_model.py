@@ -122,7 +122,7 @@ class PhasedModel(keras.Model):
             for name in ("step", "samples_seen")
         )
         self.built = True
-        self._adapted = False
+        self._begun = False
         self._frozen = [(rule.until, self._layers_of(rule)) for rule in recipe.freeze]
         for _, layers in self._frozen:
             _set_trainable(layers, False)
@@ -161,6 +161,10 @@ class PhasedModel(keras.Model):
         """Networks that are never trained but belong to the run's state, by name."""
         return {}
 
+    def only_for_training(self) -> dict[str, keras.Model]:
+        """More networks of the run's state, which no preset keeps, by name."""
+        return {}
+
     def latents_spec(self) -> dict[str, Latent]:
         """The latent inputs, by name."""
         return {}
@@ -171,6 +175,9 @@ class PhasedModel(keras.Model):
 
     def adapt(self, reals: np.ndarray) -> None:
         """Learn fixed statistics of the data before the first step, from some real samples."""
+
+    def begin(self) -> None:
+        """Fix what depends on the first weights, before the first step."""
 
     def calibrate(self) -> None:
         """Make the averaged networks ready for use."""
@@ -262,13 +269,15 @@ class PhasedModel(keras.Model):
         return history
 
     def look_at(self, data: Any) -> None:
-        """Before the first step, once: `adapt` to the first samples of whatever `fit` takes."""
-        if self.step_count or self._adapted or type(self).adapt is PhasedModel.adapt:
+        """Before the first step, once: `adapt` to the first samples of whatever `fit` takes, and `begin`."""
+        if self.step_count or self._begun:
             return
-        reals = _first_reals(data, self.first_reals)
-        self._check_shape(reals)
-        self.adapt(self.domain.from_unit(reals) if np.issubdtype(reals.dtype, np.floating) else reals)
-        self._adapted = True
+        if type(self).adapt is not PhasedModel.adapt:
+            reals = _first_reals(data, self.first_reals)
+            self._check_shape(reals)
+            self.adapt(self.domain.from_unit(reals) if np.issubdtype(reals.dtype, np.floating) else reals)
+        self.begin()
+        self._begun = True
 
     def thaw(self) -> bool:
         """Let those frozen layers be trained whose time has come; whether there were any."""
@@ -535,6 +544,7 @@ class PhasedModel(keras.Model):
             **self.networks(),
             **self.fixed_networks(),
             **{name: average for name, (average, _) in self.averages().items()},
+            **self.only_for_training(),
         }
         for group, network in networks.items():
             found |= {f"{group}/{name}": variable for name, variable in named_variables(network).items()}

@@ -15,7 +15,7 @@ from ganzoo import presets, pretraining, recipe_files, registry
 from ganzoo.cache import atomic_write_bytes, read_json
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
-from ganzoo.errors import DataError, GanzooError, TrainingError
+from ganzoo.errors import DataError, GanzooError, RecipeError, TrainingError, unknown_name
 from ganzoo.report import write_report
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ganzoo")
 
+FINETUNING = {
+    "all": {"freeze": [], "consolidation": 0.0},
+    "freeze_d": {"freeze": [{"part": "discriminator.trunk", "share": 0.5}]},
+    "scale": {"freeze": [{"part": "generator", "keep": ["*norm*"]}]},
+    "consolidate": {"consolidation": 10_000.0},
+}
 _FROM_THE_DATA = (("model.classes", None), ("pretrain.classes", None))
 
 
@@ -131,8 +137,21 @@ def _go(
     return result | ({"parts": sorted(model.preset_parts())} if method else {})
 
 
-def finetune(name: str, data: Any, run: str | Path, **arguments: Any) -> dict[str, Any]:
-    """Train from the published weights of an entry, or from a run's; arguments as in `train`."""
+def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **arguments: Any) -> dict[str, Any]:
+    """Train from the published weights of an entry, or from a run's.
+
+    Args:
+        name: an entry with published weights, or a run directory.
+        data: as in `train`.
+        run: as in `train`.
+        how: what is trained; None is `all`, or as the run was begun. `all`: all weights. `freeze_d`: not the lower
+            half of the discriminator's trunk (Mo et al. 2020, arXiv:2002.10964). `scale`: of the generator its
+            normalisations' scales and shifts alone (Noguchi and Harada 2019, arXiv:1904.01774). `consolidate`: all,
+            but what mattered to the source is held back (Li et al. 2020, arXiv:2012.02780).
+        arguments: as in `train`.
+    """
+    if how is not None and how not in FINETUNING:
+        raise RecipeError(unknown_name("way to fine-tune (--how)", how, FINETUNING))
     try:
         source = registry.get_entry(str(presets.weights_file(name).parent)).raw
     except GanzooError:
@@ -143,6 +162,7 @@ def finetune(name: str, data: Any, run: str | Path, **arguments: Any) -> dict[st
     groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
     init = {group: f"{name}:{group}" for group in groups}
     given = recipe_files.nest(arguments.pop("overrides", None) or {})
+    given = recipe_files.merge(FINETUNING[how] if how else {}, given)
     for section in ("model", "data"):
         given[section] = recipe_files.merge(source.get(section) or {}, given.get(section, {}))
     arguments["init"] = init | dict(arguments.get("init") or {})
@@ -170,7 +190,8 @@ def _begin(
     # What was published is no matter of this run, nor is what another run began with.
     own = {"weights": None, "scores": {}}
     if name not in registry.list_entries():
-        own["init"] = changes.get("init", {})
+        asked = changes.get("init", {})
+        own["init"] = {target: init for target, init in recipe.init.items() if target in asked}
     recipe, sample_set = _read(recipe.model_copy(update=own), data)
     for folder in ("samples", "checkpoints"):
         (run / folder).mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ganzoo import presets, recipe_files, registry
-from ganzoo.errors import RecipeError, WeightsError
-from ganzoo.training import train
+from ganzoo.errors import RecipeError, TrainingError, WeightsError
+from ganzoo.training import finetune, train
 
 ENTRY = "image/dcgan_32"
 TINY = registry.get_entry(ENTRY).raw["tiny"]
@@ -109,3 +109,69 @@ def test_only_scales_are_trained(tiny, reals):
     gan.fit(reals(gan, 2), verbose=0)
     moved = {name for name in changed(gan, before) if name.startswith("generator/")}
     assert moved == {f"generator/{layer.name}" for layer in gan.generator.layers if layer.name.startswith("norm_")}
+
+
+def test_consolidation_is_the_weighted_distance_from_the_source(tiny, reals):
+    gan = tiny(ENTRY, consolidation=50.0)
+    gan.look_at(reals(gan, 1))
+    kept = gan.consolidation
+    assert float(kept.penalty(gan)) == 0.0
+    worth = [np.array(w) for w in kept.worth.weights]
+    assert sum(w.sum() for w in worth) == pytest.approx(1.0, rel=1e-4) and all((w >= 0).all() for w in worth)
+    kernel = gan.generator.get_layer("dense").kernel
+    change = np.random.default_rng(0).normal(size=kernel.shape).astype("float32")
+    kernel.assign_add(change)
+    expected = np.sum(np.array(kept.worth.get_layer("dense").kernel) * change**2)
+    assert float(kept.penalty(gan)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_consolidation_holds_a_generator_back_and_resumes(tiny, reals, tmp_path):
+    moved, states = {}, {}
+    for weight in (0.0, 1e6):
+        gan = tiny(ENTRY, consolidation=weight)
+        before = [np.array(w) for w in gan.generator.trainable_variables]
+        gan.fit(reals(gan, 6), verbose=0)
+        after = gan.generator.trainable_variables
+        states[weight] = gan.state()
+        moved[weight] = (before, [np.array(w) for w in after])
+    names = [w.path for w in gan.generator.weights]
+    worth = dict(zip(names, map(np.array, gan.consolidation.worth.weights), strict=True))
+    paths = [w.path for w in gan.generator.trainable_variables]
+    far = {
+        weight: sum(np.sum(worth[path] * (b - a) ** 2) for path, a, b in zip(paths, before, after, strict=True))
+        for weight, (before, after) in moved.items()
+    }
+    assert far[1e6] < 0.5 * far[0.0]
+    broken = tiny(ENTRY, consolidation=1e6)
+    broken.fit(reals(broken, 6).take(2), verbose=0)
+    resumed = tiny(ENTRY, consolidation=1e6)
+    resumed.load_state(broken.state())
+    resumed.fit(reals(resumed, 6).skip(2), verbose=0)
+    state = resumed.state()
+    assert [key for key, value in states[1e6].items() if not np.array_equal(value, state[key])] == []
+    presets.save(resumed, tmp_path)
+    assert not any("consolidation" in key for key in presets.read_weights(str(tmp_path)))
+    presets.load(str(tmp_path))
+
+
+@pytest.mark.parametrize("how", ["all", "freeze_d", "scale", "consolidate"])
+def test_every_way_to_fine_tune(how, tmp_path):
+    data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    train(ENTRY, data, tmp_path / "first", samples=16, overrides=TINY)
+    run = tmp_path / "second"
+    finetune(str(tmp_path / "first"), data[:20], run, how=how, samples=32)
+    finetune(str(tmp_path / "first"), data[:20], run, how=how, samples=48)
+    before, after = (presets.read_weights(str(tmp_path / name)) for name in ("first", "second"))
+    assert before.keys() == after.keys()
+    still = {key for key in before if np.array_equal(before[key], after[key])}
+    kernels = {key for key in before if key.startswith("generator/") and key.endswith("kernel")}
+    lower = {f"discriminator/trunk/down_{size}/kernel" for size in (16, 8)}
+    assert (kernels <= still) == (how == "scale") and (lower <= still) == (how == "freeze_d")
+    if how != "all":
+        with pytest.raises(TrainingError, match="begun with another recipe"):
+            finetune(str(tmp_path / "first"), data[:20], run, how="all", samples=64)
+
+
+def test_an_unknown_way_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match="Did you mean 'freeze_d'"):
+        finetune(ENTRY, "mnist5k", tmp_path, how="freezed")

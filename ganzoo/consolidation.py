@@ -1,0 +1,69 @@
+"""Elastic weight consolidation of a generator that is fine-tuned.
+
+Li et al. 2020, "Few-shot Image Generation with Elastic Weight Consolidation", https://arxiv.org/abs/2012.02780: weights
+that mattered for the source's samples are held back, the others are free,
+
+penalty = sum of F_i (w_i - source_i)^2 / sum of F_i,   F_i = E[(dL / dw_i)^2],
+
+where L is the discriminator's verdict on the source's samples, softplus(-D(G(z))). Here F is divided by its sum, so
+that a weight of the penalty means the same for all networks. Gradients are those of the mean over small batches.
+"""
+
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ganzoo.objectives import sum_of_heads
+
+if TYPE_CHECKING:
+    from ganzoo.gan import GAN
+
+_BATCHES = 32
+_BATCH = 8
+
+
+class Consolidation:
+    """The source's weights and what each is worth, as two networks of the generator's form, for a run's state."""
+
+    def __init__(self, gan: "GAN"):
+        self.source, self.worth = gan.build_generator(), gan.build_generator()
+        for network in (self.source, self.worth):
+            network.trainable = False
+
+    def networks(self) -> dict[str, keras.Model]:
+        """Both by name."""
+        return {"consolidation_source": self.source, "consolidation_worth": self.worth}
+
+    def measure(self, gan: "GAN") -> None:
+        """Take the generator as it is now for the source."""
+        for kept, weight in zip(self.source.weights, gan.generator.weights, strict=True):
+            kept.assign(weight)
+        variables = gan.generator.trainable_variables
+        squares = [np.zeros(v.shape, np.float64) for v in variables]
+        for index in range(_BATCHES):
+            conditions = gan.draw_conditions(_BATCH)
+            inputs = gan.draw_latents(_BATCH, seed=index) | conditions
+            with tf.GradientTape() as tape:
+                fake = gan.generator({k: tf.constant(v) for k, v in inputs.items()}, training=False)
+                logits = gan.score(gan.observe(fake, conditions), conditions)
+                verdict = sum_of_heads(tf.nest.flatten(logits), gan.head_weights())
+                loss = tf.reduce_mean(tf.nn.softplus(-verdict))
+            for total, gradient in zip(squares, tape.gradient(loss, variables), strict=True):
+                total += 0.0 if gradient is None else np.square(np.asarray(gradient, np.float64))
+        whole = max(sum(total.sum() for total in squares), 1e-30)
+        worth = {v.path: total / whole for v, total in zip(variables, squares, strict=True)}
+        for kept, weight in zip(self.worth.weights, gan.generator.weights, strict=True):
+            kept.assign(worth.get(weight.path, np.zeros(weight.shape)))
+
+    def penalty(self, gan: "GAN") -> tf.Tensor:
+        """The penalty of the generator's weights, a scalar."""
+        terms = [
+            tf.reduce_sum(worth * tf.square(weight - source))
+            for weight, source, worth in zip(
+                gan.generator.weights, self.source.weights, self.worth.weights, strict=True
+            )
+            if weight.trainable
+        ]
+        return tf.add_n(terms)
