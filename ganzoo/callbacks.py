@@ -272,6 +272,12 @@ class Progress(keras.callbacks.Callback):
             self._bar.stop()
 
 
+def keep_event(run: Path, samples: int, text: str) -> None:
+    """Write an event into the run's `events.jsonl`."""
+    with (run / "events.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"samples": samples, "text": text}) + "\n")
+
+
 def _parsed(line: str) -> dict[str, Any] | None:
     """The object of a JSONL file's line; None where a killed process tore it."""
     try:

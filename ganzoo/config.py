@@ -138,6 +138,19 @@ class Freeze(Section):
     until: PositiveInt | None = None
 
 
+class Guards(Section):
+    """What watches a training for collapse (`ganzoo.guards`), every `every` samples (0: nothing does).
+
+    It looks at `samples` samples, and warns. `act` lets it do more, each time it warns: `augment` raises
+    `augment.probability` by 0.1 (up to 0.9), `slow_discriminator` halves the discriminator's learning rate, `go_back`
+    takes the last state without a warning.
+    """
+
+    every: NonNegativeInt = 5_000
+    samples: PositiveInt = 256
+    act: tuple[Literal["augment", "slow_discriminator", "go_back"], ...] = ()
+
+
 class Weights(Section):
     """Published weights of an entry: a preset's folder beside the YAML, or a path; what they were trained on."""
 
@@ -172,6 +185,7 @@ class Recipe(Section):
     optimizers: dict[str, Optimizer] = {}
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    guards: Guards = Guards()
     init: dict[str, _short(Init, "source")] = {}
     pretrain: dict[str, Any] = {}
     freeze: tuple[_short(Freeze, "part"), ...] = ()

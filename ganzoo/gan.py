@@ -44,6 +44,15 @@ class GAN(PhasedModel):
         self.discriminator = self.build_discriminator()
         self.generator_ema = self.build_generator()
         self.consolidation = Consolidation(self) if self.recipe.consolidation else None
+        self.augment_probability = self.recipe.augment.probability
+        if "augment" in self.recipe.guards.act:
+            self.augment_probability = self.add_weight(
+                name="augment_probability",
+                shape=(),
+                initializer=keras.initializers.Constant(self.recipe.augment.probability),
+                trainable=False,
+                aggregation="only_first_replica",
+            )
         self.tasks, self.auxiliary = [], None
         if self.recipe.auxiliary:
             self._build_auxiliary()
@@ -104,6 +113,11 @@ class GAN(PhasedModel):
         if self.consolidation:
             self.consolidation.measure(self)
 
+    def numbers(self) -> dict[str, Any]:
+        """The probability of augmentation where a guard may raise it."""
+        acts = "augment" in self.recipe.guards.act
+        return {"augment_probability": self.augment_probability} if acts else {}
+
     def only_for_training(self) -> dict[str, keras.Model]:
         """The source of the consolidation."""
         return self.consolidation.networks() if self.consolidation else {}
@@ -157,8 +171,8 @@ class GAN(PhasedModel):
     # The two losses.
 
     def _look(self, samples: Any, batch: Batch, purpose: str) -> Any:
-        recipe = self.recipe.augment
-        seen = augment(samples, recipe.policy, batch.random.child(purpose), recipe.probability)
+        policy, probability = self.recipe.augment.policy, self.augment_probability
+        seen = augment(samples, policy, batch.random.child(purpose), probability)
         return self.observe(seen, batch.conditions)
 
     def _fake(self, batch: Batch) -> Any:

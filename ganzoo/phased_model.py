@@ -165,6 +165,10 @@ class PhasedModel(keras.Model):
         """More networks of the run's state, which no preset keeps, by name."""
         return {}
 
+    def numbers(self) -> dict[str, Any]:
+        """Variables of the run's state beside the networks', by name."""
+        return {}
+
     def latents_spec(self) -> dict[str, Latent]:
         """The latent inputs, by name."""
         return {}
@@ -539,7 +543,7 @@ class PhasedModel(keras.Model):
             variable.assign(state[name])
 
     def _state_variables(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"step": self.step, "samples_seen": self.samples_seen}
+        found: dict[str, Any] = {"step": self.step, "samples_seen": self.samples_seen, **self.numbers()}
         networks = {
             **self.networks(),
             **self.fixed_networks(),

@@ -59,6 +59,7 @@ def write_report(run: Path) -> Path:
         "Samples over time": _samples(run / "samples", unread),
         "Scores": _from_json(run / "scores.json", _scores, unread),
         "Best weights": _checks(checks, events),
+        "Guards": _guards(read_lines(run / "guards.jsonl", unread), events),
         "Curves": _curves(metrics, events),
         "Data": _from_json(run / "data.json", _data, unread),
         "Transferred weights": _from_json(run / "transfer.json", _transfers, unread),
@@ -157,6 +158,19 @@ def _checks(checks: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any
     text = f"Lowest score {show(score_at[best])} after {best:,} samples: the weights in best/."
     drawn = chart("score while training", xs, {checks[-1].get("name", "score"): [score_at[x] for x in xs]}, events)
     return f'<p>{text}</p><div class="charts">{drawn}</div>'
+
+
+def _guards(looks: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]]) -> str:
+    """What the guards against collapse saw, over samples seen; their warnings are events."""
+    looks = [look for look in looks if is_number(look.get("samples"))]
+    if not looks:
+        return ""
+    xs = [look["samples"] for look in looks]
+    shares = {name: [look.get(name) for look in looks] for name in ("spread", "coverage", "recall")}
+    lead = {"lead of the discriminator": [look.get("lead") for look in looks]}
+    charts = chart("samples beside reals", xs, shares, events) + chart("lead, logits", xs, lead, events)
+    warned = sum(bool(look.get("signs")) for look in looks)
+    return f'<p>{len(looks)} looks, {warned} with a warning.</p><div class="charts">{charts}</div>'
 
 
 def _curves(metrics: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]]) -> str:

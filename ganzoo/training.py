@@ -353,7 +353,7 @@ def pretraining_time(run: Path) -> float:
 
 
 def _restore(gan: "PhasedModel", run: Path) -> float:
-    from ganzoo.callbacks import load_checkpoint
+    from ganzoo.callbacks import keep_event, load_checkpoint
 
     seconds = load_checkpoint(gan, run)
     seen = gan.sample_count
@@ -364,7 +364,7 @@ def _restore(gan: "PhasedModel", run: Path) -> float:
         atomic_write_bytes(metrics, "".join(f"{line}\n" for line in kept).encode())
     if seconds is None and gan.recipe.init:
         _transfer(gan, run)
-    _event(run, seen, f"resumed at {seen:,} samples")
+    keep_event(run, seen, f"resumed at {seen:,} samples")
     log.info("Resuming at %s samples.", f"{seen:,}")
     return seconds or 0.0
 
@@ -386,7 +386,7 @@ def _fit(
     minutes: float | None,
     progress: bool,
 ) -> dict[str, Any]:
-    from ganzoo import callbacks
+    from ganzoo import callbacks, guards
 
     training = gan.recipe.training
     step = training.batch_size * training.d_steps
@@ -396,7 +396,11 @@ def _fit(
     if not done:
         stream = _stream(gan, sample_set, data, seen)
         clock = callbacks.Clock(seconds, training.clock)
-        parts = [
+        parts: list[Any] = []
+        if sample_set is not None and gan.recipe.guards.every and not gan.recipe.pretrain:
+            # Before the snapshots, which keep what the guard did.
+            parts.append(guards.Guard(run, clock, gan.recipe.guards, sample_set))
+        parts += [
             callbacks.MetricsLog(run, clock, training.log_every, training.snapshot_every),
             callbacks.Snapshots(run, clock, training.snapshot_every, _examples(sample_set)),
             callbacks.Limits(clock, samples, limit),
@@ -411,7 +415,7 @@ def _fit(
             clock.start()
             gan.fit(stream, steps_per_epoch=steps or 2**40, verbose=0, callbacks=parts, shuffle=False)
         except (GanzooError, KeyboardInterrupt) as error:
-            _event(run, gan.sample_count, str(error) or "interrupted")
+            callbacks.keep_event(run, gan.sample_count, str(error) or "interrupted")
             with contextlib.suppress(Exception):  # the reason of the stop matters more than its report
                 write_report(run)
             raise
@@ -490,11 +494,6 @@ def _data_report(sample_set: "SampleSet | None", data: Any) -> dict[str, Any]:
         "notes": list(sample_set.notes),
         "problems": [problem._asdict() for problem in sample_set.problems],
     }
-
-
-def _event(run: Path, samples: int, text: str) -> None:
-    with (run / "events.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"samples": samples, "text": text}) + "\n")
 
 
 def _write_json(path: Path, content: Any) -> None:

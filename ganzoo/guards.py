@@ -1,0 +1,163 @@
+"""Watches a GAN's training for collapse: warns early, says what to change, and acts where the recipe says so.
+
+Every `guards.every` samples it compares samples of fixed latents with as many reals, in the domain's small
+network-free features, and reads the discriminator's lead from the losses' logs:
+
+- spread: the mean distance of two samples, divided by that of two reals. Near 0 where all samples are alike.
+- coverage: the share of reals with a sample nearer than the fifth-nearest other real (Naeem et al. 2020,
+  arXiv:2002.09797), and recall (Kynkaanniemi et al. 2019, arXiv:1904.06991).
+- lead: the discriminator's mean logit on reals minus that on samples.
+
+It warns where spread or coverage, once good, has halved; where spread is still small after many samples; and where the
+lead is large twice in a row. A warning is told again only after the sign had gone.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganzoo.callbacks import Clock, Periodic, keep_event
+from ganzoo.config import Guards
+from ganzoo.data import SampleSet
+from ganzoo.metrics.neighbours import density_coverage, precision_recall
+
+if TYPE_CHECKING:
+    from ganzoo.gan import GAN
+
+log = logging.getLogger("ganzoo")
+
+LEAD = 10.0  # logits
+SPREAD = 0.4
+PATIENCE = 10  # looks after which a small spread is no beginning any more
+_NEIGHBOURS = 5
+_STEP, _MOST = 0.1, 0.9  # of the augmentation's probability
+_MENDS = {
+    "collapse": "augment more (augment.policy, augment.probability), lower the discriminator's rate "
+    "(optimizers.discriminator.learning_rate), or start from a pretrained generator (ganzoo pretrain)",
+    "lead": "lower optimizers.discriminator.learning_rate, add or strengthen a regularizer (r1), or augment more",
+}
+
+
+class Guard(Periodic):
+    """Looks every `guards.every` samples; lines of `guards.jsonl`, warnings as the run's events."""
+
+    def __init__(self, run: Path, clock: Clock, options: Guards, data: SampleSet):
+        super().__init__(run, clock, options.every)
+        self._options = options
+        count = min(options.samples, len(data))
+        chosen = data.samples[np.random.default_rng(0).permutation(len(data))[:count]]
+        self._reals = np.asarray(chosen)
+        self._logits: list[float] = []
+        self._looks = self._read()
+        self._good: dict[str, Any] | None = None
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Keep the lead; look where an interval ends."""
+        if logs and "real_logits" in logs:
+            self._logits.append(float(logs["real_logits"]) - float(logs["fake_logits"]))
+        super().on_train_batch_end(batch, logs)
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Nothing: the last interval may be short."""
+
+    def act(self) -> None:
+        """Measure, judge, warn."""
+        with self._clock.paused():
+            seconds = self._clock.seconds()
+            look = {"samples": self._done, "seconds": round(seconds, 1), **self._measure()}
+            look["signs"] = signs(look, self._looks)
+            new = [sign for sign in look["signs"] if not self._looks or sign not in self._looks[-1]["signs"]]
+            self._looks.append(look)
+            with (self._run / "guards.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(look) + "\n")
+            for sign in new:
+                text = f"{_told(sign, look)}: {_MENDS['lead' if sign == 'lead' else 'collapse']}."
+                log.warning("After %s samples: %s", f"{self._done:,}", text)
+                keep_event(self._run, self._done, text)
+            if not look["signs"] and "go_back" in self._options.act:
+                self._good = self.model.state()
+            if new:
+                self._mend()
+
+    def _measure(self) -> dict[str, float | None]:
+        fakes = self.model.generate(len(self._reals), seed=self.model.recipe.seed, live=True)
+        found = measure(self.model.domain.small_features(self._reals), self.model.domain.small_features(fakes))
+        found["lead"] = float(np.mean(self._logits)) if self._logits else None
+        self._logits = []
+        return found
+
+    def _mend(self) -> None:
+        done = []
+        if "go_back" in self._options.act and self._good is not None:
+            counters = {name: self.model.state()[name] for name in ("step", "samples_seen")}
+            self.model.load_state({**self._good, **counters})
+            done.append("went back to the last state without a warning")
+        if "slow_discriminator" in self._options.act:
+            rate = self.model.optimizers["discriminator"].learning_rate
+            rate.assign(rate / 2.0)
+            done.append(f"lowered the discriminator's learning rate to {float(rate):.3g}")
+        if "augment" in self._options.act:
+            probability = self.model.augment_probability
+            probability.assign(min(max(float(probability) + _STEP, 0.0), max(_MOST, float(probability))))
+            done.append(f"raised the probability of augmentation to {float(probability):.2f}")
+        for text in done:
+            log.warning("The guard %s.", text)
+            keep_event(self._run, self._done, f"The guard {text}.")
+
+    def _read(self) -> list[dict[str, Any]]:
+        """Looks of earlier sessions, up to the checkpoint from which this one goes on."""
+        path = self._run / "guards.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def set_model(self, model: "GAN") -> None:
+        """Forget looks that a resumed run will take again."""
+        super().set_model(model)
+        kept = [look for look in self._looks if look["samples"] <= model.sample_count]
+        if len(kept) < len(self._looks):
+            (self._run / "guards.jsonl").write_text("".join(json.dumps(look) + "\n" for look in kept))
+        self._looks = kept
+
+
+def measure(real: np.ndarray, fake: np.ndarray) -> dict[str, float | None]:
+    """Spread, coverage and recall of features `(n, width)`; the latter two None for too few samples."""
+    found: dict[str, float | None] = {"spread": _spread(fake) / max(_spread(real), 1e-12)}
+    enough = len(real) > _NEIGHBOURS
+    found["coverage"] = density_coverage(real, fake, _NEIGHBOURS)["coverage"] if enough else None
+    found["recall"] = precision_recall(real, fake, 3)["recall"] if enough else None
+    return found
+
+
+def signs(look: Mapping[str, Any], earlier: list[dict[str, Any]]) -> list[str]:
+    """What a look shows of trouble, given the looks before it: some of `spread`, `coverage`, `lead`."""
+    found = []
+    best = max((past["spread"] for past in earlier), default=0.0)
+    young = len(earlier) < PATIENCE
+    if look["spread"] < SPREAD and ((best >= 2 * look["spread"] and best >= SPREAD) or not young):
+        found.append("spread")
+    covered = max((past["coverage"] or 0.0 for past in earlier), default=0.0)
+    if look["coverage"] is not None and covered >= 0.2 and look["coverage"] < covered / 2:
+        found.append("coverage")
+    led = earlier[-1]["lead"] if earlier else None
+    if look["lead"] is not None and look["lead"] > LEAD and led is not None and led > LEAD:
+        found.append("lead")
+    return found
+
+
+def _told(sign: str, look: Mapping[str, Any]) -> str:
+    if sign == "lead":
+        return f"The discriminator leads by {look['lead']:.1f} logits, so that the generator learns little"
+    if sign == "spread":
+        return f"The samples are alike: their distances are {look['spread']:.2f} of those of the reals"
+    return f"The samples cover {look['coverage']:.0%} of the reals, less than half of what they did"
+
+
+def _spread(features: np.ndarray) -> float:
+    """The mean distance of two different rows."""
+    squares = np.sum(features**2, axis=1)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2.0 * features @ features.T, 0.0))
+    count = len(features)
+    return float(distances.sum() / max(count * (count - 1), 1))

@@ -1,0 +1,99 @@
+"""Guards against collapse."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ganzoo import recipe_files, registry
+from ganzoo.domains.image import small_features
+from ganzoo.guards import LEAD, PATIENCE, measure, signs
+from ganzoo.training import train
+
+ENTRY = "image/dcgan_32"
+TINY = registry.get_entry(ENTRY).raw["tiny"]
+
+
+def look(spread=1.0, coverage=0.8, lead=2.0):
+    return {"spread": spread, "coverage": coverage, "recall": 0.5, "lead": lead}
+
+
+@pytest.mark.parametrize(
+    ("now", "earlier", "expected"),
+    [
+        (look(), [look()], []),
+        (look(spread=0.05), [], []),  # the beginning
+        (look(spread=0.05), [look(spread=0.05)] * PATIENCE, ["spread"]),
+        (look(spread=0.3), [look(spread=0.9)], ["spread"]),
+        (look(spread=0.3), [look(spread=0.5)], []),
+        (look(coverage=0.1), [look(coverage=0.5)], ["coverage"]),
+        (look(coverage=0.05), [look(coverage=0.15)], []),
+        (look(lead=LEAD + 1), [look()], []),
+        (look(lead=LEAD + 1), [look(lead=LEAD + 1)], ["lead"]),
+        (look(spread=0.1, coverage=0.0, lead=99.0), [look(lead=50.0)], ["spread", "coverage", "lead"]),
+    ],
+)
+def test_signs(now, earlier, expected):
+    assert signs(now, earlier) == expected
+
+
+def test_measures_of_known_clouds():
+    rng = np.random.default_rng(0)
+    real = rng.normal(size=(300, 4)).astype("float32")
+    same = measure(real, rng.normal(size=(300, 4)).astype("float32"))
+    assert same["spread"] == pytest.approx(1.0, abs=0.1) and same["coverage"] > 0.9 and same["recall"] > 0.9
+    half = measure(real, 0.5 * real)
+    assert half["spread"] == pytest.approx(0.5, rel=1e-4)
+    point = measure(real, np.zeros((300, 4), "float32"))
+    assert point["spread"] == 0.0 and point["coverage"] < 0.2 and point["recall"] < 0.1
+
+
+def test_small_features_are_the_means_of_cells():
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("uint8")
+    means = pictures.reshape(3, 8, 4, 8, 4, 3).mean(axis=(2, 4)) / 255
+    np.testing.assert_allclose(small_features(pictures), means.reshape(3, -1), rtol=1e-5)
+    assert small_features(pictures[:, :28, :28]).shape == (3, 192)
+    np.testing.assert_allclose(small_features(pictures[:, :5, :6]), pictures[:, :5, :6].reshape(3, -1) / 255, rtol=1e-6)
+
+
+def test_a_guard_warns_acts_and_a_resumed_run_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("ganzoo.guards.PATIENCE", 2)  # an untrained tiny generator's samples are alike
+    data = np.random.default_rng(0).integers(0, 2, (40, 1, 1, 3)).astype("uint8") * np.full(
+        (40, 32, 32, 3), 255, "uint8"
+    )
+    guards = {"every": 8, "samples": 20, "act": ["augment", "slow_discriminator"]}
+    changes = {"guards": guards, "augment": {"policy": ["translation"], "probability": 0.2}}
+    tiny = recipe_files.merge(TINY, changes)
+    train(ENTRY, data, tmp_path / "whole", samples=64, overrides=tiny)
+    train(ENTRY, data, tmp_path / "broken", samples=32, overrides=tiny)
+    train(ENTRY, data, tmp_path / "broken", samples=64, overrides=tiny)
+    looks = [json.loads(line) for line in (tmp_path / "whole/guards.jsonl").read_text().splitlines()]
+    assert [one["samples"] for one in looks] == list(range(8, 65, 8))
+    warned = [one["samples"] for one in looks if one["signs"]]
+    assert warned and warned[0] == 24
+    events = (tmp_path / "whole/events.jsonl").read_text()
+    assert "The samples are alike" in events and "lowered the discriminator's learning rate to 0.0001" in events
+    assert "raised the probability of augmentation to 0.30" in events
+    from safetensors.numpy import load_file
+
+    one, other = (load_file(tmp_path / run / "checkpoints/000000064.safetensors") for run in ("whole", "broken"))
+    assert float(one["augment_probability"]) == pytest.approx(0.3)
+    assert all(np.array_equal(value, other[key]) for key, value in one.items() if key != "run/seconds")
+    assert "looks, " in (tmp_path / "whole/report.html").read_text()
+
+
+def test_a_guard_goes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("ganzoo.guards.signs", lambda look, earlier: ["lead"] if len(earlier) == 3 else [])
+    data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    tiny = recipe_files.merge(
+        TINY, {"guards": {"every": 8, "samples": 20, "act": ["go_back"]}, "training": {"snapshot_every": 8}}
+    )
+    train(ENTRY, data, tmp_path, samples=32, overrides=tiny)
+    from safetensors.numpy import load_file
+
+    before, after = (load_file(tmp_path / f"checkpoints/0000000{n}.safetensors") for n in (24, 32))
+    assert int(after["samples_seen"]) == 32
+    assert all(
+        np.array_equal(before[key], after[key]) for key in before if key.startswith(("generator/", "discriminator/"))
+    )
+    assert "went back" in (tmp_path / "events.jsonl").read_text()
