@@ -76,14 +76,22 @@ def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _sources(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """`--init TARGET=SOURCE[,skip=PATTERN]...[,partial]` as a recipe's `init`."""
+    """`--init TARGET=SOURCE` with its rules, as a recipe's `init`."""
     found: dict[str, Any] = {}
     for target, text in (_split(pair, "--init", _INIT) for pair in pairs):
         source, *rules = text.split(",")
-        skip = [rule.removeprefix("skip=") for rule in rules if rule.startswith("skip=")]
-        if unknown := [rule for rule in rules if not rule.startswith("skip=") and rule != "partial"]:
-            raise RecipeError(f"--init takes {_INIT}. Received: '{unknown[0]}' in '{text}'.")
-        found[target] = {"source": source, "skip": skip, "partial": "partial" in rules} if rules else source
+        init: dict[str, Any] = {"source": source}
+        for rule in rules:
+            key, _, value = rule.partition("=")
+            if key == "skip" and value:
+                init.setdefault("skip", []).append(value)
+            elif key == "mapping" and value:
+                init["mapping"] = value
+            elif rule == "partial":
+                init["partial"] = True
+            else:
+                raise RecipeError(f"--init takes {_INIT}. Received: '{rule}' in '{text}'.")
+        found[target] = init
     return found
 
 
@@ -94,7 +102,7 @@ def _split(pair: str, option: str, form: str) -> tuple[str, str]:
     return key, value
 
 
-_INIT = "TARGET=SOURCE[,skip=PATTERN]...[,partial]"
+_INIT = "TARGET=SOURCE[,skip=PATTERN]...[,partial][,mapping=FILE]"
 _SEED = click.IntRange(0, 2**32 - 1)
 _json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 

@@ -116,12 +116,14 @@ class Init(Section):
     """Where a part's first weights come from: `source` is `WHERE:PART`.
 
     Every weight must fit, by name and shape, but for those that a pattern of `skip` names (`up_64*`, `*/bias`); with
-    `partial`, those that do not fit keep their fresh values too, and are listed.
+    `partial`, those that do not fit keep their fresh values too, and are listed. `mapping` is a YAML file for a source
+    that is a file of tensors (`ganzoo.foreign_weights`).
     """
 
     source: str
     skip: tuple[str, ...] = ()
     partial: bool = False
+    mapping: str | None = None
 
 
 class Freeze(Section):

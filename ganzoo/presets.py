@@ -1,7 +1,8 @@
 """Presets: a folder with `recipe.yaml` and `model.safetensors`, safe to load, whose parts have names.
 
 A part is named `WHERE:PART`, split at the last colon: `runs/ae:decoder`, `image/dcgan_32:discriminator`,
-`imagenet/efficientnet_lite0:trunk`. WHERE is an entry with published weights, a run directory or a preset.
+`imagenet/efficientnet_lite0:trunk`. WHERE is an entry with published weights, a run directory or a preset. A source may
+also be a file of tensors, which a mapping names.
 """
 
 import fnmatch
@@ -16,6 +17,7 @@ import numpy as np
 from ganzoo import registry
 from ganzoo.cache import atomic_write, atomic_write_bytes
 from ganzoo.errors import WeightsError, unknown_name
+from ganzoo.foreign_weights import SUFFIXES, is_weights_file, mapped
 
 if TYPE_CHECKING:
     import keras
@@ -82,7 +84,7 @@ def load(name: str, **overrides: Any) -> "GAN":
         WeightsError: there are no weights, or they do not fit.
     """
     path = weights_file(name)
-    arrays = _read(path)
+    arrays = read_safetensors(path)
     # The recipe that was saved with the weights: an entry's own may have other classes or channels by now.
     recipe = registry.get_entry(str(path.parent)).recipe(**overrides)
     if recipe.pretrain:
@@ -104,24 +106,37 @@ def load(name: str, **overrides: Any) -> "GAN":
 
 
 def transfer(
-    source: str, target: str, gan: "PhasedModel", skip: Sequence[str] = (), partial: bool = False
+    source: str,
+    target: str,
+    gan: "PhasedModel",
+    skip: Sequence[str] = (),
+    partial: bool = False,
+    mapping: str | None = None,
 ) -> TransferReport:
     """Load a named part into a part of `gan`, every weight by its name.
 
     Args:
-        source: `WHERE:PART`.
+        source: `WHERE:PART`, or a file of tensors (`ganzoo.foreign_weights`).
         target: a part of `gan`.
         skip: patterns of weights (`up_64*`, `*/bias`) that keep their values in the target, and need not exist.
         partial: weights that do not fit keep their values too, and are listed as mismatched.
+        mapping: a YAML file that maps a file's tensors.
 
     Raises:
         WeightsError: what no pattern names is missing, left over or of another shape (unless `partial`), or nothing
             fits at all; nothing was loaded then.
     """
+    if is_weights_file(source):
+        network = gan.part(target)
+        found = mapped(source, mapping, {name: tuple(v.shape) for name, v in _named(network).items()})
+        return _transfer(network, found, target, source, gan, skip, partial)
+    if mapping is not None:
+        raise WeightsError(f"A mapping is for files of tensors ({', '.join(SUFFIXES)}). Received: '{source}'.")
     where, colon, part = source.rpartition(":")
     if not colon or not where or not part:
         raise WeightsError(
-            f"A source of weights is named WHERE:PART, such as 'runs/first:generator'. Received: '{source}'."
+            f"A source of weights is named WHERE:PART, such as 'runs/first:generator', or is a file of tensors "
+            f"({', '.join(SUFFIXES)}). Received: '{source}'."
         )
     network = gan.part(target)
     if where.startswith(IMAGENET):
@@ -137,6 +152,12 @@ def transfer(
     return _transfer(network, found, target, source, gan, skip, partial)
 
 
+def _named(network: "keras.Model") -> dict[str, Any]:
+    from ganzoo.variables import named_variables
+
+    return named_variables(network)
+
+
 def _transfer(
     network: "keras.Model",
     arrays: Mapping[str, np.ndarray],
@@ -146,9 +167,7 @@ def _transfer(
     skip: Sequence[str],
     partial: bool,
 ) -> TransferReport:
-    from ganzoo.variables import named_variables
-
-    variables = named_variables(network)
+    variables = _named(network)
     names = [*variables, *(name for name in arrays if name not in variables)]
     skipped = tuple(name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in skip))
     loaded, mismatched = [], []
@@ -174,7 +193,7 @@ def _transfer(
         raise WeightsError(f"No weight of {source} fits {target}: {'; '.join(mismatched[:3]) or 'all are skipped'}.")
     networks = [network, *(average for average, live in gan.averages().values() if live is network)]
     for one in networks:
-        into = named_variables(one)
+        into = _named(one)
         for name in loaded:
             into[name].assign(arrays[name].astype(into[name].dtype))
     return TransferReport(target, source, tuple(loaded), skipped, tuple(mismatched))
@@ -193,10 +212,11 @@ def samples_seen(folder: Path) -> int | None:
 
 def read_weights(name: str) -> dict[str, np.ndarray]:
     """All weights of an entry, a run or a preset, by `part/layer/variable`."""
-    return _read(weights_file(name))
+    return read_safetensors(weights_file(name))
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file; raises `WeightsError` where it is missing or broken."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

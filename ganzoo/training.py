@@ -59,7 +59,7 @@ def train(
         samples: stop after so many samples, all sessions together; the recipe's `training.samples` by default.
         seed: the run's seed.
         overrides: recipe keys, nested or dotted.
-        init: sources of weights by part, `WHERE:PART` each, or a mapping with `source`, `skip` and `partial`.
+        init: sources of weights by part, `WHERE:PART` each, or a mapping with `source`, `skip`, `partial`, `mapping`.
         strategy: `auto`, `none` or `mirrored`.
         progress: draw a progress bar.
 
@@ -324,7 +324,7 @@ def _transfer(gan: "PhasedModel", run: Path) -> None:
     """Load what the recipe's `init` names, and keep the report."""
     reports = []
     for target, init in gan.recipe.init.items():
-        report = presets.transfer(init.source, target, gan, init.skip, init.partial)
+        report = presets.transfer(init.source, target, gan, init.skip, init.partial, init.mapping)
         reports.append(replace(report, seconds=time_spent(init.source.rpartition(":")[0])))
     for report in reports:
         log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)

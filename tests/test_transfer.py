@@ -175,3 +175,52 @@ def test_every_way_to_fine_tune(how, tmp_path):
 def test_an_unknown_way_is_refused(tmp_path):
     with pytest.raises(RecipeError, match="Did you mean 'freeze_d'"):
         finetune(ENTRY, "mnist5k", tmp_path, how="freezed")
+
+
+def _as_torch(trunk):
+    """A trunk's weights as PyTorch would hold them, and the mapping back."""
+    tensors, lines = {}, []
+    for index, layer in enumerate(layer for layer in trunk.layers if layer.weights):
+        for weight in layer.weights:
+            name, array = f"features.{index}.{weight.name}", np.array(weight)
+            conv = array.ndim == 4
+            tensors[name] = np.ascontiguousarray(array.transpose(3, 2, 0, 1) if conv else array)
+            rule = f"{{from: {name}, transpose: [2, 3, 1, 0]}}" if conv else name
+            lines.append(f"{layer.name}/{weight.name}: {rule}")
+    return tensors, "\n".join(lines)
+
+
+def test_tensors_of_another_framework_are_mapped(tiny, tmp_path):
+    from safetensors.numpy import save_file
+
+    source, gan = tiny(ENTRY), tiny(ENTRY, seed=1)
+    trunk, target = source.part("discriminator.trunk"), gan.part("discriminator.trunk")
+    for weight in trunk.weights:
+        weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+    tensors, mapping = _as_torch(trunk)
+    path, yaml = tmp_path / "classifier.safetensors", tmp_path / "mapping.yaml"
+    save_file(tensors | {"fc.weight": np.zeros((10, 4), "float32")}, path)
+    yaml.write_text(mapping)
+    report = presets.transfer(str(path), "discriminator.trunk", gan, mapping=str(yaml))
+    assert len(report.loaded) == len(trunk.weights)
+    for mine, theirs in zip(target.weights, trunk.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+    def refused(match, text=mapping, **rules):
+        yaml.write_text(text)
+        with pytest.raises((WeightsError, RecipeError), match=match):
+            presets.transfer(str(path), "discriminator.trunk", gan, **{"mapping": str(yaml), **rules})
+
+    refused(r"give a mapping .*down_16/kernel \(4, 4, 3, 4\).*fc\.weight \(10, 4\)", mapping=None)
+    refused("Did you mean 'down_16/kernel'", mapping.replace("down_16/kernel", "down_16/kernels"))
+    refused("Did you mean 'features.0.kernel'", mapping.replace("features.0.kernel", "feature.0.kernel"))
+    refused(r"axes don't match|axes", mapping.replace("[2, 3, 1, 0]", "[2, 3, 1]", 1))
+    refused(
+        r"1 of \d+ \(down_16/kernel: \(4, 3, 4, 4\) in the source", mapping.replace("[2, 3, 1, 0]", "[0, 1, 2, 3]", 1)
+    )
+    refused("Extra inputs", mapping.replace("transpose", "transposed", 1))
+    refused("not in the source", "\n".join(mapping.splitlines()[1:]))
+    with pytest.raises(WeightsError, match="no readable safetensors"):
+        presets.transfer(str(tmp_path / "none.safetensors"), "discriminator.trunk", gan, mapping=str(yaml))
+    with pytest.raises(WeightsError, match="A mapping is for files"):
+        presets.transfer(f"{tmp_path}:trunk", "discriminator.trunk", gan, mapping=str(yaml))

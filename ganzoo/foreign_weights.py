@@ -1,0 +1,109 @@
+"""Weights of other frameworks, mapped by a YAML file onto the weights of a part.
+
+A mapping has a line for each weight of the part, `NAME: TENSOR`, or a section with the tensor's name under `from` and
+what is done to it, in this order: `transpose` (its axes in the new order) and `reshape`:
+
+    down_16/kernel: {from: features.0.weight, transpose: [2, 3, 1, 0]}  # PyTorch (out, in, h, w) -> (h, w, in, out)
+    down_16/bias: features.0.bias
+    logits/kernel: {from: classifier.weight, transpose: [1, 0]}
+
+Tensors come from `.safetensors`, or from PyTorch's `.pth`, `.pt` and `.bin`, of which tensors alone are read, without
+PyTorch and without running code from the file.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pydantic
+
+from ganzoo.config import Section
+from ganzoo.errors import RecipeError, WeightsError, unknown_name
+from ganzoo.recipe_files import read_yaml
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+
+
+class Mapped(Section):
+    """One weight: the tensor it is, and what is done to it."""
+
+    tensor: str = pydantic.Field(alias="from")
+    transpose: tuple[int, ...] | None = None
+    reshape: tuple[int, ...] | None = None
+
+    def apply(self, name: str, array: np.ndarray) -> np.ndarray:
+        """The array in the weight's form; raises `WeightsError` where its axes do not allow it."""
+        try:
+            array = array if self.transpose is None else np.transpose(array, self.transpose)
+            return np.ascontiguousarray(array if self.reshape is None else np.reshape(array, self.reshape))
+        except ValueError as error:
+            raise WeightsError(f"{name}: the tensor '{self.tensor}' of shape {array.shape}: {error}.") from None
+
+
+def is_weights_file(where: str) -> bool:
+    """Whether the source of weights is a file of tensors."""
+    return Path(where).suffix in SUFFIXES
+
+
+def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
+    """All tensors of a file by name.
+
+    Raises:
+        WeightsError: it is missing, broken, or holds more than tensors.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        from ganzoo.torch_files import read_state_dict
+
+        return read_state_dict(path)
+    from ganzoo.presets import read_safetensors
+
+    return read_safetensors(path)
+
+
+def mapped(
+    path: str | Path, mapping: str | Path | None, wanted: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    """The tensors of a file under the names of a part's weights.
+
+    Args:
+        path: the file.
+        mapping: the YAML file.
+        wanted: the part's weights with their shapes, for errors.
+
+    Raises:
+        WeightsError: there is no mapping, or it names what does not exist; the text lists both sides.
+    """
+    tensors = read_tensors(path)
+    if mapping is None:
+        raise WeightsError(
+            f"{path} has names of its own: give a mapping (--init PART={path},mapping=FILE.yaml), with a line "
+            f"`NAME: TENSOR` or `NAME: {{from: TENSOR, transpose: [2, 3, 1, 0]}}` for each of these weights: "
+            f"{_listed(wanted)}. Its tensors are: {_listed({name: a.shape for name, a in tensors.items()})}."
+        )
+    found = {}
+    for name, line in read_yaml(Path(mapping)).items():
+        try:
+            rule = Mapped.model_validate_json(pydantic.TypeAdapter(dict).dump_json(_section(line)))
+        except pydantic.ValidationError as error:
+            detail = error.errors()[0]
+            raise RecipeError(
+                f"{mapping}, line '{name}': {'.'.join(map(str, detail['loc']))}: {detail['msg']}."
+            ) from None
+        if name not in wanted:
+            raise WeightsError(unknown_name(f"weight in {mapping}", name, wanted))
+        if rule.tensor not in tensors:
+            raise WeightsError(unknown_name(f"tensor of {path} in {mapping}", rule.tensor, tensors))
+        found[name] = rule.apply(name, tensors[rule.tensor])
+    return found
+
+
+def _section(line: object) -> dict:
+    if isinstance(line, str):
+        return {"from": line}
+    return line if isinstance(line, dict) else {"from": line}
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]], most: int = 20) -> str:
+    shown = [f"{name} {tuple(shape)}" for name, shape in list(shapes.items())[:most]]
+    return ", ".join(shown) + (f", and {len(shapes) - most} more" if len(shapes) > most else "")
