@@ -1,4 +1,4 @@
-"""The notebook, executed whole in a small setting."""
+"""The notebooks, executed whole in a small setting."""
 
 import json
 from pathlib import Path
@@ -9,11 +9,14 @@ from PIL import Image
 
 from ganzoo import registry
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "fine_tune_and_export.ipynb"
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOK = NOTEBOOKS / "fine_tune_and_export.ipynb"
 
 
-def test_the_notebook_is_kept_without_outputs():
-    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_is_kept_without_outputs(path):
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert cells
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
 
 
@@ -56,3 +59,32 @@ def test_the_notebook_runs_from_a_folder_to_a_tflite_file(tmp_path, monkeypatch)
         return sum("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
 
     assert [shown(cell) for cell in notebook.cells if shown(cell)] == [1, 2, 1, 2, 1]
+
+
+@pytest.mark.heavy
+def test_the_notebook_compares_three_ways_to_pretrain(tmp_path, monkeypatch):
+    import nbformat
+    from nbclient import NotebookClient
+
+    tiny = {**registry.get_entry("image/dcgan_32").raw["tiny"], "evaluation": {"every": 32, "every_samples": 64}}
+    pictures = np.random.default_rng(0).integers(0, 256, (200, 32, 32, 3)).astype("uint8")
+    np.save(tmp_path / "pictures.npy", pictures)
+    monkeypatch.setenv("GANZOO_DATA", str(tmp_path / "pictures.npy"))
+    monkeypatch.setenv("GANZOO_WORK", "work")
+    monkeypatch.setenv("GANZOO_MINUTES", "0.03")
+    monkeypatch.setenv("GANZOO_PRETRAINING", "0.01")
+    monkeypatch.setenv("GANZOO_OVERRIDES", json.dumps(tiny))
+    notebook = nbformat.read(NOTEBOOKS / "pretraining.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert (tmp_path / "work/comparison.html").is_file()
+    reports = json.loads((tmp_path / "work/from_variational/transfer.json").read_text())
+    assert {report["target"] for report in reports} == {"generator", "discriminator.trunk"}
+    assert all(report["loaded"] and report["seconds"] > 0 for report in reports)
+    table = notebook.cells[-1]["outputs"][-1]["text"].splitlines()
+    assert [line.split()[0] for line in table[1:]] == [
+        "scratch",
+        "from_autoencoder",
+        "from_variational",
+        "from_rotation",
+    ]
+    assert all(np.isfinite(float(number)) for line in table[1:] for number in line.split()[1:])
