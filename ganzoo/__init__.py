@@ -17,6 +17,8 @@ _HOMES = {
     "create": "registry",
     "load": "presets",
     "describe_data": "data.description",
+    "check_installation": "doctor",
+    "examine": "doctor",
     "train": "training",
     "finetune": "training",
     "pretrain": "training",

@@ -334,6 +334,21 @@ def verify(path: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("data", required=False)
+@click.option(
+    "--fakes", metavar="NAME", help="A run (or entry) whose samples shall be told from DATA by each backbone."
+)
+@_json
+@_verb()
+def doctor(data: str | None, fakes: str | None, as_json: bool) -> None:
+    """Say what is installed and missing; with DATA, what the pictures are like and how to train on them."""
+    from ganzoo.doctor import check_installation, examine, text
+
+    result = check_installation() if data is None else examine(data, fakes)
+    _print(result, as_json, text(result))
+
+
+@main.command()
 @click.argument("study")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="A folder for runs and results.")
 @click.option("--data", "pairs", multiple=True, required=True, metavar="SET=DATA", help="Data of one of its sets.")

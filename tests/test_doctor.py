@@ -1,0 +1,75 @@
+"""What the doctor finds in pictures, and what it recommends."""
+
+import numpy as np
+import pytest
+
+from ganzoo import presets, registry
+from ganzoo.doctor import check_installation, equal_neighbours, examine, mirror_ratio, near_duplicates, recommend, text
+
+ENTRY = "image/dcgan_32"
+
+
+@pytest.fixture(scope="module")
+def noise():
+    small = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3)).astype("uint8")
+    return small.repeat(8, axis=1).repeat(8, axis=2)
+
+
+def test_duplicates_are_counted(noise):
+    assert near_duplicates(noise) == 0
+    close = np.clip(noise[:10].astype(int) + np.random.default_rng(1).integers(-3, 4, (10, 64, 64, 3)), 0, 255)
+    assert near_duplicates(np.concatenate([noise, noise[:5], close.astype("uint8")])) == 15
+    found = examine(np.concatenate([noise, noise[:5], close.astype("uint8"), np.full((2, 64, 64, 3), 9, "uint8")]))
+    assert (found["exact_duplicates"], found["near_empty"], found["count"]) == (6, 2, 77)
+    assert any("duplicates first" in reason for reason in found["reasons"])
+
+
+def test_equal_neighbours_by_hand():
+    picture = np.zeros((1, 2, 4, 3), "uint8")
+    picture[0, 0, :, 1] = [1, 1, 2, 2]  # two of three neighbours equal; in the other row all
+    assert equal_neighbours(picture) == pytest.approx(5 / 6)
+
+
+def test_a_flip_is_told_from_a_harm():
+    # Bright to the left in all pictures: no mirror image is like any of them.
+    gradient = np.linspace(255, 0, 64)[None, None, :, None] * np.ones((50, 64, 1, 3))
+    noise = np.random.default_rng(0).uniform(0, 30, (50, 64, 64, 3))
+    one_sided = np.clip(gradient + noise, 0, 255).astype("uint8")
+    assert mirror_ratio(one_sided) > 2
+    assert mirror_ratio(np.concatenate([one_sided, one_sided[:, :, ::-1]])) < 1.1
+
+
+@pytest.mark.parametrize(
+    ("facts", "parts"),
+    [
+        ({"count": 100}, ["finetune image/projected_mobile_64", "--how freeze_d", "[translation, cutout]"]),
+        ({"count": 100, "kind": "photographs"}, ["[colour, translation, cutout]"]),
+        ({"count": 9_000}, ["pretrain autoencoder", "train image/projected_mobile_64", "--init generator="]),
+        ({"count": 9_000, "median_side": 28}, ["--for image/dcgan_32"]),
+        ({"median_side": 28, "classes": {"a": 80, "b": 90}}, ["--for image/wgan_gp_32"]),
+        ({"median_side": 28, "classes": {"a": 80, "b": 9}}, ["--for image/dcgan_32"]),
+        ({"mirrored": True}, ["--set data.flip=true"]),
+    ],
+)
+def test_recommendations(facts, parts):
+    plain = {
+        "count": 5_000, "median_side": 64, "classes": {}, "exact_duplicates": 0, "near_duplicates": 0, "near_empty": 0,
+        "mirrored": False, "kind": "drawings", "probe": {},
+    }  # fmt: skip
+    found = recommend(plain | facts, "pictures")
+    assert all(part in found["command"] for part in parts)
+    assert "--data pictures" in found["command"] and found["reasons"]
+
+
+def test_a_probe_tells_fakes_from_reals(tmp_path, noise):
+    gan = registry.create(ENTRY, **registry.get_entry(ENTRY).raw["tiny"])
+    presets.save(gan, tmp_path)
+    found = examine(noise, str(tmp_path))
+    assert found["probe"]["efficientnet_lite0"] > 0.95
+    assert "efficientnet_lite" in text(found)
+
+
+def test_the_installation_is_told():
+    found = check_installation()
+    assert found["backbone_weights"]["efficientnet_lite0"] and found["versions"]["tensorflow"]
+    assert "efficientnet_lite0 True" in text(found)
