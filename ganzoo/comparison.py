@@ -14,6 +14,8 @@ from ganzoo.page import bullets, chart, is_number, picture, read_lines, show, ta
 from ganzoo.training import pretraining_time
 
 _AXIS = "minutes of training and pretraining"
+_TIMES = {"pretraining": "pretraining_seconds", "training": "seconds"}
+_DISTANCES = ("sliced", "fid", "kid")  # names of scores that fall over orders of magnitude begin so
 
 
 def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html") -> dict[str, Any]:
@@ -42,12 +44,10 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     labels = _labels([run["run"] for run in found])
     names = list(dict.fromkeys(name for run in found for name in run["curves"]))
     charts = [_chart(name, found, labels) for name in names]
-    head = ["run", "entry", "pretraining, min", "training, min", "samples", *names]
-    rows = [
-        [label, r["entry"], r["pretraining_seconds"] / 60, r["seconds"] / 60, r["samples"]]
-        + [r["scores"].get(name, "") for name in names]
-        for label, r in zip(labels, found, strict=True)
-    ]
+    rows = [["entry", *(run["entry"] for run in found)]]
+    rows += [[f"minutes of {key}", *(run[name] / 60 for run in found)] for key, name in _TIMES.items()]
+    rows += [["samples", *(run["samples"] for run in found)]]
+    rows += [[name, *(run["scores"].get(name, "") for run in found)] for name in names]
     figures = [
         picture(run["grid"], f"{label}, {run['samples']:,} samples", unread)[0]
         for label, run in zip(labels, found, strict=True)
@@ -55,7 +55,7 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     ]
     sections = {
         "Scores over time": f'<div class="charts">{"".join(charts)}</div>' if charts else "",
-        "Last scores": table(head, rows),
+        "Last scores": table(["", *labels], rows, "scores"),
         "Samples": f'<div class="stage">{"".join(figures)}</div>',
         "Left out of this page": bullets(unread),
     }
@@ -131,4 +131,4 @@ def _chart(name: str, runs: Sequence[Mapping[str, Any]], labels: Sequence[str]) 
             at, values = zip(*points, strict=True)
             drawn = np.interp(xs, at, values)
             series[label] = [float(v) if at[0] <= x <= at[-1] else None for x, v in zip(xs, drawn, strict=True)]
-    return chart(show(name), [x / 60 for x in xs], series, axis=_AXIS)
+    return chart(show(name), [x / 60 for x in xs], series, axis=_AXIS, log=name.startswith(_DISTANCES))

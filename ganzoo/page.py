@@ -109,8 +109,14 @@ def chart(
     series: Mapping[str, Sequence[Any]],
     events: Sequence[tuple] = (),
     axis: str = "samples seen",
+    log: bool = False,
 ) -> str:
-    """Curves as SVG: long ones are averaged in groups, single outliers cut at the edge; both are said beneath."""
+    """Curves as SVG: long ones are averaged in groups, single outliers cut at the edge; both are said beneath.
+
+    `log`: a logarithmic height, for positive values; others are left out.
+    """
+    if log:
+        series = {name: [v if is_number(v) and v > 0 else None for v in values] for name, values in series.items()}
     size = math.ceil(len(xs) / _POINTS)
     middles, *curves = [[_mean(v[i : i + size]) for i in range(0, len(xs), size)] for v in (xs, *series.values())]
     known = sorted(value for curve in curves for value in curve if value is not None)
@@ -119,12 +125,16 @@ def chart(
     inner = known[len(known) // 50], known[-1 - len(known) // 50]
     room = 2 * (inner[1] - inner[0]) or math.inf
     x_ticks = _ticks(middles[0], middles[-1])
-    y_ticks = _ticks(max(known[0], inner[0] - room), min(known[-1], inner[1] + room))
+    if log:
+        y_ticks, height = _powers(known[0], known[-1]), math.log10
+    else:
+        y_ticks, height = _ticks(max(known[0], inner[0] - room), min(known[-1], inner[1] + room)), float
+    heights = [height(tick) for tick in y_ticks]
 
     def scale(value: float, ticks: Sequence[float], start: float, length: float) -> float:
         return round(start + length * min(max((value - ticks[0]) / (ticks[-1] - ticks[0]), 0), 1), 1)
 
-    x, y = (lambda value: scale(value, x_ticks, 62, 366)), (lambda value: scale(value, y_ticks, 210, -200))
+    x, y = (lambda value: scale(value, x_ticks, 62, 366)), (lambda value: scale(height(value), heights, 210, -200))
     svg = [f'<path class="grid" d="M62 {y(t)}H428"/><text x="56" y="{y(t)}" class="y">{t:.6g}</text>' for t in y_ticks]
     svg += [f'<text x="{x(t)}" y="230" class="x">{t:,.7g}</text>' for t in x_ticks]
     legend, notes = "", [f"each point is the mean of {size} lines"] * (size > 1)
@@ -132,9 +142,8 @@ def chart(
         points = [None if value is None else f"{x(at)},{y(value)}" for at, value in zip(middles, curve, strict=True)]
         path = " ".join(("L" if i and points[i - 1] else "M") + point + "h0" for i, point in enumerate(points) if point)
         svg.append(f'<path class="curve c{number % _COLOURS}" d="{path}"/>')
-        legend += (
-            f'<li class="c{number % _COLOURS}"><i></i><span>{escape(name)} <b>{show(series[name][-1])}</b></span></li>'
-        )
+        last = next((value for value in reversed(series[name]) if value is not None), None)
+        legend += f'<li class="c{number % _COLOURS}"><i></i><span>{escape(name)} <b>{show(last)}</b></span></li>'
     edges = [x(middles[0]), *(x((a + b) / 2) for a, b in itertools.pairwise(middles)), x(middles[-1])]
     for at, left, right, *values in zip(middles, edges, edges[1:], *curves, strict=False):
         hover = "\n".join(f"{n}: {show(v)}" for n, v in zip((axis, *series), (round(at, 2), *values), strict=True))
@@ -154,6 +163,16 @@ def chart(
 def _mean(values: Sequence[Any]) -> float | None:
     numbers = [value for value in values if is_number(value)]
     return sum(numbers) / len(numbers) if numbers else None
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Up to nine of 1, 2 and 5 times powers of ten, the first not above `low`, the last not below `high`."""
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [factor * 10.0**exponent for exponent in exponents for factor in (1, 2, 5)]
+    first = max(index for index, number in enumerate(found) if number <= low * (1 + 1e-9))
+    last = min(index for index, number in enumerate(found) if number >= high * (1 - 1e-9))
+    chosen = found[first : max(last, first + 1) + 1]
+    return chosen if len(chosen) <= 9 else [10.0**exponent for exponent in exponents]
 
 
 def _ticks(low: float, high: float) -> list[float]:
