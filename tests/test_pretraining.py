@@ -12,7 +12,7 @@ from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
 from ganzoo.phased_model import Batch
 from ganzoo.pretraining.rotation import rotation_loss, turned
-from ganzoo.pretraining.simclr import contrastive_loss
+from ganzoo.pretraining.simclr import _enlarging, contrastive_loss
 from ganzoo.training import pretrain, train
 
 METHODS = sorted(pretraining.list_methods())
@@ -137,6 +137,32 @@ def test_contrastive_loss_equals_the_formula():
         expected.append(-np.log(near / sum(np.exp(z[i] @ z[k] / 0.3) for k in range(10) if k != i)))
     found = contrastive_loss(tf.constant(first), tf.constant(second), 0.3)
     np.testing.assert_allclose(found, (np.array(expected[:5]) + expected[5:]) / 2, rtol=1e-5)
+
+
+def test_a_crop_is_enlarged_bilinearly():
+    line = np.array([[0.0, 10.0, 20.0, 30.0]], "float32")
+    whole = _enlarging(tf.constant([0.0]), tf.constant([1.0]), 4)[0]
+    np.testing.assert_allclose(whole, np.eye(4), atol=1e-6)
+    right = _enlarging(tf.constant([0.5]), tf.constant([0.5]), 4)[
+        0
+    ]  # the cells 2 and 3, of whose middles 20 and 30 hold
+    np.testing.assert_allclose(line @ np.array(right).T, [[17.5, 22.5, 27.5, 30.0]], atol=1e-5)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_compiles_with_xla(method):
+    found, losses = [], []
+    for compiled in (False, True):
+        keras.utils.set_random_seed(0)
+        model = small(method, "image/dcgan_32", training={"jit_compile": compiled})
+        losses.append(model.fit(batches(model, 3), verbose=0).history["student_loss"][0])
+        found.append({key: value for key, value in model.state().items() if key.startswith("student/")})
+    assert losses[1] == pytest.approx(losses[0], rel=0.2)
+    if method in ("autoencoder", "classifier", "features", "rotation"):  # the others draw numbers, and XLA draws others
+        one, two = found
+        difference = np.sqrt(sum(np.sum((one[key] - two[key]) ** 2) for key in one))
+        assert difference / np.sqrt(sum(np.sum(value**2) for value in one.values())) < 1e-3
 
 
 def test_rotation_loss_counts_right_angles():

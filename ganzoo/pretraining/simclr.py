@@ -59,8 +59,19 @@ class SimCLR(Task):
         return contrastive_loss(*tf.split(both, 2), self.settings.temperature), {}
 
     def _view(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
-        side = random.uniform((1,), "side", self.settings.smallest_crop, 1.0)
-        corner = random.uniform((2,), "corner") * (1.0 - side)
-        boxes = tf.concat([corner, corner + side], axis=1)
-        views = tf.image.crop_and_resize(pictures, boxes, tf.range(tf.shape(pictures)[0]), pictures.shape[1:3])
+        side = random.uniform((), "side", self.settings.smallest_crop, 1.0)
+        height, width = pictures.shape[1:3]
+        rows = _enlarging(random.uniform((), "top") * (1.0 - side), side, height)
+        columns = _enlarging(random.uniform((), "left") * (1.0 - side), side, width)
+        # Products of matrices compile with XLA, which `tf.image.crop_and_resize` does not.
+        views = tf.einsum("byh,bhwc->bywc", rows, pictures)
+        views = tf.einsum("bxw,bywc->byxc", columns, views)
         return augment(views, ("colour",), random) if self.settings.colours else views
+
+
+def _enlarging(start: tf.Tensor, share: tf.Tensor, size: int) -> tf.Tensor:
+    """Bilinear interpolation of a part of a line, `(batch, size, size)`: from `start`, so large a `share` of it."""
+    places = (tf.range(size, dtype=tf.float32) + 0.5) / size
+    at = (start[:, None] + share[:, None] * places[None]) * size - 0.5
+    at = tf.clip_by_value(at, 0.0, size - 1.0)
+    return tf.nn.relu(1.0 - tf.abs(at[:, :, None] - tf.range(size, dtype=tf.float32)))
