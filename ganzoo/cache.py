@@ -55,3 +55,11 @@ def read_json(path: str | Path) -> Any:
 def atomic_write_bytes(path: str | Path, content: bytes) -> Path:
     """Write `content` to `path`, whole or not at all."""
     return atomic_write(path, lambda temporary: temporary.write_bytes(content))
+
+
+def parsed(line: str) -> dict[str, Any] | None:
+    """The object of a JSONL file's line; None where a killed process tore it."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None

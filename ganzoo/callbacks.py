@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from ganzoo import evaluation, presets
-from ganzoo.cache import atomic_write
+from ganzoo.cache import atomic_write, parsed
 from ganzoo.config import Evaluation
 from ganzoo.data import SampleSet
 from ganzoo.errors import EvaluationError, TrainingError
@@ -181,7 +181,7 @@ class Best(Periodic):
     def _look(self, seconds: float) -> None:
         path = self._run / "checks.jsonl"
         lines = path.read_text().splitlines() if path.is_file() else []
-        earlier = [check for check in map(_parsed, lines) if check and check["samples"] != self._done]
+        earlier = [check for check in map(parsed, lines) if check and check["samples"] != self._done]
         with self.model.calibrated():
             fakes = self.model.generate(len(self._reals), seed=self.model.recipe.seed)
             try:
@@ -276,14 +276,6 @@ def keep_event(run: Path, samples: int, text: str) -> None:
     """Write an event into the run's `events.jsonl`."""
     with (run / "events.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"samples": samples, "text": text}) + "\n")
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    """The object of a JSONL file's line; None where a killed process tore it."""
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        return None
 
 
 def _interval_ended(gan: Any, every: int) -> bool:

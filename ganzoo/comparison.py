@@ -70,13 +70,14 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
 def curves(run: Path, unread: list[str]) -> dict[str, list[tuple[float, float]]]:
     """A run's scores by name, each a list of (seconds of training and pretraining, score)."""
     before = pretraining_time(run)
-    found: dict[str, dict[float, float]] = {}
+    found: dict[str, dict[float, tuple[float, float]]] = {}
     for check in read_lines(run / "checks.jsonl", unread):
         scores = {str(check.get("name")): check.get("score"), **_flat(check.get("scores") or {})}
         for name, value in scores.items():
             if is_number(value) and is_number(check.get("seconds")):
-                found.setdefault(name, {})[before + check["seconds"]] = value
-    return {name: sorted(points.items()) for name, points in found.items()}
+                # A resumed run takes looks again: the last one at a number of samples counts.
+                found.setdefault(name, {})[check.get("samples")] = (before + check["seconds"], value)
+    return {name: sorted(points.values()) for name, points in found.items()}
 
 
 def _flat(scores: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ NonNegativeFloat = pydantic.NonNegativeFloat
 Fraction = pydantic.confloat(ge=0.0, le=1.0)
 
 
+Patterns = Annotated[tuple[str, ...], pydantic.Strict(False)]  # after a validator's own step a list is no JSON any more
 FeatureNetworkName = Literal["self_supervised", "squeezenet", "efficientnet_lite2"]
 
 
@@ -94,7 +95,7 @@ class Evaluation(Section):
 def _short(kind: type[Section], key: str) -> Any:
     """A section that may be written as the one text that it needs."""
     return Annotated[
-        kind | str, pydantic.AfterValidator(lambda value: kind(**{key: value}) if isinstance(value, str) else value)
+        kind, pydantic.BeforeValidator(lambda value: kind(**{key: value}) if isinstance(value, str) else value)
     ]
 
 
@@ -121,7 +122,7 @@ class Init(Section):
     """
 
     source: str
-    skip: tuple[str, ...] = ()
+    skip: Patterns = ()
     partial: bool = False
     mapping: str | None = None
 
@@ -134,9 +135,9 @@ class Freeze(Section):
     """
 
     part: str
-    layers: tuple[str, ...] = ("*",)
-    keep: tuple[str, ...] = ()
-    share: Fraction = 1.0
+    layers: Patterns = ("*",)
+    keep: Patterns = ()
+    share: pydantic.confloat(gt=0.0, le=1.0) = 1.0
     until: PositiveInt | None = None
 
 
@@ -226,12 +227,10 @@ def validate(raw: Mapping[str, Any], data_schema: type[Section], model_schema: t
 
 def validate_section(given: Mapping[str, Any], schema: type[Section], path: str) -> Section:
     """A section of its own from raw keys; raises `RecipeError` as `validate` does, naming keys below `path`."""
-    whole = pydantic.create_model("Whole", **{path: (schema, schema())})
     try:
-        read = whole.model_validate_json(pydantic.TypeAdapter(Any).dump_json({path: dict(given)}))
+        return schema.model_validate_json(pydantic.TypeAdapter(Any).dump_json(dict(given)))
     except pydantic.ValidationError as error:
-        raise RecipeError("\n".join(_explain(whole, detail) for detail in error.errors())) from None
-    return getattr(read, path)
+        raise RecipeError("\n".join(_explain(schema, detail, path) for detail in error.errors())) from None
 
 
 def _check(recipe: Recipe) -> None:
@@ -253,8 +252,8 @@ def _check(recipe: Recipe) -> None:
         )
 
 
-def _explain(schema: type[pydantic.BaseModel], detail: Mapping[str, Any]) -> str:
-    path = ".".join(str(part) for part in detail["loc"])
+def _explain(schema: type[pydantic.BaseModel], detail: Mapping[str, Any], above: str = "") -> str:
+    path = ".".join([*([above] if above else []), *(str(part) for part in detail["loc"])])
     received = repr(detail.get("input"))
     received = received if len(received) < 80 else received[:77] + "..."
     if detail["type"] == "extra_forbidden":

@@ -40,18 +40,20 @@ class Consolidation:
         """Take the generator as it is now for the source."""
         for kept, weight in zip(self.source.weights, gan.generator.weights, strict=True):
             kept.assign(weight)
-        variables = gan.generator.trainable_variables
+        variables = _all_trained(gan.generator)
         squares = [np.zeros(v.shape, np.float64) for v in variables]
         for index in range(_BATCHES):
-            conditions = gan.draw_conditions(_BATCH)
-            inputs = gan.draw_latents(_BATCH, seed=index) | conditions
+            conditions = {name: tf.constant(value) for name, value in gan.draw_conditions(_BATCH).items()}
+            latents = {name: tf.constant(value) for name, value in gan.draw_latents(_BATCH, seed=index).items()}
             with tf.GradientTape() as tape:
-                fake = gan.generator({k: tf.constant(v) for k, v in inputs.items()}, training=False)
+                tape.watch([variable.value for variable in variables])
+                fake = gan.generator({**latents, **conditions}, training=False)
                 logits = gan.score(gan.observe(fake, conditions), conditions)
                 verdict = sum_of_heads(tf.nest.flatten(logits), gan.head_weights())
                 loss = tf.reduce_mean(tf.nn.softplus(-verdict))
             for total, gradient in zip(squares, tape.gradient(loss, variables), strict=True):
-                total += 0.0 if gradient is None else np.square(np.asarray(gradient, np.float64))
+                if gradient is not None:
+                    total += np.square(np.asarray(tf.convert_to_tensor(gradient), np.float64))
         whole = max(sum(total.sum() for total in squares), 1e-30)
         worth = {v.path: total / whole for v, total in zip(variables, squares, strict=True)}
         for kept, weight in zip(self.worth.weights, gan.generator.weights, strict=True):
@@ -64,6 +66,16 @@ class Consolidation:
             for weight, source, worth in zip(
                 gan.generator.weights, self.source.weights, self.worth.weights, strict=True
             )
-            if weight.trainable
         ]
         return tf.add_n(terms)
+
+
+def _all_trained(network: keras.Model) -> list:
+    """The weights that training changes, those of frozen layers too, which may be trained later."""
+    frozen = [layer for layer in network._flatten_layers() if not layer.trainable]
+    for layer in frozen:
+        layer.trainable = True
+    found = network.trainable_variables
+    for layer in frozen:
+        layer.trainable = False
+    return found

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ganzoo import distribution
 from ganzoo.augment import augment
 from ganzoo.config import Auxiliary, Optimizer, Recipe
 from ganzoo.consolidation import Consolidation
@@ -21,6 +22,7 @@ from ganzoo.objectives import get_objective, mean_of_positions, sum_of_heads
 from ganzoo.phased_model import Batch, ClassCondition, Latent, Phase, PhasedModel, batch_norms
 
 GRID_SAMPLES = 64
+MOST_AUGMENTED = 0.9
 
 
 class GAN(PhasedModel):
@@ -46,6 +48,11 @@ class GAN(PhasedModel):
         self.consolidation = Consolidation(self) if self.recipe.consolidation else None
         self.augment_probability = self.recipe.augment.probability
         if "augment" in self.recipe.guards.act:
+            if not self.recipe.augment.policy or self.recipe.augment.probability >= MOST_AUGMENTED:
+                raise RecipeError(
+                    f"guards.act: 'augment' raises augment.probability up to {MOST_AUGMENTED}. Give an augment.policy, "
+                    "and a lower probability to begin with."
+                )
             self.augment_probability = self.add_weight(
                 name="augment_probability",
                 shape=(),
@@ -68,9 +75,11 @@ class GAN(PhasedModel):
             kind = task_class(rule.method)
             if not kind.runs_along:
                 raise RecipeError(f"auxiliary: '{rule.method}' can only be pretrained, it cannot run beside a GAN.")
-            task = kind(self, rule.options)
+            if rule.method in heads:
+                raise RecipeError(f"auxiliary: '{rule.method}' is named twice.")
+            task = kind(self, rule.options, "auxiliary.options")
             self.tasks.append((rule, task))
-            heads |= task.heads
+            heads[rule.method] = next(iter(task.heads.values()))
         self.auxiliary = bundle(heads, "auxiliary")
 
     # What a subclass supplies.
@@ -107,6 +116,16 @@ class GAN(PhasedModel):
     def preset_parts(self) -> dict[str, keras.Model]:
         """All networks, the averaged generator as `generator`."""
         return {**self.networks(), **self.fixed_networks(), "generator": self.generator_ema}
+
+    def compile(self, run_eagerly: bool = False, jit_compile: bool | None = None) -> None:
+        """As `PhasedModel.compile`."""
+        share = self.recipe.training.batch_size // distribution.strategy_of(self).num_replicas_in_sync
+        for rule in self.recipe.auxiliary:
+            if share % rule.stride:
+                raise RecipeError(
+                    f"auxiliary: stride = {rule.stride} does not divide the {share} samples of a batch on a replica."
+                )
+        super().compile(run_eagerly, jit_compile)
 
     def begin(self) -> None:
         """Measure what the first weights are worth, where they are to be kept."""
@@ -165,7 +184,12 @@ class GAN(PhasedModel):
                 steps=self.recipe.training.d_steps,
                 also=("auxiliary",) if self.tasks else (),
             ),
-            Phase("generator", loss=self._generator_loss, reuses=self.recipe.training.reuse_fakes),
+            Phase(
+                "generator",
+                loss=self._generator_loss,
+                reuses=self.recipe.training.reuse_fakes,
+                direct=self.consolidation is not None,
+            ),
         ]
 
     # The two losses.

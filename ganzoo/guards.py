@@ -6,7 +6,8 @@ network-free features, and reads the discriminator's lead from the losses' logs:
 - spread: the mean distance of two samples, divided by that of two reals. Near 0 where all samples are alike.
 - coverage: the share of reals with a sample nearer than the fifth-nearest other real (Naeem et al. 2020,
   arXiv:2002.09797), and recall (Kynkaanniemi et al. 2019, arXiv:1904.06991).
-- lead: the discriminator's mean logit on reals minus that on samples.
+- lead: the discriminator's mean logit on the reals of the last batch minus that on samples, judged only where the
+  objective makes logits of them.
 
 It warns where spread or coverage, once good, has halved; where spread is still small after many samples; and where the
 lead is large twice in a row. A warning is told again only after the sign had gone.
@@ -20,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganzoo.cache import atomic_write, parsed
 from ganzoo.callbacks import Clock, Periodic, keep_event
 from ganzoo.config import Guards
 from ganzoo.data import SampleSet
+from ganzoo.gan import MOST_AUGMENTED
 from ganzoo.metrics.neighbours import density_coverage, precision_recall
 
 if TYPE_CHECKING:
@@ -34,7 +37,9 @@ LEAD = 10.0  # logits
 SPREAD = 0.4
 PATIENCE = 10  # looks after which a small spread is no beginning any more
 _NEIGHBOURS = 5
-_STEP, _MOST = 0.1, 0.9  # of the augmentation's probability
+_STEP = 0.1  # of the augmentation's probability
+_LOGITS = ("minimax", "non_saturating", "relativistic")  # objectives in which a lead is one of logits
+GOOD = "good.safetensors"  # the last state without a warning, for `go_back`
 _MENDS = {
     "collapse": "augment more (augment.policy, augment.probability), lower the discriminator's rate "
     "(optimizers.discriminator.learning_rate), or start from a pretrained generator (ganzoo pretrain)",
@@ -51,14 +56,13 @@ class Guard(Periodic):
         count = min(options.samples, len(data))
         chosen = data.samples[np.random.default_rng(0).permutation(len(data))[:count]]
         self._reals = np.asarray(chosen)
-        self._logits: list[float] = []
+        self._lead: float | None = None
         self._looks = self._read()
-        self._good: dict[str, Any] | None = None
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Keep the lead; look where an interval ends."""
+        """Keep the step's lead; look where an interval ends."""
         if logs and "real_logits" in logs:
-            self._logits.append(float(logs["real_logits"]) - float(logs["fake_logits"]))
+            self._lead = float(logs["real_logits"]) - float(logs["fake_logits"])
         super().on_train_batch_end(batch, logs)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -70,6 +74,8 @@ class Guard(Periodic):
             seconds = self._clock.seconds()
             look = {"samples": self._done, "seconds": round(seconds, 1), **self._measure()}
             look["signs"] = signs(look, self._looks)
+            if self.model.recipe.objective not in _LOGITS and "lead" in look["signs"]:
+                look["signs"].remove("lead")
             new = [sign for sign in look["signs"] if not self._looks or sign not in self._looks[-1]["signs"]]
             self._looks.append(look)
             with (self._run / "guards.jsonl").open("a", encoding="utf-8") as file:
@@ -79,22 +85,36 @@ class Guard(Periodic):
                 log.warning("After %s samples: %s", f"{self._done:,}", text)
                 keep_event(self._run, self._done, text)
             if not look["signs"] and "go_back" in self._options.act:
-                self._good = self.model.state()
+                self._keep_good()
             if new:
                 self._mend()
 
     def _measure(self) -> dict[str, float | None]:
         fakes = self.model.generate(len(self._reals), seed=self.model.recipe.seed, live=True)
         found = measure(self.model.domain.small_features(self._reals), self.model.domain.small_features(fakes))
-        found["lead"] = float(np.mean(self._logits)) if self._logits else None
-        self._logits = []
-        return found
+        return {**found, "lead": self._lead}
+
+    def _keep_good(self) -> None:
+        from safetensors.numpy import save_file
+
+        atomic_write(self._run / GOOD, lambda path: save_file(self.model.state(), path))
+
+    def _read_good(self) -> dict[str, np.ndarray] | None:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            state = load_file(self._run / GOOD)
+        except (SafetensorError, OSError):
+            return None
+        return state if int(state["samples_seen"]) <= self.model.sample_count else None
 
     def _mend(self) -> None:
         done = []
-        if "go_back" in self._options.act and self._good is not None:
+        good = self._read_good() if "go_back" in self._options.act else None
+        if good is not None:
             counters = {name: self.model.state()[name] for name in ("step", "samples_seen")}
-            self.model.load_state({**self._good, **counters})
+            self.model.load_state({**good, **counters})
             done.append("went back to the last state without a warning")
         if "slow_discriminator" in self._options.act:
             rate = self.model.optimizers["discriminator"].learning_rate
@@ -102,7 +122,7 @@ class Guard(Periodic):
             done.append(f"lowered the discriminator's learning rate to {float(rate):.3g}")
         if "augment" in self._options.act:
             probability = self.model.augment_probability
-            probability.assign(min(max(float(probability) + _STEP, 0.0), max(_MOST, float(probability))))
+            probability.assign(min(float(probability) + _STEP, MOST_AUGMENTED))
             done.append(f"raised the probability of augmentation to {float(probability):.2f}")
         for text in done:
             log.warning("The guard %s.", text)
@@ -111,7 +131,8 @@ class Guard(Periodic):
     def _read(self) -> list[dict[str, Any]]:
         """Looks of earlier sessions, up to the checkpoint from which this one goes on."""
         path = self._run / "guards.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return [look for look in map(parsed, lines) if look]
 
     def set_model(self, model: "GAN") -> None:
         """Forget looks that a resumed run will take again."""

@@ -70,6 +70,7 @@ class Phase:
         penalties: regularizers added to the loss.
         steps: optimizer steps in one train step, each with fresh reals.
         also: other networks whose weights the loss trains too.
+        direct: where it reuses fakes, its loss depends on the network's weights beside them.
         reuses: it works on the batch and the fakes of the step before, which the generator then makes but once; the
             phase's network is the generator.
     """
@@ -82,6 +83,7 @@ class Phase:
     steps: int = 1
     also: tuple[str, ...] = ()
     reuses: bool = False
+    direct: bool = False
 
 
 class PhasedModel(keras.Model):
@@ -232,8 +234,6 @@ class PhasedModel(keras.Model):
                 name: _build_optimizer(self.recipe, name, self.optimizer_options(name), network)
                 for name, network in self.networks().items()
             }
-        for layers in later:
-            _set_trainable(layers, False)
         self.thaw()
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -284,12 +284,11 @@ class PhasedModel(keras.Model):
         self._begun = True
 
     def thaw(self) -> bool:
-        """Let those frozen layers be trained whose time has come; whether there were any."""
-        due = [layers for until, layers in self._frozen if until is not None and self.sample_count >= until]
-        due = [layers for layers in due if not all(layer.trainable for layer in layers)]
-        for layers in due:
-            _set_trainable(layers, True)
-        return bool(due)
+        """Let those layers be trained whose time has come, and no others; whether that changed anything."""
+        before = [layer.trainable for _, layers in self._frozen for layer in layers]
+        for until, layers in self._frozen:
+            _set_trainable(layers, until is not None and self.sample_count >= until)
+        return before != [layer.trainable for _, layers in self._frozen for layer in layers]
 
     def _layers_of(self, rule: Freeze) -> list[keras.layers.Layer]:
         """The layers with weights that a rule names, in the network's order."""
@@ -385,7 +384,11 @@ class PhasedModel(keras.Model):
         arguments = (batch.real, batch.conditions, batch.latents, batch.fake, batch.random.step)
         gradients, logs = gradients_of(purpose, *arguments)
         if phase.reuses:
-            gradients = _gradient(tape, tf.nest.flatten(batch.fake), variables, gradients)
+            leaves = tf.nest.flatten(batch.fake)
+            led, direct = gradients[: len(leaves)], gradients[len(leaves) :]
+            gradients = _gradient(tape, leaves, variables, led)
+            if direct:
+                gradients = [g + d for g, d in zip(gradients, direct, strict=True)]
         if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             # Loss scaling meets infinite gradients by design, and skips them itself.
             checks = [
@@ -426,7 +429,7 @@ class PhasedModel(keras.Model):
         batch = Batch(real, conditions, latents, GlobalRandom(self.recipe.seed, step, purpose, count), fake)
         context = phase.prepare(batch)
         leaves = tf.nest.flatten(fake) if phase.reuses else []
-        targets = leaves or variables
+        targets = [*leaves, *(variables if phase.direct else ())] if phase.reuses else variables
         scale = getattr(optimizer, "scale_loss", lambda loss: loss)
         logs: dict[str, tf.Tensor] = {}
 
@@ -541,6 +544,8 @@ class PhasedModel(keras.Model):
             )
         for name, variable in variables.items():
             variable.assign(state[name])
+        if self.thaw():
+            self.train_function = None  # it was made for other layers
 
     def _state_variables(self) -> dict[str, Any]:
         found: dict[str, Any] = {"step": self.step, "samples_seen": self.samples_seen, **self.numbers()}
@@ -565,8 +570,10 @@ class PhasedModel(keras.Model):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """A model of a saved recipe."""
+        from ganzoo.registry import gan_class
+
         raw = config["recipe"]
-        return cls(validate(raw, get_domain(raw["domain"]).Options, cls.Options))
+        return cls(validate(raw, get_domain(raw["domain"]).Options, gan_class(raw["gan"]).Options))
 
 
 class _Thaw(keras.callbacks.Callback):

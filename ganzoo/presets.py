@@ -8,7 +8,7 @@ also be a file of tensors, which a mapping names.
 import fnmatch
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ SEEN = "samples_seen"  # in the file's metadata
 class TransferReport:
     """What became of each weight: names of those loaded, skipped and mismatched.
 
-    `seconds`: how long the source was trained, with what it began from, where it is a run.
+    `times`: how many seconds the runs were trained that the source comes from, by run.
     """
 
     target: str
@@ -42,7 +42,7 @@ class TransferReport:
     loaded: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
-    seconds: float | None = None
+    times: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""

@@ -1,13 +1,15 @@
 """Studies: rows of methods, columns of data sets, seeds; equal time for every cell, resumable at any point.
 
 Time is what processors worked for the training (`training.clock: processor`), all threads together, so that cells which
-were done beside other work, or in several processes at once, compare fairly: pin each process to one core.
+were done beside other work, or in several processes at once (of other seeds or sets), compare fairly: pin each process
+to one core.
 
 A study is a YAML in `zoo_configs/_studies/`. A cell is a run directory `OUT/SET/ROW/SEED`; a pretraining that several
 rows share is done once, and its time is taken from the training of each.
 """
 
 import csv
+import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -22,6 +24,7 @@ from ganzoo.comparison import curves
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, GanzooError, RecipeError, unknown_name
 from ganzoo.evaluation import score
+from ganzoo.metrics.arrays import content_hash
 from ganzoo.recipe_files import merge, nest, read_yaml
 from ganzoo.training import pretrain, pretraining_time, train
 
@@ -60,7 +63,8 @@ def bench(
         The cells that are done, each as a flat dict.
 
     Raises:
-        GanzooError: an unknown set or row, or a cell that cannot be done at all; earlier cells stay.
+        GanzooError: an unknown set or row, or cells in `out` that were done under other conditions. A cell that fails
+            is noted as failed, and tried again the next time.
     """
     paths = {path.stem: path for path in _files()}
     if study not in paths:
@@ -100,7 +104,8 @@ class _Cell:
         self._minutes, self._pretraining_minutes = minutes, pretraining_minutes
         folder = row.replace(", ", "_").replace(" ", "_")
         self._run = out / name / folder / str(seed)
-        self._pretraining = out / name / f"pretraining_{self._row.get('method')}" / str(seed)
+        own = f"_{folder}" if self._row.get("pretrain") else ""  # rows without options of their own share one
+        self._pretraining = out / name / f"pretraining_{self._row.get('method')}{own}" / str(seed)
         self._samples = plan["samples"]
         checks = {"every": plan["check_every"], "every_samples": self._samples, "check_networks": ["self_supervised"]}
         timed = {"training": {"clock": "processor"}}
@@ -111,7 +116,14 @@ class _Cell:
     def do(self, samples: tuple[np.ndarray, np.ndarray | None]) -> None:
         """Pretrain, train, score; each only where it was not done yet."""
         if (self._run / RESULT).is_file():
-            return
+            before = read_json(self._run / RESULT)
+            if before.get("conditions") != self._conditions(samples):
+                raise RecipeError(
+                    f"{self._run} was done with other minutes, data or keys, so that its cells could not be compared. "
+                    "Name another --out."
+                )
+            if "failed" not in before:
+                return
         log.info("%s: %s, seed %d", *self._names.values())
         entry, seed, row = self._set["entry"], self._names["seed"], self._row
         data = samples if samples[1] is not None else samples[0]
@@ -139,7 +151,7 @@ class _Cell:
                 init=init,
             )
         except GanzooError as error:
-            self._keep({"failed": str(error)})
+            self._keep(samples, {"failed": str(error)})
             log.warning("%s: %s, seed %d failed: %s", *self._names.values(), error)
             return
         from ganzoo import presets
@@ -148,6 +160,7 @@ class _Cell:
         card = score(gan, samples[0], self._samples, ("self_supervised",))
         network = card.networks[0]
         self._keep(
+            samples,
             {
                 "sliced_wasserstein": card.sliced_wasserstein["average"],
                 "sliced_wasserstein_floor": card.sliced_wasserstein_floor["average"],
@@ -156,11 +169,21 @@ class _Cell:
                 "samples": gan.sample_count,
                 "pretraining_seconds": round(pretraining_time(self._run), 1),
                 "curves": curves(self._run, []),
-            }
+            },
         )
 
-    def _keep(self, result: dict[str, Any]) -> None:
-        content = {**self._names, "minutes": self._minutes, "entry": self._set["entry"], **result}
+    def _conditions(self, samples: tuple[np.ndarray, np.ndarray | None]) -> dict[str, Any]:
+        """What must be the same in all cells of a study."""
+        return {
+            "overrides": json.loads(json.dumps(self._overrides)),
+            "data": content_hash(samples[0])[:16],
+            "minutes": self._minutes,
+            "pretraining_minutes": self._pretraining_minutes,
+        }
+
+    def _keep(self, samples: tuple[np.ndarray, np.ndarray | None], result: dict[str, Any]) -> None:
+        named = {**self._names, "minutes": self._minutes, "entry": self._set["entry"]}
+        content = {**named, **result, "conditions": self._conditions(samples)}
         self._run.mkdir(parents=True, exist_ok=True)
         atomic_write_bytes(self._run / RESULT, json.dumps(content, indent=1).encode())
 
@@ -181,12 +204,13 @@ def _write(out: Path) -> list[dict[str, Any]]:
     """All results as `results.json`, and as `results.csv` without the curves."""
     found = [read_json(path) for path in sorted(out.glob(f"*/*/*/{RESULT}"))]
     atomic_write_bytes(out / "results.json", json.dumps(found).encode())
-    flat = [{key: value for key, value in cell.items() if key != "curves"} for cell in found]
+    flat = [{key: value for key, value in cell.items() if key not in ("curves", "conditions")} for cell in found]
     columns = list(dict.fromkeys(key for cell in flat for key in cell))
-    with (out / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(flat)
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, columns)
+    writer.writeheader()
+    writer.writerows(flat)
+    atomic_write_bytes(out / "results.csv", file.getvalue().encode())
     return flat
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo import presets, pretraining, recipe_files, registry
-from ganzoo.cache import atomic_write_bytes, read_json
+from ganzoo.cache import atomic_write_bytes, parsed, read_json
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, GanzooError, RecipeError, TrainingError, unknown_name
@@ -26,9 +26,9 @@ log = logging.getLogger("ganzoo")
 
 FINETUNING = {
     "all": {"freeze": [], "consolidation": 0.0},
-    "freeze_d": {"freeze": [{"part": "discriminator.trunk", "share": 0.5}]},
-    "scale": {"freeze": [{"part": "generator", "keep": ["*norm*"]}]},
-    "consolidate": {"consolidation": 10_000.0},
+    "freeze_d": {"freeze": [{"part": "discriminator.trunk", "share": 0.5}], "consolidation": 0.0},
+    "scale": {"freeze": [{"part": "generator", "keep": ["*norm*"]}], "consolidation": 0.0},
+    "consolidate": {"freeze": [], "consolidation": 10_000.0},
 }
 _FROM_THE_DATA = (("model.classes", None), ("pretrain.classes", None))
 
@@ -162,6 +162,8 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
     groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
     init = {group: f"{name}:{group}" for group in groups}
     given = recipe_files.nest(arguments.pop("overrides", None) or {})
+    if how is None and not (Path(run) / registry.RUN_RECIPE).is_file():
+        how = "all"
     given = recipe_files.merge(FINETUNING[how] if how else {}, given)
     for section in ("model", "data"):
         given[section] = recipe_files.merge(source.get(section) or {}, given.get(section, {}))
@@ -184,14 +186,19 @@ def _begin(
         raise TrainingError(f"{run} exists and is no run directory. Name a new or empty folder.")
     if method is None:
         entry = registry.get_entry(name)
+        if name not in registry.list_entries():  # what another run began with is no matter of this one
+            entry = replace(entry, raw={key: value for key, value in entry.raw.items() if key != "init"})
         recipe = entry.recipe(**changes)
+        if recipe.pretrain:
+            raise TrainingError(
+                f"{name} is a pretraining, or pretrain.* was set: that is for `ganzoo pretrain`. Train an entry, with "
+                "--init PART=RUN:PART."
+            )
+        if recipe.consolidation and "generator" not in recipe.init:
+            raise TrainingError("consolidation keeps a generator near the weights it was given: give init.generator.")
     else:
         recipe = pretraining.recipe(method, name, changes)
-    # What was published is no matter of this run, nor is what another run began with.
-    own = {"weights": None, "scores": {}}
-    if name not in registry.list_entries():
-        asked = changes.get("init", {})
-        own["init"] = {target: init for target, init in recipe.init.items() if target in asked}
+    own = {"weights": None, "scores": {}}  # of the entry, not of this run
     recipe, sample_set = _read(recipe.model_copy(update=own), data)
     for folder in ("samples", "checkpoints"):
         (run / folder).mkdir(parents=True, exist_ok=True)
@@ -325,7 +332,7 @@ def _transfer(gan: "PhasedModel", run: Path) -> None:
     reports = []
     for target, init in gan.recipe.init.items():
         report = presets.transfer(init.source, target, gan, init.skip, init.partial, init.mapping)
-        reports.append(replace(report, seconds=time_spent(init.source.rpartition(":")[0])))
+        reports.append(replace(report, times=_times(init.source)))
     for report in reports:
         log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
         for kind in ("skipped", "mismatched"):
@@ -336,20 +343,26 @@ def _transfer(gan: "PhasedModel", run: Path) -> None:
     _write_json(run / "transfer.json", [report.to_dict() for report in reports])
 
 
-def time_spent(name: str | Path) -> float | None:
-    """Seconds that a run trained, with those of the runs that it began from; None for what is no run directory."""
-    run = Path(name)
-    if not (run / "metrics.jsonl").is_file():
-        return None
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return (json.loads(lines[-1])["seconds"] if lines else 0.0) + pretraining_time(run)
+def _times(source: str) -> dict[str, float]:
+    """Seconds of training by run: of the run that a source `RUN:PART` is in, and of those that it began from."""
+    where, colon, _ = source.rpartition(":")
+    run = Path(where)
+    run = run.parent if run.name in ("best", "preset") else run
+    if not colon or not (run / "metrics.jsonl").is_file():
+        return {}
+    lines = [line for line in map(parsed, (run / "metrics.jsonl").read_text().splitlines()) if line]
+    return {str(run.resolve()): lines[-1]["seconds"] if lines else 0.0, **_ancestors(run)}
+
+
+def _ancestors(run: Path) -> dict[str, float]:
+    path = run / "transfer.json"
+    reports = read_json(path) if path.is_file() else []
+    return {name: seconds for report in reports for name, seconds in (report.get("times") or {}).items()}
 
 
 def pretraining_time(run: Path) -> float:
-    """Seconds that the runs trained from which this one began, each counted once."""
-    path = run / "transfer.json"
-    reports = read_json(path) if path.is_file() else []
-    return sum({report["source"].rpartition(":")[0]: report.get("seconds") or 0.0 for report in reports}.values())
+    """Seconds that the runs trained from which this one began, and those from which they did, each counted once."""
+    return sum(_ancestors(run).values())
 
 
 def _restore(gan: "PhasedModel", run: Path) -> float:

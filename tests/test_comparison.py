@@ -69,6 +69,8 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     assert set(by_row) == {"scratch", "rotation, D", "patchwork"}
     assert by_row["rotation, D"]["pretraining_seconds"] > 0 and by_row["rotation, D"]["minutes"] == 0.02
     assert "patch = 5 does not divide" in by_row["patchwork"]["failed"]
+    with pytest.raises(RecipeError, match="done with other minutes"):
+        bench("pretraining", tmp_path, data, rows=["scratch"], minutes=0.03, overrides=tiny)
     assert len((tmp_path / "results.csv").read_text().splitlines()) == 4
     with pytest.raises(RecipeError, match="Did you mean 'scratch'"):
         bench("pretraining", tmp_path, data, rows=["scratsch"])

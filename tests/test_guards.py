@@ -7,6 +7,7 @@ import pytest
 
 from ganzoo import recipe_files, registry
 from ganzoo.domains.image import small_features
+from ganzoo.errors import RecipeError
 from ganzoo.guards import LEAD, PATIENCE, measure, signs
 from ganzoo.training import train
 
@@ -80,6 +81,12 @@ def test_a_guard_warns_acts_and_a_resumed_run_is_the_same(tmp_path, monkeypatch)
     assert float(one["augment_probability"]) == pytest.approx(0.3)
     assert all(np.array_equal(value, other[key]) for key, value in one.items() if key != "run/seconds")
     assert "looks, " in (tmp_path / "whole/report.html").read_text()
+
+
+def test_acts_without_effect_are_refused(tiny):
+    for changes in ({"policy": []}, {"policy": ["cutout"], "probability": 1.0}):
+        with pytest.raises(RecipeError, match=r"'augment' raises augment\.probability"):
+            tiny(ENTRY, guards={"act": ["augment"]}, augment=changes)
 
 
 def test_a_guard_goes_back(tmp_path, monkeypatch):

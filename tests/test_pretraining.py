@@ -117,7 +117,50 @@ def test_a_classifier_learns_folders_and_becomes_a_trunk(tmp_path):
         pretrain("classifier", entry.name, data[0], tmp_path / "other", overrides=tiny)
 
 
+def test_a_classifier_of_ones_own_teaches_a_generator(tmp_path):
+    entry = registry.get_entry("image/dcgan_32")
+    tiny = recipe_files.merge(entry.raw["tiny"], pretraining.small_form("features"))
+    own = recipe_files.merge(tiny, {"pretrain": {"network": "trunk"}})
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    labelled = (pictures, np.arange(40) % 2)
+    pretrain("classifier", entry.name, labelled, tmp_path / "classes", samples=16, overrides=entry.raw["tiny"])
+    init = {"trunk": f"{tmp_path / 'classes'}:trunk"}
+    for run, ends in (("whole", (64,)), ("broken", (32, 64))):
+        for samples in ends:
+            pretrain("features", entry.name, pictures, tmp_path / run, samples=samples, overrides=own, init=init)
+    first, whole, broken = (presets.read_weights(str(tmp_path / run)) for run in ("classes", "whole", "broken"))
+    assert whole.keys() == broken.keys() and all(np.array_equal(whole[key], broken[key]) for key in whole)
+    trunk = [key for key in whole if key.startswith("trunk/")]
+    assert trunk and all(np.array_equal(first[key], whole[key]) for key in trunk)
+    with pytest.raises(RecipeError, match=r"needs trained weights for it: --init trunk=RUN:trunk"):
+        pretrain("features", entry.name, pictures, tmp_path / "none", samples=16, overrides=own)
+
+
+def test_a_pretraining_is_no_entry_to_train(tmp_path):
+    entry = registry.get_entry("image/dcgan_32")
+    tiny = recipe_files.merge(entry.raw["tiny"], pretraining.small_form("variational"))
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    pretrain("variational", entry.name, pictures, tmp_path / "first", samples=16, overrides=tiny)
+    with pytest.raises(TrainingError, match="is a pretraining"):
+        train(str(tmp_path / "first"), pictures, tmp_path / "second", samples=16)
+    with pytest.raises(TrainingError, match=r"pretrain\.\* was set"):
+        train(
+            entry.name, pictures, tmp_path / "third", samples=16, overrides={**entry.raw["tiny"], "pretrain.noise": 1}
+        )
+    pretrain("rotation", str(tmp_path / "first"), pictures, tmp_path / "fourth", samples=16)
+    model = pretraining.create(registry.get_entry(str(tmp_path / "first")).recipe())
+    assert type(model).from_config(model.get_config()).get_config() == model.get_config()
+
+
+@pytest.mark.parametrize("method", ["features", "simclr", "variational"])
+def test_half_precision_trains(method):
+    model = small(method, "image/dcgan_32", training={"precision": "mixed_bfloat16"})
+    assert np.isfinite(model.fit(batches(model, 2), verbose=0).history["student_loss"]).all()
+
+
 def test_methods_refuse_what_they_do_not_suit():
+    with pytest.raises(RecipeError, match=r"'classifier' does not suit .* set pretrain\.classes"):
+        small("classifier", "image/dcgan_32", pretrain={"classes": None})
     with pytest.raises(RecipeError, match=r"'rotation' does not suit .*no part 'discriminator\.trunk'"):
         small("rotation", "image/projected_mobile_64", model={"plain_weight": 0.0})
     with pytest.raises(RecipeError, match="patch = 5 does not divide"):
@@ -253,6 +296,18 @@ def test_an_auxiliary_loss_has_its_weight(tiny, reals):
         losses[weight] = gan.fit(reals(gan, 1), verbose=0).history
     added = losses[2.0]["discriminator_loss"][0] - losses[1e-9]["discriminator_loss"][0]
     assert added == pytest.approx(2.0 * losses[2.0]["rotation"][0], rel=1e-4)
+
+
+def test_several_methods_run_beside_a_gan(tiny, reals):
+    gan = tiny("image/dcgan_32", auxiliary=["rotation", "simclr", {"method": "masked", "stride": 4}])
+    history = gan.fit(reals(gan, 2), verbose=0).history
+    assert all(np.isfinite(history[method]).all() for method in ("rotation", "simclr", "masked"))
+    with pytest.raises(RecipeError, match="named twice"):
+        tiny("image/dcgan_32", auxiliary=["rotation", "rotation"])
+    with pytest.raises(RecipeError, match="stride = 3 does not divide the 8 samples"):
+        tiny("image/dcgan_32", auxiliary=[{"method": "rotation", "stride": 3}])
+    with pytest.raises(RecipeError, match=r"Unknown key 'auxiliary\.options\.speed'"):
+        tiny("image/dcgan_32", auxiliary=[{"method": "simclr", "options": {"speed": 1}}])
 
 
 def test_only_methods_of_the_trunk_run_beside_a_gan(tiny):

@@ -103,6 +103,46 @@ def test_layers_are_trained_again_after_their_time_and_a_resume_is_exact(tiny, r
         assert all(np.array_equal(value, other[key]) for key, value in gan.state().items())
 
 
+def test_a_resumed_run_thaws_when_an_unbroken_one_does(tmp_path):
+    data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    tiny = recipe_files.merge(TINY, {"freeze": [{"part": "discriminator.trunk", "until": 40}]})
+    train(ENTRY, data, tmp_path / "whole", samples=64, overrides=tiny)
+    train(ENTRY, data, tmp_path / "broken", samples=32, overrides=tiny)
+    train(ENTRY, data, tmp_path / "broken", samples=64, overrides=tiny)
+    from safetensors.numpy import load_file
+
+    begun, whole, broken = (
+        load_file(tmp_path / run / f"checkpoints/{samples:09d}.safetensors")
+        for run, samples in (("whole", 32), ("whole", 64), ("broken", 64))
+    )
+    assert all(np.array_equal(value, broken[key]) for key, value in whole.items() if key != "run/seconds")
+    trunk = [key for key in whole if key.startswith("discriminator/trunk/") and key.endswith("kernel")]
+    assert all(not np.array_equal(begun[key], whole[key]) for key in trunk)
+    tiny["freeze"] = ["discriminator.trunk"]
+    train(ENTRY, data, tmp_path / "frozen", samples=32, overrides=tiny)
+    frozen = load_file(tmp_path / "frozen/checkpoints/000000032.safetensors")
+    assert all(np.array_equal(begun[key], frozen[key]) for key in trunk)
+
+
+def test_rules_are_told_by_their_path(tiny):
+    with pytest.raises(RecipeError, match=r"^Unknown key 'freeze\.0\.shares' in the recipe\. Did you mean 'share'"):
+        tiny(ENTRY, freeze=[{"part": "generator", "shares": 0.5}])
+    with pytest.raises(RecipeError, match=r"^Wrong value of 'freeze\.0\.share'"):
+        tiny(ENTRY, freeze=[{"part": "generator", "share": 0}])
+
+
+def test_what_a_run_began_with_is_not_inherited(tmp_path):
+    data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    train(ENTRY, data, tmp_path / "first", samples=16, overrides=TINY)
+    init = {"generator": {"source": f"{tmp_path / 'first'}:generator", "partial": True}}
+    train(ENTRY, data, tmp_path / "second", samples=16, overrides=TINY, init=init)
+    plain = {"generator": init["generator"]["source"]}
+    train(str(tmp_path / "second"), data, tmp_path / "third", samples=16, init=plain)
+    assert registry.get_entry(str(tmp_path / "third")).raw["init"]["generator"]["partial"] is False
+    with pytest.raises(TrainingError, match=r"give init\.generator"):
+        train(ENTRY, data, tmp_path / "fourth", samples=16, overrides={**TINY, "consolidation": 1.0})
+
+
 def test_only_scales_are_trained(tiny, reals):
     gan = tiny(ENTRY, freeze=[{"part": "generator", "keep": ["norm_*"]}])
     before = gan.state()
@@ -123,6 +163,16 @@ def test_consolidation_is_the_weighted_distance_from_the_source(tiny, reals):
     kernel.assign_add(change)
     expected = np.sum(np.array(kept.worth.get_layer("dense").kernel) * change**2)
     assert float(kept.penalty(gan)) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", registry.list_entries())
+def test_consolidation_holds_every_generator_back(name, tiny, reals):
+    distances = {}
+    for weight in (1e-9, 1e6):
+        gan = tiny(name, consolidation=weight)
+        gan.fit(reals(gan, 4), verbose=0)
+        distances[weight] = float(gan.consolidation.penalty(gan))
+    assert distances[1e6] < 0.5 * distances[1e-9]
 
 
 def test_consolidation_holds_a_generator_back_and_resumes(tiny, reals, tmp_path):

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from ganzoo.pretraining.model import Pretraining
     from ganzoo.pretraining.task import Task
 
-_FRESH = {"weights": None, "scores": {}, "optimizers": {}, "init": {}, "freeze": []}
+_FRESH = {
+    "weights": None, "scores": {}, "optimizers": {}, "init": {}, "freeze": [], "pretrain": {}, "consolidation": 0.0,
+    "auxiliary": [],
+}  # fmt: skip
 
 
 def list_methods() -> dict[str, str]:

@@ -24,9 +24,11 @@ class Classifier(Task):
 
     def build_parts(self) -> dict[str, keras.Model]:
         """`classifier`: pictures -> logits of the classes."""
-        if self.settings.classes is not None and self.settings.classes < 2:
+        if self.settings.classes is None:
+            raise self.refuse("the data do not say how many classes they have: set pretrain.classes.")
+        if self.settings.classes < 2:
             raise self.refuse("a classifier needs data with two classes or more: a folder with one folder a class.")
-        return {"classifier": self.with_head("classifier", outputs=self.settings.classes or 2, pool=True)}
+        return {"classifier": self.with_head("classifier", outputs=self.settings.classes, pool=True)}
 
     def exported(self) -> dict[str, keras.Model]:
         """`embedding`: a vector for each class, its logit's weights, for the head of a conditional discriminator."""

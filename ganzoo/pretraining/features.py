@@ -48,6 +48,8 @@ class Features(Decoding):
         parts = {"generator": self.decoder()}
         width = self.latents_width
         if self.settings.network == OWN:
+            if "trunk" not in self.gan.recipe.init:
+                raise self.refuse("pretrain.network = 'trunk' needs trained weights for it: --init trunk=RUN:trunk.")
             pictures = keras.Input(self.sample_shape(), name="samples")
             self.teacher = backbones.trunk_class()(pictures, [self.trunk()(pictures)], name="teacher")
             self.trunk().trainable = False
@@ -63,13 +65,16 @@ class Features(Decoding):
         shapes = [tuple(x.shape[1:]) for x in self.teacher.outputs]
         self.standardise = standardiser(shapes, range(len(shapes)))
         pooled = keras.Input((shapes[-1][-1],), name="pooled")
-        self.whiten = keras.Model(pooled, layers.Dense(width, name="components")(pooled), name="whiten")
+        self.whiten = keras.Model(
+            pooled, layers.Dense(width, name="components", dtype="float32")(pooled), name="whiten"
+        )
         self.whiten.trainable = False
         return parts
 
     def fixed_networks(self) -> dict[str, keras.Model]:
         """Statistics of the data."""
-        return {"standardise": self.standardise, "whiten": self.whiten}
+        own = {"trunk": self.trunk()} if self.settings.network == OWN else {}
+        return {"standardise": self.standardise, "whiten": self.whiten, **own}
 
     def adapt(self, reals: np.ndarray) -> None:
         """Standardise the features, and take the principal components of the deepest ones, on real pictures."""
@@ -89,7 +94,8 @@ class Features(Decoding):
         self.whiten.layers[-1].set_weights([kernel.astype("float32"), (-mean @ kernel).astype("float32")])
 
     def _features(self, pictures: tf.Tensor) -> list[tf.Tensor]:
-        return self.standardise(self.teacher(pictures, training=False), training=False)
+        found = self.standardise(self.teacher(pictures, training=False), training=False)
+        return [tf.cast(features, tf.float32) for features in found]
 
     def loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Mean absolute differences of features (mean of levels) and pixels, and the squared error of codes."""

@@ -27,6 +27,7 @@ class Task:
     Args:
         gan: whose layers the parts share.
         given: the method's options.
+        path: where they stand in the recipe, for errors.
     """
 
     class Options(Section):
@@ -37,17 +38,17 @@ class Task:
     adapted: ClassVar[tuple[str, ...]] = ()
     first_reals: ClassVar[int] = 512
 
-    def __init__(self, gan: "GAN", given: Mapping[str, Any]):
+    def __init__(self, gan: "GAN", given: Mapping[str, Any], path: str = "pretrain"):
         self.gan = gan
         self.domain = gan.domain
-        self.settings = self.read_options(given)
+        self.settings = self.read_options(given, path)
         self.heads: dict[str, keras.Model] = {}
         self.parts = self.build_parts()
 
     @classmethod
-    def read_options(cls, given: Mapping[str, Any]) -> Section:
+    def read_options(cls, given: Mapping[str, Any], path: str = "pretrain") -> Section:
         """The options, validated; `method` itself is none of them."""
-        return validate_section({key: v for key, v in given.items() if key != "method"}, cls.Options, "pretrain")
+        return validate_section({key: v for key, v in given.items() if key != "method"}, cls.Options, path)
 
     @classmethod
     def method(cls) -> str:
@@ -135,9 +136,9 @@ class Task:
 def bundle(parts: Mapping[str, keras.Model], name: str) -> keras.Model:
     """Several functional models as one, whose inputs and outputs are theirs, so that they share an optimizer."""
     inputs, outputs = [], []
-    for part in parts.values():
+    for key, part in parts.items():
         given = {
-            tensor.name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
+            tensor.name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=f"{key}_{tensor.name}")
             for tensor in tf.nest.flatten(part.input)
         }
         inputs += given.values()
