@@ -247,8 +247,8 @@ def test_reused_fakes_are_made_once(tiny, reals):
     made = []
     for reuse in (False, True):
         gan = tiny("image/wgan_gp_32", training={"reuse_fakes": reuse})
-        forward, calls = gan._made_of, []
-        gan._made_of = lambda inputs, forward=forward, calls=calls: calls.append(1) or forward(inputs)
+        forward, calls = gan.make, []
+        gan.make = lambda inputs, forward=forward, calls=calls: calls.append(1) or forward(inputs)
         gan.compile(run_eagerly=True)
         gan.fit(reals(gan, 1), verbose=0)
         made.append(len(calls))
