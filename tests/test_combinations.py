@@ -181,9 +181,9 @@ def test_floating_samples_fit_as_bytes_do(tiny, reals):
     pictures = np.concatenate(list(reals(gan, 2).as_numpy_iterator()))
     floats = tf.data.Dataset.from_tensor_slices(pictures.astype("float32") / 127.5 - 1).batch(8)
     gan.fit(floats, verbose=0)
-    scale, other = (next(layer for layer in one.standardise.layers if layer.weights) for one in (gan, bytes_gan))
     bytes_gan = tiny("image/projected_mobile_64", model={"matching_shift": 0})
     bytes_gan.fit(reals(gan, 2), verbose=0)
+    scale, other = (next(layer for layer in one.standardise.layers if layer.weights) for one in (gan, bytes_gan))
     np.testing.assert_allclose(scale.mean, other.mean, rtol=1e-4, atol=1e-5)
 
 
