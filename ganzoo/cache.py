@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ganzoo.errors import GanzooError
+from ganzoo.errors import GanzooError, WeightsError
 
 
 def cache_dir(kind: str) -> Path:
@@ -63,3 +63,14 @@ def parsed(line: str) -> dict[str, Any] | None:
         return json.loads(line)
     except json.JSONDecodeError:
         return None
+
+
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """All arrays of a file; raises `WeightsError` where it is missing or broken."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is no readable safetensors file ({error}). Train or download it again.") from None

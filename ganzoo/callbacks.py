@@ -12,10 +12,10 @@ import keras
 import numpy as np
 
 from ganzoo import evaluation, presets
-from ganzoo.cache import atomic_write, parsed
+from ganzoo.cache import atomic_write, parsed, read_safetensors
 from ganzoo.config import Evaluation
 from ganzoo.data import SampleSet
-from ganzoo.errors import EvaluationError, TrainingError
+from ganzoo.errors import EvaluationError, TrainingError, WeightsError
 
 log = logging.getLogger("ganzoo")
 
@@ -300,14 +300,11 @@ def save_checkpoint(gan: Any, run: Path, seconds: float) -> Path:
 
 def load_checkpoint(gan: Any, run: Path) -> float | None:
     """Set the newest readable checkpoint's state; the seconds trained until then, None where there is no checkpoint."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     found = sorted((run / "checkpoints").glob("[0-9]*.safetensors"), reverse=True)
     for path in found:
         try:
-            state = load_file(path)
-        except (SafetensorError, OSError):
+            state = read_safetensors(path)
+        except WeightsError:
             continue
         seconds = float(state.pop("run/seconds"))
         gan.load_state(state)

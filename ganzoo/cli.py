@@ -198,6 +198,8 @@ def _train(
 ) -> None:
     result = function(name, overrides=_overrides(sets), init=_sources(inits), progress=sys.stderr.isatty(), **arguments)
     text = f"{result['samples']:,} samples in {result['seconds'] / 60:.1f} minutes. Report: {result['report']}"
+    if "parts" in result:
+        text += f"\nParts: {', '.join(result['parts'])}"
     _print(result, as_json, text)
 
 
@@ -245,17 +247,11 @@ class _PretrainCommand(click.Command):
 @click.option("--for", "name", required=True, metavar="NAME", help="The entry (or run) whose parts are pretrained.")
 @_training_options
 @_verb(resumes=True)
-def pretrain(
-    method: str, name: str, sets: tuple[str, ...], inits: tuple[str, ...], as_json: bool, **arguments: Any
-) -> None:
+def pretrain(method: str, **arguments: Any) -> None:
     """Pretrain parts of an entry: `ganzoo train NAME --init PART=RUN:PART` starts from them."""
     from ganzoo.training import pretrain as function
 
-    result = function(
-        method, name, overrides=_overrides(sets), init=_sources(inits), progress=sys.stderr.isatty(), **arguments
-    )
-    text = f"{result['samples']:,} samples in {result['seconds'] / 60:.1f} minutes. Report: {result['report']}"
-    _print(result, as_json, f"{text}\nParts: {', '.join(result['parts'])}")
+    _train(functools.partial(function, method), **arguments)
 
 
 @main.command()

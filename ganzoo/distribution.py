@@ -76,12 +76,13 @@ class GlobalRandom:
     """
 
     def __init__(self, seed: int, step: int | tf.Tensor, purpose: str, batch: int | tf.Tensor):
-        self.seed, self.step, self.purpose = seed, step, purpose
-        self._batch = batch
+        self.step, self.purpose = step, purpose
+        self._seed, self._batch = seed, batch
 
-    def child(self, purpose: str) -> "GlobalRandom":
-        """Independent randomness for a part of the purpose."""
-        return GlobalRandom(self.seed, self.step, f"{self.purpose}/{purpose}", self._batch)
+    def child(self, purpose: str, batch: int | tf.Tensor | None = None) -> "GlobalRandom":
+        """Independent randomness for a part of the purpose; `batch`: for other than all samples on this replica."""
+        batch = self._batch if batch is None else batch
+        return GlobalRandom(self._seed, self.step, f"{self.purpose}/{purpose}", batch)
 
     def normal(self, shape: tuple[int, ...], purpose: str) -> tf.Tensor:
         """Standard normal numbers, shape `(batch, *shape)`, float32."""
@@ -105,7 +106,7 @@ class GlobalRandom:
         return (self._batch * replicas(), *shape)
 
     def _key(self, purpose: str) -> tf.Tensor:
-        words = zlib.crc32(f"{self.seed}/{self.purpose}/{purpose}".encode()) & 0x7FFFFFFF
+        words = zlib.crc32(f"{self._seed}/{self.purpose}/{purpose}".encode()) & 0x7FFFFFFF
         return tf.stack([tf.constant(words, tf.int32), tf.cast(self.step, tf.int32)])
 
     def _slice(self, values: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pydantic
 
+from ganzoo.cache import read_safetensors
 from ganzoo.config import Section
 from ganzoo.errors import RecipeError, WeightsError, unknown_name
 from ganzoo.recipe_files import read_yaml
@@ -56,8 +57,6 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         from ganzoo.torch_files import read_state_dict
 
         return read_state_dict(path)
-    from ganzoo.presets import read_safetensors
-
     return read_safetensors(path)
 
 
@@ -99,8 +98,6 @@ def mapped(
 
 
 def _section(line: object) -> dict:
-    if isinstance(line, str):
-        return {"from": line}
     return line if isinstance(line, dict) else {"from": line}
 
 

@@ -330,8 +330,7 @@ def _each(batch: Batch, samples: Any, rule: Auxiliary) -> Batch:
     """A batch of each `stride`-th of some samples, for a task, with randomness of its own."""
     chosen = tf.nest.map_structure(lambda leaf: leaf[:: rule.stride], samples)
     count = tf.shape(tf.nest.flatten(chosen)[0])[0]
-    random = GlobalRandom(batch.random.seed, batch.random.step, f"{batch.random.purpose}/{rule.method}", count)
-    return Batch(chosen, {}, {}, random)
+    return Batch(chosen, {}, {}, batch.random.child(rule.method, count))
 
 
 def _mean_of_heads(logits: Any) -> tf.Tensor:

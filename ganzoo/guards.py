@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganzoo.cache import atomic_write, parsed
+from ganzoo.cache import atomic_write, parsed, read_safetensors
 from ganzoo.callbacks import Clock, Periodic, keep_event
 from ganzoo.config import Guards
 from ganzoo.data import SampleSet
+from ganzoo.errors import WeightsError
 from ganzoo.gan import MOST_AUGMENTED
 from ganzoo.metrics.neighbours import density_coverage, precision_recall
 
@@ -91,7 +92,7 @@ class Guard(Periodic):
 
     def _measure(self) -> dict[str, float | None]:
         fakes = self.model.generate(len(self._reals), seed=self.model.recipe.seed, live=True)
-        found = measure(self.model.domain.small_features(self._reals), self.model.domain.small_features(fakes))
+        found = measure(self._features, self.model.domain.small_features(fakes))
         return {**found, "lead": self._lead}
 
     def _keep_good(self) -> None:
@@ -100,12 +101,9 @@ class Guard(Periodic):
         atomic_write(self._run / GOOD, lambda path: save_file(self.model.state(), path))
 
     def _read_good(self) -> dict[str, np.ndarray] | None:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
         try:
-            state = load_file(self._run / GOOD)
-        except (SafetensorError, OSError):
+            state = read_safetensors(self._run / GOOD)
+        except WeightsError:
             return None
         return state if int(state["samples_seen"]) <= self.model.sample_count else None
 
@@ -113,8 +111,8 @@ class Guard(Periodic):
         done = []
         good = self._read_good() if "go_back" in self._options.act else None
         if good is not None:
-            counters = {name: self.model.state()[name] for name in ("step", "samples_seen")}
-            self.model.load_state({**good, **counters})
+            counters = {"step": self.model.step_count, "samples_seen": self.model.sample_count}
+            self.model.load_state({**good, **{name: np.int64(count) for name, count in counters.items()}})
             done.append("went back to the last state without a warning")
         if "slow_discriminator" in self._options.act:
             rate = self.model.optimizers["discriminator"].learning_rate
@@ -135,8 +133,9 @@ class Guard(Periodic):
         return [look for look in map(parsed, lines) if look]
 
     def set_model(self, model: "GAN") -> None:
-        """Forget looks that a resumed run will take again."""
+        """Forget looks that a resumed run will take again; look at the reals."""
         super().set_model(model)
+        self._features = model.domain.small_features(self._reals)
         kept = [look for look in self._looks if look["samples"] <= model.sample_count]
         if len(kept) < len(self._looks):
             (self._run / "guards.jsonl").write_text("".join(json.dumps(look) + "\n" for look in kept))

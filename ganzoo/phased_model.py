@@ -5,9 +5,7 @@ scaling over replicas, exact states and resuming then serve it as they stand.
 """
 
 import contextlib
-import fnmatch
 import logging
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo import distribution
-from ganzoo.config import Freeze, Optimizer, Recipe, Regularizer, Section, validate
+from ganzoo.config import Optimizer, Recipe, Regularizer, Section, validate
 from ganzoo.distribution import GlobalRandom
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError, unknown_name
+from ganzoo.freezing import Thaw, layers_of, set_trainable
 from ganzoo.regularizers import get_regularizer
 from ganzoo.variables import misfits, named_variables
 
@@ -125,9 +124,9 @@ class PhasedModel(keras.Model):
         )
         self.built = True
         self._begun = False
-        self._frozen = [(rule.until, self._layers_of(rule)) for rule in recipe.freeze]
+        self._frozen = [(rule.until, layers_of(self.part(rule.part), rule)) for rule in recipe.freeze]
         for _, layers in self._frozen:
-            _set_trainable(layers, False)
+            set_trainable(layers, False)
 
     # What a subclass supplies.
 
@@ -228,7 +227,7 @@ class PhasedModel(keras.Model):
         self._jit = jit and not run_eagerly
         later = [layers for until, layers in self._frozen if until is not None]
         for layers in later:
-            _set_trainable(layers, True)  # an optimizer must know from the start what it will train
+            set_trainable(layers, True)  # an optimizer must know from the start what it will train
         with distribution.scope(distribution.strategy_of(self)):
             self.optimizers = {
                 name: _build_optimizer(self.recipe, name, self.optimizer_options(name), network)
@@ -254,7 +253,7 @@ class PhasedModel(keras.Model):
         if isinstance(args[0] if args else kwargs.get("x"), tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # a dataset has its own order, and Keras would warn
         if any(until is not None for until, _ in self._frozen):
-            kwargs["callbacks"] = [*(kwargs.get("callbacks") or ()), _Thaw()]
+            kwargs["callbacks"] = [*(kwargs.get("callbacks") or ()), Thaw()]
         try:
             history = super().fit(*args, **kwargs)
         except tf.errors.InvalidArgumentError as error:
@@ -287,18 +286,8 @@ class PhasedModel(keras.Model):
         """Let those layers be trained whose time has come, and no others; whether that changed anything."""
         before = [layer.trainable for _, layers in self._frozen for layer in layers]
         for until, layers in self._frozen:
-            _set_trainable(layers, until is not None and self.sample_count >= until)
+            set_trainable(layers, until is not None and self.sample_count >= until)
         return before != [layer.trainable for _, layers in self._frozen for layer in layers]
-
-    def _layers_of(self, rule: Freeze) -> list[keras.layers.Layer]:
-        """The layers with weights that a rule names, in the network's order."""
-        whole = self.part(rule.part)
-        found = _named_layers(whole)
-        chosen = [name for name in found if _matches(name, rule.layers) and not _matches(name, rule.keep)]
-        chosen = chosen[: math.ceil(rule.share * len(chosen))]
-        if not chosen:
-            raise RecipeError(f"freeze: no layer of {rule.part} matches {list(rule.layers)}. It has {list(found)}.")
-        return [found[name] for name in chosen]
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step: every phase in turn, then the averages. Returns the global means of the losses."""
@@ -574,42 +563,6 @@ class PhasedModel(keras.Model):
 
         raw = config["recipe"]
         return cls(validate(raw, get_domain(raw["domain"]).Options, gan_class(raw["gan"]).Options))
-
-
-class _Thaw(keras.callbacks.Callback):
-    """Makes the train step anew when frozen layers begin to be trained."""
-
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """A run may be resumed after the moment."""
-        self._look()
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Look whether it has come."""
-        self._look()
-
-    def _look(self) -> None:
-        if self.model.thaw():
-            self.model.make_train_function(force=True)
-
-
-def _named_layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:
-    """Layers with weights by name, those of nested models as `model/layer`."""
-    found: dict[str, keras.layers.Layer] = {}
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            found |= _named_layers(layer, f"{prefix}{layer.name}/")
-        elif layer.weights:
-            found[f"{prefix}{layer.name}"] = layer
-    return found
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _set_trainable(layers: Sequence[keras.layers.Layer], value: bool) -> None:
-    for layer in layers:
-        layer.trainable = value
 
 
 def _gradient(tape: tf.GradientTape, total: Any, variables: Sequence[Any], factors: Any = None) -> list[tf.Tensor]:

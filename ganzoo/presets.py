@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo import registry
-from ganzoo.cache import atomic_write, atomic_write_bytes
+from ganzoo.cache import atomic_write, atomic_write_bytes, read_safetensors
 from ganzoo.errors import WeightsError, unknown_name
 from ganzoo.foreign_weights import SUFFIXES, is_weights_file, mapped
 
@@ -126,9 +126,11 @@ def transfer(
         WeightsError: what no pattern names is missing, left over or of another shape (unless `partial`), or nothing
             fits at all; nothing was loaded then.
     """
+    from ganzoo.variables import named_variables
+
     if is_weights_file(source):
         network = gan.part(target)
-        found = mapped(source, mapping, {name: tuple(v.shape) for name, v in _named(network).items()})
+        found = mapped(source, mapping, {name: tuple(v.shape) for name, v in named_variables(network).items()})
         return _transfer(network, found, target, source, gan, skip, partial)
     if mapping is not None:
         raise WeightsError(f"A mapping is for files of tensors ({', '.join(SUFFIXES)}). Received: '{source}'.")
@@ -152,12 +154,6 @@ def transfer(
     return _transfer(network, found, target, source, gan, skip, partial)
 
 
-def _named(network: "keras.Model") -> dict[str, Any]:
-    from ganzoo.variables import named_variables
-
-    return named_variables(network)
-
-
 def _transfer(
     network: "keras.Model",
     arrays: Mapping[str, np.ndarray],
@@ -167,7 +163,9 @@ def _transfer(
     skip: Sequence[str],
     partial: bool,
 ) -> TransferReport:
-    variables = _named(network)
+    from ganzoo.variables import named_variables
+
+    variables = named_variables(network)
     names = [*variables, *(name for name in arrays if name not in variables)]
     skipped = tuple(name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in skip))
     loaded, mismatched = [], []
@@ -193,7 +191,7 @@ def _transfer(
         raise WeightsError(f"No weight of {source} fits {target}: {'; '.join(mismatched[:3]) or 'all are skipped'}.")
     networks = [network, *(average for average, live in gan.averages().values() if live is network)]
     for one in networks:
-        into = _named(one)
+        into = named_variables(one)
         for name in loaded:
             into[name].assign(arrays[name].astype(into[name].dtype))
     return TransferReport(target, source, tuple(loaded), skipped, tuple(mismatched))
@@ -213,17 +211,6 @@ def samples_seen(folder: Path) -> int | None:
 def read_weights(name: str) -> dict[str, np.ndarray]:
     """All weights of an entry, a run or a preset, by `part/layer/variable`."""
     return read_safetensors(weights_file(name))
-
-
-def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a file; raises `WeightsError` where it is missing or broken."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is no readable safetensors file ({error}). Train or download it again.") from None
 
 
 def weights_file(name: str) -> Path:

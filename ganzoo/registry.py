@@ -141,6 +141,11 @@ def own_subclass(module_name: str, base: type) -> type:
     return own[0]
 
 
+def recipe_paths(folder: str) -> dict[str, Path]:
+    """The YAML files of a folder of `zoo_configs/` that holds no entries, by their names."""
+    return {path.stem: path for path in sorted((package_folder("ganzoo.zoo_configs") / folder).glob("[!_]*.yaml"))}
+
+
 @lru_cache(maxsize=1)
 def _files() -> dict[str, Path]:
     plug_ins = [point.value for point in importlib.metadata.entry_points(group="ganzoo.zoo")]

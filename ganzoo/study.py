@@ -35,7 +35,7 @@ RESULT = "result.json"
 
 def list_studies() -> dict[str, str]:
     """The studies by name, each with its summary."""
-    return {path.stem: read_yaml(path)["summary"] for path in _files()}
+    return {name: read_yaml(path)["summary"] for name, path in registry.recipe_paths("_studies").items()}
 
 
 def bench(
@@ -66,7 +66,7 @@ def bench(
         GanzooError: an unknown set or row, or cells in `out` that were done under other conditions. A cell that fails
             is noted as failed, and tried again the next time.
     """
-    paths = {path.stem: path for path in _files()}
+    paths = registry.recipe_paths("_studies")
     if study not in paths:
         raise RecipeError(unknown_name("study", study, paths))
     plan = read_yaml(paths[study])
@@ -212,7 +212,3 @@ def _write(out: Path) -> list[dict[str, Any]]:
     writer.writerows(flat)
     atomic_write_bytes(out / "results.csv", file.getvalue().encode())
     return flat
-
-
-def _files() -> list[Path]:
-    return sorted((registry.package_folder("ganzoo.zoo_configs") / "_studies").glob("[!_]*.yaml"))

@@ -6,12 +6,12 @@ with named parts: `trunk` always, others as the method says.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo import registry
 from ganzoo.errors import RecipeError, unknown_name
 from ganzoo.recipe_files import merge, nest, read_yaml
-from ganzoo.registry import package_folder
 
 if TYPE_CHECKING:
     from ganzoo.config import Recipe
@@ -26,7 +26,7 @@ _FRESH = {
 
 def list_methods() -> dict[str, str]:
     """The methods by name, each with its summary. Loads no TensorFlow."""
-    return {name: raw["summary"] for name, raw in _files().items()}
+    return {name: read_yaml(path)["summary"] for name, path in _paths().items()}
 
 
 def task_class(method: str) -> "type[Task]":
@@ -35,8 +35,8 @@ def task_class(method: str) -> "type[Task]":
     Raises:
         RecipeError: no such method; names the nearest one.
     """
-    if method not in _files():
-        raise RecipeError(unknown_name("pretraining method", method, _files()))
+    if method not in _paths():
+        raise RecipeError(unknown_name("pretraining method", method, _paths()))
     from ganzoo.pretraining.task import Task
 
     return registry.own_subclass(f"ganzoo.pretraining.{method}", Task)
@@ -44,7 +44,7 @@ def task_class(method: str) -> "type[Task]":
 
 def small_form(method: str) -> dict[str, Any]:
     """The keys that make a method's recipe tiny, for tests."""
-    return _files()[method].get("tiny", {})
+    return read_yaml(_paths()[method]).get("tiny", {})
 
 
 def recipe(method: str, name: str, overrides: Mapping[str, Any] | None = None) -> "Recipe":
@@ -57,7 +57,7 @@ def recipe(method: str, name: str, overrides: Mapping[str, Any] | None = None) -
     """
     kind = task_class(method)
     entry = registry.get_entry(name)
-    own = {key: value for key, value in _files()[method].items() if key != "tiny"}
+    own = {key: value for key, value in read_yaml(_paths()[method]).items() if key != "tiny"}
     own["summary"] = f"{own['summary']}, for {entry.raw.get('entry', name)}"
     raw = merge(merge(entry.raw | _FRESH, own), nest(overrides or {}))
     raw["pretrain"] = {"method": method, **kind.read_options(raw.get("pretrain") or {}).model_dump(mode="json")}
@@ -75,6 +75,5 @@ def create(recipe: "Recipe") -> "Pretraining":
     return Pretraining(recipe)
 
 
-def _files() -> dict[str, dict[str, Any]]:
-    folder = package_folder("ganzoo.zoo_configs") / "_pretraining"
-    return {path.stem: read_yaml(path) for path in sorted(folder.glob("[!_]*.yaml"))}
+def _paths() -> dict[str, Path]:
+    return registry.recipe_paths("_pretraining")

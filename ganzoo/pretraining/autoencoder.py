@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 from ganzoo.config import NonNegativeFloat, Section
+from ganzoo.distribution import GlobalRandom
 from ganzoo.layers.batch_norm import BatchNorm
 from ganzoo.phased_model import Batch
 from ganzoo.pretraining.decoding import Decoding
@@ -40,9 +41,9 @@ class Autoencoder(Decoding):
         """What follows the last dense layer of the encoder."""
         return BatchNorm(momentum=0.9, center=False, scale=False, name="standardise")(x)
 
-    def seen(self, batch: Batch) -> tf.Tensor:
-        """What the encoder is shown."""
-        return batch.real
+    def seen(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
+        """What the encoder is shown of pictures."""
+        return pictures
 
     def codes(self, encoded: tf.Tensor, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The decoder's latents, and terms of the loss that are about them, per example."""
@@ -50,17 +51,14 @@ class Autoencoder(Decoding):
 
     def loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """absolute_weight * mean |x - y| + squared_weight * mean (x - y)^2 + terms of the codes."""
-        encoded = self.parts["encoder"](self.seen(batch), training=True)
+        encoded = self.parts["encoder"](self.seen(batch.real, batch.random), training=True)
         latents, terms = self.codes(encoded, batch)
         difference = batch.real - self.decode(latents, batch.conditions)
         values = self.settings.absolute_weight * tf.abs(difference) + self.settings.squared_weight * difference**2
         error = tf.reduce_mean(values, axis=(1, 2, 3))
         return sum(terms.values(), error), {"reconstruction": error, **terms}
 
-    def shown(self, reals: tf.Tensor) -> tf.Tensor:
-        """What the encoder is shown of pictures in a grid."""
-        return reals
-
     def codes_of(self, reals: tf.Tensor) -> tf.Tensor:
         """The first numbers that the encoder gives for each latent."""
-        return self.parts["encoder"](self.shown(reals), training=False)[:, : self.latents_width]
+        seen = self.seen(reals, GlobalRandom(self.gan.recipe.seed, 0, "show", len(reals)))
+        return self.parts["encoder"](seen, training=False)[:, : self.latents_width]

@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from ganzoo.config import PositiveFloat
 from ganzoo.distribution import GlobalRandom
-from ganzoo.phased_model import Batch
 from ganzoo.pretraining.autoencoder import Autoencoder
 
 
@@ -18,13 +17,6 @@ class Denoising(Autoencoder):
 
         noise: PositiveFloat = 0.4
 
-    def seen(self, batch: Batch) -> tf.Tensor:
-        """The reals with noise."""
-        return self._noisy(batch.real, batch.random)
-
-    def shown(self, reals: tf.Tensor) -> tf.Tensor:
-        """The same in a grid."""
-        return self._noisy(reals, GlobalRandom(self.gan.recipe.seed, 0, "show", len(reals)))
-
-    def _noisy(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
+    def seen(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
+        """The pictures with noise."""
         return pictures + self.settings.noise * random.normal(tuple(pictures.shape[1:]), "noise")
