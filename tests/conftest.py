@@ -1,4 +1,4 @@
-"""Two logical CPU devices for the whole test run, quiet TensorFlow, a cache of its own."""
+"""Two logical CPU devices for the whole test run, quiet TensorFlow, a cache of its own, the same seed for each test."""
 
 import os
 
@@ -17,9 +17,16 @@ def _environment(tmp_path_factory):
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture
 def tiny():
-    """Make an entry in its tiny form."""
+    """Make an entry in its tiny form, always with the same weights."""
     import keras
 
     from ganzoo import recipe_files, registry
