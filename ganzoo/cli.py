@@ -260,13 +260,16 @@ def pretrain(method: str, **arguments: Any) -> None:
 @click.option("--samples", type=click.IntRange(min=1), help="Generated samples, at most.")
 @click.option("--features", multiple=True, metavar="NET", help="self_supervised, squeezenet, efficientnet_lite2.")
 @click.option("--seed", default=0, show_default=True, type=_SEED)
+@click.option("--subsamples", default=0, type=click.IntRange(min=0), help="Tell deviations, over so many subsamples.")
 @_json
 @_verb()
-def evaluate(name: str, data: str, samples: int | None, features: tuple[str, ...], seed: int, as_json: bool) -> None:
+def evaluate(
+    name: str, data: str, samples: int | None, features: tuple[str, ...], seed: int, subsamples: int, as_json: bool
+) -> None:
     """Score a generator: a card of several scores, the network-free one first."""
     from ganzoo.evaluation import evaluate as function
 
-    card = function(name, data, samples, tuple(dict.fromkeys(features)) or None, seed)
+    card = function(name, data, samples, tuple(dict.fromkeys(features)) or None, seed, subsamples)
     _print(card.to_dict(), as_json, card.table())
 
 

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    name: str, data: Any, samples: int | None = None, networks: Sequence[str] | None = None, seed: int = 0
+    name: str,
+    data: Any,
+    samples: int | None = None,
+    networks: Sequence[str] | None = None,
+    seed: int = 0,
+    subsamples: int = 0,
 ) -> "Scorecard":
     """The scorecard of an entry's or a run's averaged generator; a run keeps it in `scores.json`.
 
@@ -28,12 +33,13 @@ def evaluate(
         samples: at most so many generated samples; half as many as there are reals, at most.
         networks: feature networks, the recipe's by default.
         seed: of the samples and of the split of the reals.
+        subsamples: over how many the scores' deviations are taken (2 or more), see `ganzoo.metrics.scorecard`.
     """
     gan = presets.load(name)
     classes = getattr(gan.recipe.model, "classes", None)
     real = get_domain(gan.recipe.domain).read(data, gan.recipe.data, bool(classes))
     labels = real.labels if classes and len(real.class_names) == classes else None
-    card = score(gan, real.samples, samples, networks, seed, labels)
+    card = score(gan, real.samples, samples, networks, seed, labels, subsamples)
     run = Path(name)
     if (run / registry.RUN_RECIPE).is_file() and (run / "checkpoints").is_dir():
         remember(run, gan, card)
@@ -47,6 +53,7 @@ def score(
     networks: Sequence[str] | None = None,
     seed: int = 0,
     labels: Any = None,
+    subsamples: int = 0,
 ) -> "Scorecard":
     """The scorecard of a GAN's averaged generator against real samples in the domain's units.
 
@@ -56,7 +63,8 @@ def score(
     from ganzoo.metrics.scorecard import scorecard
 
     fake = _fakes(gan, len(real) // 2, samples, seed, labels)
-    return scorecard(real, fake, networks or gan.recipe.evaluation.networks, gan.pretrained_sources(), seed=seed)
+    networks = networks or gan.recipe.evaluation.networks
+    return scorecard(real, fake, networks, gan.pretrained_sources(), seed=seed, subsamples=subsamples)
 
 
 def quick_scores(

@@ -6,6 +6,9 @@ to one core.
 
 A study is a YAML in `zoo_configs/_studies/`. A cell is a run directory `OUT/SET/ROW/SEED`; a pretraining that several
 rows share is done once, and its time is taken from the training of each.
+
+Cells are scored against pictures of the source that were not trained on (up to `reference` of them; any of the source
+where fewer than a quarter of that are left).
 """
 
 import csv
@@ -14,11 +17,11 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ganzoo import registry
+from ganzoo import presets, registry
 from ganzoo.cache import atomic_write_bytes, read_json
 from ganzoo.comparison import curves
 from ganzoo.domains import get_domain
@@ -26,11 +29,12 @@ from ganzoo.errors import DataError, GanzooError, RecipeError, unknown_name
 from ganzoo.evaluation import score
 from ganzoo.metrics.arrays import content_hash
 from ganzoo.recipe_files import merge, nest, read_yaml
-from ganzoo.training import pretrain, pretraining_time, train
+from ganzoo.training import finetune, pretrain, pretraining_time, train
 
 log = logging.getLogger("ganzoo")
 
 RESULT = "result.json"
+_LARGE = ("curves", "scorecard", "conditions")  # what results.csv has no columns for
 
 
 def list_studies() -> dict[str, str]:
@@ -74,17 +78,30 @@ def bench(
         for name in asked:
             if name not in known:
                 raise RecipeError(unknown_name(f"{what} of the study {study}", name, known))
-    share = plan["pretraining_minutes"] / plan["minutes"]
-    total = minutes or plan["minutes"]
     out = Path(out)
-    sets = {name: _subset(plan["sets"][name], source) for name, source in data.items()}
+    sets = {name: _subset(plan["sets"][name], source, plan["reference"]) for name, source in data.items()}
     for row in rows or plan["rows"]:
         for name, samples in sets.items():
+            if not _in(plan, name, row):
+                continue
             for seed in seeds or plan["seeds"]:
-                cell = _Cell(plan, name, row, seed, out, total, share * total, dict(overrides or {}))
-                cell.do(samples)
+                _Cell(plan, name, row, seed, out, minutes, dict(overrides or {})).do(samples)
                 _write(out)
     return _write(out)
+
+
+def _in(plan: Mapping[str, Any], name: str, row: str) -> bool:
+    """Whether a row is done on a set: both may name those of the other that they are for."""
+    rows, sets = plan["sets"][name].get("rows"), plan["rows"][row].get("sets")
+    return (rows is None or row in rows) and (sets is None or name in sets)
+
+
+class _Samples(NamedTuple):
+    """What a set's cells are trained on, and what they are scored against."""
+
+    pictures: np.ndarray
+    labels: np.ndarray | None
+    reference: np.ndarray
 
 
 class _Cell:
@@ -95,25 +112,25 @@ class _Cell:
         row: str,
         seed: int,
         out: Path,
-        minutes: float,
-        pretraining_minutes: float,
+        minutes: float | None,
         overrides: dict[str, Any],
     ):
         self._set, self._row = plan["sets"][name], plan["rows"][row]
         self._names = {"set": name, "row": row, "seed": seed}
-        self._minutes, self._pretraining_minutes = minutes, pretraining_minutes
+        self._minutes = minutes or self._set["minutes"]
+        self._pretraining_minutes = plan["pretraining_share"] * self._minutes
         folder = row.replace(", ", "_").replace(" ", "_")
         self._run = out / name / folder / str(seed)
         own = f"_{folder}" if self._row.get("pretrain") else ""  # rows without options of their own share one
         self._pretraining = out / name / f"pretraining_{self._row.get('method')}{own}" / str(seed)
-        self._samples = plan["samples"]
-        checks = {"every": plan["check_every"], "every_samples": self._samples, "check_networks": ["self_supervised"]}
+        self._plan = plan
+        checks = {**plan["checks"], "check_networks": ["self_supervised"]}
         timed = {"training": {"clock": "processor"}}
         common = merge(merge(timed, nest(self._set.get("overrides") or {})), nest(overrides))
         self._overrides = merge(common, {"evaluation": checks})
         self._common = common
 
-    def do(self, samples: tuple[np.ndarray, np.ndarray | None]) -> None:
+    def do(self, samples: _Samples) -> None:
         """Pretrain, train, score; each only where it was not done yet."""
         if (self._run / RESULT).is_file():
             before = read_json(self._run / RESULT)
@@ -126,7 +143,7 @@ class _Cell:
                 return
         log.info("%s: %s, seed %d", *self._names.values())
         entry, seed, row = self._set["entry"], self._names["seed"], self._row
-        data = samples if samples[1] is not None else samples[0]
+        data = samples.pictures if samples.labels is None else (samples.pictures, samples.labels)
         init, spent = {}, 0.0
         try:
             if row.get("method"):
@@ -141,70 +158,70 @@ class _Cell:
                 )
                 init = {target: f"{self._pretraining}:{part}" for target, part in row["init"].items()}
                 spent = self._pretraining_minutes
-            train(
-                entry,
-                data,
-                self._run,
-                minutes=self._minutes - spent,
-                seed=seed,
-                overrides=merge(self._overrides, nest(row.get("overrides") or {})),
-                init=init,
-            )
+            arguments = {
+                "minutes": self._minutes - spent,
+                "seed": seed,
+                "overrides": merge(self._overrides, nest(row.get("overrides") or {})),
+            }
+            if how := row.get("finetune"):
+                finetune(entry, data, self._run, how, **arguments)
+            else:
+                train(entry, data, self._run, init=init, **arguments)
+            self._keep(samples, self._scores(samples))
         except GanzooError as error:
             self._keep(samples, {"failed": str(error)})
             log.warning("%s: %s, seed %d failed: %s", *self._names.values(), error)
-            return
-        from ganzoo import presets
 
+    def _scores(self, samples: _Samples) -> dict[str, Any]:
         gan = presets.load(str(self._run))
-        card = score(gan, samples[0], self._samples, ("self_supervised",))
-        network = card.networks[0]
-        self._keep(
-            samples,
-            {
-                "sliced_wasserstein": card.sliced_wasserstein["average"],
-                "sliced_wasserstein_floor": card.sliced_wasserstein_floor["average"],
-                **network.scores,
-                **{f"{name}_floor": value for name, value in network.floor.items()},
-                "samples": gan.sample_count,
-                "pretraining_seconds": round(pretraining_time(self._run), 1),
-                "curves": curves(self._run, []),
-            },
-        )
+        plan = self._plan
+        card = score(gan, samples.reference, plan["samples"], plan["networks"], subsamples=plan["subsamples"])
+        return {
+            "sliced_wasserstein": card.sliced_wasserstein["average"],
+            **card.networks[0].scores,
+            "samples": gan.sample_count,
+            "pretraining_seconds": round(pretraining_time(self._run), 1),
+            "scorecard": card.to_dict(),
+            "curves": curves(self._run, []),
+        }
 
-    def _conditions(self, samples: tuple[np.ndarray, np.ndarray | None]) -> dict[str, Any]:
+    def _conditions(self, samples: _Samples) -> dict[str, Any]:
         """What must be the same in all cells of a study."""
         return {
             "overrides": json.loads(json.dumps(self._overrides)),
-            "data": content_hash(samples[0])[:16],
+            "data": content_hash(samples.pictures)[:16],
+            "reference": content_hash(samples.reference)[:16],
             "minutes": self._minutes,
             "pretraining_minutes": self._pretraining_minutes,
         }
 
-    def _keep(self, samples: tuple[np.ndarray, np.ndarray | None], result: dict[str, Any]) -> None:
+    def _keep(self, samples: _Samples, result: dict[str, Any]) -> None:
         named = {**self._names, "minutes": self._minutes, "entry": self._set["entry"]}
         content = {**named, **result, "conditions": self._conditions(samples)}
         self._run.mkdir(parents=True, exist_ok=True)
         atomic_write_bytes(self._run / RESULT, json.dumps(content, indent=1).encode())
 
 
-def _subset(plan: Mapping[str, Any], source: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """The set's pictures and classes, a fixed random choice of them where the study says how many."""
+def _subset(plan: Mapping[str, Any], source: Any, reference: int) -> _Samples:
+    """A fixed random choice of the set's pictures, as many as the study says, and others to score against."""
     recipe = registry.get_entry(plan["entry"]).recipe(**(plan.get("overrides") or {}))
     found = get_domain(recipe.domain).read(source, recipe.data, True)
     count = plan.get("count") or len(found)
     if count > len(found):
         raise DataError(f"The study wants {count} samples, {found.source} has {len(found)}. Give more.")
-    chosen = np.sort(np.random.default_rng(0).permutation(len(found))[:count])
+    order = np.random.default_rng(0).permutation(len(found))
+    chosen, others = np.sort(order[:count]), np.sort(order[count:][:reference])
+    if len(others) < reference // 4:
+        others = np.sort(order[:reference])
     labels = None if found.labels is None else np.asarray(found.labels)[chosen]
-    return np.asarray(found.samples[chosen]), labels
+    return _Samples(np.asarray(found.samples[chosen]), labels, np.asarray(found.samples[others]))
 
 
 def _write(out: Path) -> list[dict[str, Any]]:
-    """All results as `results.json`, and as `results.csv` without the curves."""
+    """All results as `results.json`, and as `results.csv` without curves and scorecards."""
     found = [read_json(path) for path in sorted(out.glob(f"*/*/*/{RESULT}"))]
     atomic_write_bytes(out / "results.json", json.dumps(found).encode())
-    flat = [{key: value for key, value in cell.items() if key not in ("curves", "conditions")} for cell in found]
+    flat = [{key: value for key, value in cell.items() if key not in _LARGE} for cell in found]
     columns = list(dict.fromkeys(key for cell in flat for key in cell))
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, columns)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ganzoo import pretraining, recipe_files, registry
+from ganzoo.cache import read_json
 from ganzoo.comparison import compare_runs, curves
 from ganzoo.errors import RecipeError, TrainingError
 from ganzoo.study import bench
@@ -18,7 +19,7 @@ TINY = recipe_files.merge(registry.get_entry(ENTRY).raw["tiny"], LOOKS)
 
 @pytest.fixture(scope="module")
 def pictures():
-    return np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    return np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3)).astype("uint8")
 
 
 def test_two_runs_share_a_page_on_which_pretraining_counts(tmp_path, pictures):
@@ -55,7 +56,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path, pictures):
 def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     from ganzoo import study
 
-    labels = np.arange(40) % 2
+    labels = np.arange(60) % 2
     monkeypatch.setattr(study, "read_yaml", lambda path: PLAN)
     tiny = recipe_files.merge(registry.get_entry(ENTRY).raw["tiny"], {"training": {"batch_size": 8}})
     arguments = {"minutes": 0.02, "overrides": tiny}
@@ -68,6 +69,9 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     by_row = {cell["row"]: cell for cell in cells}
     assert set(by_row) == {"scratch", "rotation, D", "patchwork"}
     assert by_row["rotation, D"]["pretraining_seconds"] > 0 and by_row["rotation, D"]["minutes"] == 0.02
+    card = read_json(tmp_path / "small/scratch/0/result.json")["scorecard"]
+    assert card["protocol"]["reals"] == 40 and card["protocol"]["samples"] == 20
+    assert card["sliced_wasserstein_deviation"]["average"] > 0
     assert "patch = 5 does not divide" in by_row["patchwork"]["failed"]
     with pytest.raises(RecipeError, match="done with other minutes"):
         bench("pretraining", tmp_path, data, rows=["scratch"], minutes=0.03, overrides=tiny)
@@ -79,15 +83,18 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
 
 
 PLAN = {
-    "minutes": 5.0,
-    "pretraining_minutes": 1.0,
+    "pretraining_share": 0.2,
     "seeds": [0],
+    "reference": 40,
     "samples": 20,
-    "check_every": 32,
-    "sets": {"small": {"entry": ENTRY, "count": 30}},
+    "subsamples": 2,
+    "networks": ["self_supervised"],
+    "checks": {"every": 32, "every_samples": 20},
+    "sets": {"small": {"entry": ENTRY, "count": 20, "minutes": 5.0}},
     "rows": {
         "scratch": {},
         "rotation, D": {"method": "rotation", "init": {"discriminator.trunk": "trunk"}},
+        "elsewhere": {"sets": ["another"]},
         "patchwork": {"method": "masked", "pretrain": {"pretrain.patch": 5}, "init": {"discriminator.trunk": "trunk"}},
     },
 }

@@ -51,6 +51,7 @@ class NetworkScores(BaseModel):
     marks: tuple[str, ...] = ()  # why these scores flatter the generator; empty: no reason known
     scores: dict[str, float | None]  # fid, kid, precision, recall, density, coverage
     floor: dict[str, float | None]  # the same of real against real
+    deviations: dict[str, float | None] = {}  # standard deviations of the scores, where they were asked for
     reasons: dict[str, str] = {}  # why a score is None
 
 
@@ -62,6 +63,7 @@ class Scorecard(BaseModel):
     sliced_wasserstein: dict[str, float]  # by level, and "average"
     sliced_wasserstein_floor: dict[str, float]
     sliced_wasserstein_floors: tuple[float, ...] = ()  # the average's, over several splits, this one first
+    sliced_wasserstein_deviation: dict[str, float] = {}  # standard deviations, where they were asked for
     networks: tuple[NetworkScores, ...]
     fakes_given: int
     protocol: dict  # equal protocols: comparable numbers
@@ -82,14 +84,17 @@ class Scorecard(BaseModel):
         lines = [f"{'':34}{'score':>12}{'real vs real':>14}   best", "sliced Wasserstein x1000 (no network)"]
         for level in ["average", *(name for name in self.sliced_wasserstein if name != "average")]:
             label = level if level == "average" else f"level {level}"
-            lines.append(_row(label, self.sliced_wasserstein[level], self.sliced_wasserstein_floor[level], "lower"))
+            deviation = self.sliced_wasserstein_deviation.get(level)
+            floor = self.sliced_wasserstein_floor[level]
+            lines.append(_row(label, self.sliced_wasserstein[level], floor, "lower", deviation))
         if floors := self.sliced_wasserstein_floors:
             lines.append(f"    real vs real over {len(floors)} splits, average: {min(floors):.4g} to {max(floors):.4g}")
         for network in self.networks:
             lines.append(f"{network.name} ({network.dim} features, trained on {network.trained_on})")
             lines += [f"  ! {mark}" for mark in network.marks]
             for score, best in _SCORES.items():
-                lines.append(_row(score, network.scores[score], network.floor[score], best))
+                deviation = network.deviations.get(score)
+                lines.append(_row(score, network.scores[score], network.floor[score], best, deviation))
                 if score in network.reasons:
                     lines.append(f"    {network.reasons[score]}")
         lines.append(
@@ -107,6 +112,7 @@ def scorecard(
     seen_by_discriminator: Sequence[Mapping[str, str]] = (),
     max_samples: int | None = None,
     seed: int = 0,
+    subsamples: int = 0,
 ) -> Scorecard:
     """Score `fake` against `real`, both uint8 N x H x W x C of the same H, W and C.
 
@@ -118,6 +124,9 @@ def scorecard(
             "family": "efficientnet_lite", "trained_on": "imagenet"}`.
         max_samples: compare no more than these.
         seed: of the split, the choice of fakes and the sliced distance.
+        subsamples: with 2 or more, every score has its standard deviation too: that of the scores of so many random
+            halves of both sets, drawn without replacement, which estimates the whole's (the delete-half jackknife; a
+            bootstrap doubles samples, and with them biases all of these scores).
 
     Raises:
         EvaluationError: the sets do not fit each other, or there are too few samples for the neighbours.
@@ -133,11 +142,17 @@ def scorecard(
         floors.append(_floor(ordered[again[:count]], ordered[again[half : half + count]], seed)["average"])
 
     built = _built(networks, half_a)
+    halves = _halves(count, subsamples, seed)
     return Scorecard(
         sliced_wasserstein=sliced_wasserstein(compared, fakes, seed),
+        sliced_wasserstein_deviation=_deviations(
+            [sliced_wasserstein(compared[one], fakes[other], seed) for one, other in halves]
+        ),
         sliced_wasserstein_floor=floor,
         sliced_wasserstein_floors=tuple(floors),
-        networks=tuple(_network_scores(net, compared, other_reals, fakes, seen_by_discriminator) for net in built),
+        networks=tuple(
+            _network_scores(net, compared, other_reals, fakes, seen_by_discriminator, halves) for net in built
+        ),
         fakes_given=len(fake),
         protocol={
             "scoring_version": SCORING_VERSION,
@@ -223,9 +238,24 @@ def _floor(one: np.ndarray, other: np.ndarray, seed: int) -> dict[str, float]:
     return floor
 
 
-def _network_scores(network: FeatureNetwork, compared, other_reals, fakes, seen) -> NetworkScores:
-    real = extract(network, compared, cached=True)
-    scores, reasons = _feature_scores(real, extract(network, fakes))
+def _halves(count: int, subsamples: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of random halves of `count` samples: those of the reals, those of the fakes."""
+    generator = np.random.default_rng((seed, subsamples))
+    draws = ((generator.permutation(count), generator.permutation(count)) for _ in range(subsamples))
+    return [(one[: count // 2], other[: count // 2]) for one, other in draws]
+
+
+def _deviations(found: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """The standard deviation of each score over several cards; None where one has none."""
+    if len(found) < 2:
+        return {}
+    columns = {name: [scores[name] for scores in found] for name in found[0]}
+    return {name: None if None in values else float(np.std(values, ddof=1)) for name, values in columns.items()}
+
+
+def _network_scores(network: FeatureNetwork, compared, other_reals, fakes, seen, halves) -> NetworkScores:
+    real, made = extract(network, compared, cached=True), extract(network, fakes)
+    scores, reasons = _feature_scores(real, made)
     floor, _ = _feature_scores(real, extract(network, other_reals, cached=True))
     return NetworkScores(
         name=network.name,
@@ -235,6 +265,7 @@ def _network_scores(network: FeatureNetwork, compared, other_reals, fakes, seen)
         marks=_marks(network, seen),
         scores=scores,
         floor=floor,
+        deviations=_deviations([_feature_scores(real[one], made[other])[0] for one, other in halves]),
         reasons=reasons,
     )
 
@@ -285,6 +316,7 @@ def _differences(a: Mapping, b: Mapping, path: str = "") -> list[str]:
     return found
 
 
-def _row(label: str, score: float | None, floor: float | None, best: str) -> str:
+def _row(label: str, score: float | None, floor: float | None, best: str, deviation: float | None = None) -> str:
     cells = ["none" if value is None else f"{value:.5g}" for value in (score, floor)]
-    return f"  {label:32}{cells[0]:>12}{cells[1]:>14}   {best}"
+    spread = "" if deviation is None else f"   +- {deviation:.2g}"
+    return f"  {label:32}{cells[0]:>12}{cells[1]:>14}   {best}{spread}"

@@ -6,7 +6,7 @@ import pytest
 from ganzoo.cache import cache_dir
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics.feature_networks import FeatureNetwork
-from ganzoo.metrics.scorecard import Scorecard, compare, scorecard
+from ganzoo.metrics.scorecard import Scorecard, compare, network_scores, scorecard
 
 LITE0 = {"backbone": "efficientnet_lite0", "family": "efficientnet_lite", "trained_on": "imagenet"}
 
@@ -120,3 +120,16 @@ def test_wrong_sets_are_refused():
         card(np.zeros((20, 32, 32, 3), np.uint8))
     with pytest.raises(EvaluationError, match="6 fakes"):
         card(pictures(5, 5))
+
+
+def test_deviations_are_those_that_new_samples_show():
+    """Over halves without replacement: compare with the spread over independent draws of the same number."""
+    told = card(pictures(200, 5, low=60), pictures(400, 0), subsamples=8)
+    seeds = np.random.default_rng(3).integers(100, 2**30, 40)
+    drawn = [network_scores(pictures(400, int(n) + 1), pictures(200, int(n), 60), [network()])["means"] for n in seeds]
+    for name, deviation in told.networks[0].deviations.items():
+        seen = np.std([scores[name] for scores in drawn], ddof=1)
+        assert seen / 2.5 < deviation < 2.5 * seen, name
+    assert told.sliced_wasserstein_deviation.keys() == told.sliced_wasserstein.keys()
+    assert "+-" in told.table() and Scorecard.from_dict(told.to_dict()) == told
+    assert not card().networks[0].deviations and "+-" not in card().table()
