@@ -127,7 +127,7 @@ class _Cell:
         checks = {**plan["checks"], "check_networks": ["self_supervised"]}
         timed = {"training": {"clock": "processor"}}
         common = merge(merge(timed, nest(self._set.get("overrides") or {})), nest(overrides))
-        self._overrides = merge(common, {"evaluation": checks})
+        self._overrides = merge({"evaluation": checks}, common)
         self._common = common
 
     def do(self, samples: _Samples) -> None:
