@@ -76,7 +76,8 @@ def create(
             EfficientNets), take the narrow tensor before it: for EfficientNet-Lite0 24, 40, 112 and 320 channels
             (those of Projected GAN) instead of 144, 240, 672 and 1280.
         fold: fold each BatchNormalization into the convolution before it: the same outputs up to rounding, fewer
-            and other weights. Default: where the backbone is frozen.
+            and other weights. A trainable one then trains as if its statistics were frozen. Default: where the
+            backbone is frozen.
 
     Returns:
         A functional model named "trunk" with the attributes `info` (`BackboneInfo`) and `levels`.
@@ -89,8 +90,6 @@ def create(
         raise WeightsError(f"A backbone's input_shape is (height, width, 1 or 3). Received: {tuple(input_shape)}.")
     size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size or input_shape[:2])
     fold = not trainable if fold is None else fold
-    if fold and trainable:
-        raise WeightsError("A backbone whose BatchNormalization is folded away cannot be trained: give fold=False.")
     with _fresh_names():
         import keras
 

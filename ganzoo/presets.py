@@ -250,7 +250,8 @@ def _from_backbone(
     shapes = [tuple(tensor.shape[1:]) for tensor in network.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 3:
         raise WeightsError(f"{target} takes {shapes}, {IMAGENET}{name}:trunk one picture: they do not fit.")
-    source = backbones.create(name, shapes[0], fold=False, trainable=True)
+    normalised = any(key.endswith("moving_mean") for key in named_variables(network))
+    source = backbones.create(name, shapes[0], fold=not normalised, trainable=True)
     arrays = {key: np.array(variable) for key, variable in named_variables(source).items()}
     return _transfer(network, arrays, target, f"{IMAGENET}{name}:trunk", gan, skip, partial)
 

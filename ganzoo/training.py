@@ -411,8 +411,9 @@ def _fit(
         clock = callbacks.Clock(seconds, training.clock)
         parts: list[Any] = []
         if sample_set is not None and gan.recipe.guards.every and not gan.recipe.pretrain:
-            # Before the snapshots, which keep what the guard did.
+            # Before the snapshots, which keep what the guard (and the model's own callbacks) did.
             parts.append(guards.Guard(run, clock, gan.recipe.guards, sample_set))
+        parts += gan.callbacks(run, sample_set)
         parts += [
             callbacks.MetricsLog(run, clock, training.log_every, training.snapshot_every),
             callbacks.Snapshots(run, clock, training.snapshot_every, _examples(sample_set)),

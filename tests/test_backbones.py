@@ -135,8 +135,9 @@ def test_a_trainable_backbone_trains():
     assert model.trainable_weights and any("bn" in weight.path for weight in model.non_trainable_weights)
     x = noise(4, 32, 32, 3)
     assert not np.allclose(model(x, training=True)[0], model(x, training=False)[0])
-    with pytest.raises(WeightsError, match="fold=False"):
-        backbones.create("efficientnet_lite0", (32, 32, 3), trainable=True, fold=True)
+    folded = backbones.create("efficientnet_lite0", (32, 32, 3), levels=(8,), trainable=True, fold=True)
+    assert not folded.non_trainable_weights
+    np.testing.assert_array_equal(folded(x, training=True)[0], folded(x, training=False)[0])
 
 
 @pytest.mark.parametrize("options", [{}, {"input_size": 96}, {"input_size": (32, 48)}])

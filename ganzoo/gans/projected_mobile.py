@@ -8,6 +8,11 @@ The frozen network can teach in two ways, each with its weight:
 - Matching: generated features drift towards the real ones (`ganzoo.matching`), which needs no discriminator. It leads
   while the plain discriminator is still untrained, and may fade.
 
+Several frozen networks can join the plain discriminator one after the other, each with small discriminators of its own:
+an ensemble as in vision-aided GANs, where the network joins whose features tell reals from samples most surely
+(`ganzoo.joining` measures it). And the plain discriminator's trunk may itself be an ImageNet network that is trained
+further, wholly or (with the recipe's `freeze`) partly.
+
 Generator: after Liu et al. 2021, https://arxiv.org/abs/2101.04775 (skip-layer excitation, gated linear units), with
 depthwise-separable convolutions.
 
@@ -17,6 +22,8 @@ and to the pictures themselves where there is a plain discriminator.
 
 import logging
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import keras
@@ -27,17 +34,21 @@ from keras import layers
 
 from ganzoo import backbones, distribution
 from ganzoo.config import NonNegativeFloat, NonNegativeInt, PositiveInt, Section
+from ganzoo.data import SampleSet
 from ganzoo.errors import RecipeError
+from ganzoo.frozen_features import FrozenFeatures
 from ganzoo.gan import GAN
+from ganzoo.joining import Joining
 from ganzoo.layers.batch_norm import BatchNorm
-from ganzoo.layers.channel_scale import standardise, standardiser
 from ganzoo.layers.resample import Double, SmoothStart
 from ganzoo.layers.skip_excitation import skip_excitation
 from ganzoo.layers.spectral_norm import SpectralConv2D
 from ganzoo.matching import drifting_loss, summaries
 from ganzoo.phased_model import Batch
 
-_PROJECTED = ("levels", "mixing", "mixing_width", "projected_from", "projected_ramp", "projected_width")
+_PROJECTED = ("levels", "mixing", "mixing_width", "projected_from", "projected_ramp")
+_ENSEMBLE = ("ensemble_from", "ensemble_every", "ensemble_most", "ensemble_weight", "ensemble_levels")
+NEVER = -1  # when a network joined that has not
 
 log = logging.getLogger("ganzoo")
 
@@ -54,7 +65,7 @@ Levels = Annotated[tuple[PositiveInt, ...], pydantic.Field(min_length=1), pydant
 class ProjectedMobileGAN(GAN):
     """One generator; a plain discriminator, small discriminators on frozen features, or both."""
 
-    adapted = ("standardise",)
+    adapted = ("standardise", "ensemble")
 
     class Options(Section):
         """Weights and sizes.
@@ -66,6 +77,11 @@ class ProjectedMobileGAN(GAN):
         `matching_shift` pixels first, so that no lattice of the network's strides is learnt. Levels are strides of the
         frozen network; level 1 of the matching is the pictures themselves. `smooth_start`: the enlarging blocks begin
         as interpolation.
+
+        `ensemble`: backbones of which up to `ensemble_most` join the plain discriminator, each with the weight
+        `ensemble_weight`: one at `ensemble_from` samples and one every `ensemble_every` samples from then on. `trunk`:
+        the backbone that is the plain discriminator's trunk, instead of convolutions of its own; its normalisations are
+        folded into its convolutions.
         """
 
         latent_dim: PositiveInt = 128
@@ -91,6 +107,13 @@ class ProjectedMobileGAN(GAN):
         matching_levels: Levels = (2, 4, 8, 16, 32)
         plain_weight: NonNegativeFloat = 1.0
         plain_width: PositiveInt = 32
+        trunk: str | None = None
+        ensemble: tuple[str, ...] = ()
+        ensemble_weight: NonNegativeFloat = 1.0
+        ensemble_from: NonNegativeInt = 10_000
+        ensemble_every: PositiveInt = 10_000
+        ensemble_most: PositiveInt = 2
+        ensemble_levels: Levels = (8, 16, 32)
         spectral: bool = False
 
     def __init__(self, recipe):
@@ -115,11 +138,34 @@ class ProjectedMobileGAN(GAN):
                 f"model.widths has one width for each resolution from 4 up to data.size = {recipe.data.size}. "
                 f"Received {len(options.widths)} widths, enough for {4 * 2 ** (len(options.widths) - 1)}."
             )
+        if options.plain_weight <= 0 and (options.ensemble or options.trunk):
+            raise RecipeError(
+                "model.ensemble joins, and model.trunk is, the plain discriminator: model.plain_weight is 0."
+            )
+        if len(set(options.ensemble)) < len(options.ensemble):
+            raise RecipeError(f"model.ensemble names a backbone twice: {list(options.ensemble)}.")
         changed = options.model_dump(exclude_defaults=True)
-        idle = [] if options.projected_weight else [f"model.{key}" for key in _PROJECTED if key in changed]
-        if idle:
-            log.warning("No effect while model.projected_weight is 0: %s.", ", ".join(idle))
+        for switch, keys in (("projected_weight", _PROJECTED), ("ensemble", _ENSEMBLE)):
+            idle = [] if getattr(options, switch) else [f"model.{key}" for key in keys if key in changed]
+            if idle:
+                log.warning("No effect while model.%s is %s: %s.", switch, getattr(options, switch), ", ".join(idle))
         super().__init__(recipe)
+
+    def build_networks(self) -> None:
+        """As `GAN`; and when each network of the ensemble joined."""
+        super().build_networks()
+        self.joined = self.add_weight(
+            name="joined",
+            shape=(len(self.options.ensemble),),
+            dtype="int64",
+            initializer=keras.initializers.Constant(NEVER),
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+
+    def numbers(self) -> dict[str, Any]:
+        """When the networks of the ensemble joined, beside a GAN's own."""
+        return super().numbers() | ({"joined": self.joined} if self.options.ensemble else {})
 
     # Generator.
 
@@ -171,12 +217,12 @@ class ProjectedMobileGAN(GAN):
         def look(pictures: tf.Tensor) -> list[tf.Tensor]:
             pictures = _shifted(pictures, options.matching_shift, shift)
             maps = {1: 2.0 * pictures}  # colours have a deviation of about a half
-            if self._uses_backbone():
-                maps |= self.features(pictures)
+            if self.frozen:
+                maps |= self.frozen.maps(pictures)
             return summaries([maps[level] for level in levels])
 
         def skip() -> list[tf.Tensor]:
-            shapes = {1: fake.shape[1:], **(self._map_shapes if self._uses_backbone() else {})}
+            shapes = {1: fake.shape[1:], **(self.frozen.shapes if self.frozen else {})}
             sizes = (m.shape[1:] for m in summaries([tf.zeros((1, *shapes[level])) for level in levels]))
             return [tf.zeros((tf.shape(fake)[0], *size)) for size in sizes]
 
@@ -197,12 +243,12 @@ class ProjectedMobileGAN(GAN):
             features = keras.Input(trunk.output.shape[1:], name="features")
             head = keras.Model(features, self._convolution(1, 4, 1, "logits", "valid")(features), name="head")
             logits.append(head(trunk(inputs["samples"])))
-        if self._uses_backbone():
-            self._build_features(shape)
-        if self.options.projected_weight > 0:
-            for name, map_shape in self._build_projection().items():
-                inputs[name] = keras.Input(map_shape, name=name)
-                logits.append(self._small(map_shape, name)(inputs[name]))
+        self.frozen = self._build_frozen(shape)
+        maps = self._build_projection() if self.options.projected_weight > 0 else {}
+        maps |= self._build_ensemble(shape)
+        for name, map_shape in maps.items():
+            inputs[name] = keras.Input(map_shape, name=name)
+            logits.append(self._small(map_shape, name)(inputs[name]))
         return keras.Model(inputs, logits, name="discriminator")
 
     def _convolution(self, width: int, kernel: int, stride: int, name: str, padding: str = "same") -> layers.Layer:
@@ -210,6 +256,14 @@ class ProjectedMobileGAN(GAN):
         return kind(width, kernel, stride, padding, kernel_initializer="he_normal", name=name)
 
     def _plain_trunk(self, shape: tuple[int, ...]) -> keras.Model:
+        """Pictures -> maps of 4x4."""
+        if self.options.trunk:
+            side = self.options.backbone_size or shape[0]
+            weights = self._backbone_weights()
+            found = backbones.create(
+                self.options.trunk, shape, [side // 4], weights, True, side, bottlenecks=True, fold=True
+            )
+            return keras.Model(found.input, found.outputs[0], name="trunk")
         x = pictures = keras.Input(shape, name="samples")
         width = self.options.plain_width
         while x.shape[1] > 4:
@@ -229,37 +283,40 @@ class ProjectedMobileGAN(GAN):
         x = layers.LeakyReLU(0.2, name="leaky_out")(self._convolution(width, 3, 1, "out")(x))
         return keras.Model(features, self._convolution(1, 1, 1, "logits")(x), name=f"head_{name}")
 
-    # The frozen network.
+    # The frozen networks.
 
-    def _uses_backbone(self) -> bool:
-        options = self.options
-        return options.projected_weight > 0 or (options.matching_weight > 0 and max(options.matching_levels) > 1)
+    def _backbone_weights(self) -> str | None:
+        return None if self.options.backbone_weights == "random" else "default"
 
-    def _build_features(self, shape: tuple[int, ...]) -> None:
-        """Make the frozen network and what standardises its channels."""
+    def _build_frozen(self, shape: tuple[int, ...]) -> FrozenFeatures | None:
+        """The network of the projected discriminators and of the matching, where one of them is used."""
         options = self.options
         levels = set(options.levels if options.projected_weight > 0 else ())
         levels |= set(options.matching_levels if options.matching_weight > 0 else ()) - {1}
-        self.backbone = backbones.create(
-            options.backbone,
-            shape,
-            levels=sorted(levels),
-            weights=None if options.backbone_weights == "random" else "default",
-            input_size=options.backbone_size,
-            bottlenecks=True,
-        )
-        self._map_shapes = {n: m.shape[1:] for n, m in zip(self.backbone.levels, self.backbone.outputs, strict=True)}
-        self.standardise = standardiser(list(self._map_shapes.values()), list(self._map_shapes))
+        if not levels:
+            return None
+        return FrozenFeatures(options.backbone, shape, levels, self._backbone_weights(), options.backbone_size)
 
-    def features(self, pictures: tf.Tensor) -> dict[int, tf.Tensor]:
-        """The frozen network's maps of pictures in [-1, 1] by stride, each channel standardised by `adapt`."""
-        scaled = self.standardise(self.backbone(pictures, training=False), training=False)
-        return dict(zip(self.backbone.levels, scaled, strict=True))
+    def _build_ensemble(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Make the networks that may join; the shapes of what they give, by name."""
+        options = self.options
+        common = (shape, options.ensemble_levels, self._backbone_weights(), options.backbone_size)
+        self.ensemble = [
+            FrozenFeatures(name, *common, f"member_{index}") for index, name in enumerate(options.ensemble)
+        ]
+        inputs = [[keras.Input(shape) for shape in member.shapes.values()] for member in self.ensemble]
+        scaled = [member.standardise(given) for member, given in zip(self.ensemble, inputs, strict=True)]
+        self._ensemble_scales = keras.Model(inputs, scaled, name="ensemble") if inputs else None
+        return {
+            f"ensemble_{index}_{level}": map_shape
+            for index, member in enumerate(self.ensemble)
+            for level, map_shape in member.shapes.items()
+        }
 
     def _build_projection(self) -> dict[str, tuple[int, ...]]:
         """Make the fixed random mixing; the shapes of what it gives, by name."""
         options = self.options
-        pyramid = [keras.Input(self._map_shapes[level], name=f"level_{level}") for level in options.levels]
+        pyramid = [keras.Input(self.frozen.shapes[level], name=f"level_{level}") for level in options.levels]
         mixed = list(pyramid)
         if options.mixing != "none":
             mixed = [_fixed(options.mixing_width, 1, f"channels_{i}")(x) for i, x in enumerate(mixed)]
@@ -277,28 +334,67 @@ class ProjectedMobileGAN(GAN):
 
     def adapt(self, reals: np.ndarray) -> None:
         """Standardise each channel of the frozen features by its mean and deviation on real pictures."""
-        if self._uses_backbone():
-            standardise(self.standardise, self.backbone, reals[:512])
+        for member in self._all_frozen():
+            member.adapt(reals)
+
+    def _all_frozen(self) -> list[FrozenFeatures]:
+        return [*([self.frozen] if self.frozen else []), *self.ensemble]
 
     def fixed_networks(self) -> dict[str, keras.Model]:
-        """What a checkpoint must keep beside the trained networks; the backbone's weights come from their package."""
-        fixed = {"standardise": self.standardise} if self._uses_backbone() else {}
+        """What a checkpoint must keep beside the trained networks; the backbones' weights come from their packages."""
+        fixed = {"standardise": self.frozen.standardise} if self.frozen else {}
+        if self.ensemble:
+            fixed["ensemble"] = self._ensemble_scales
         return fixed | ({"projection": self.projection} if self.options.projected_weight > 0 else {})
 
     def pretrained_sources(self) -> list[dict[str, str]]:
-        """The backbone, where it is used and has its weights."""
-        if not self._uses_backbone() or self.options.backbone_weights == "random":
-            return []
-        info = self.backbone.info
-        return [{"backbone": info.name, "family": info.family, "trained_on": info.trained_on}]
+        """The networks that taught the generator and have their weights; of the ensemble those that joined."""
+        joined = np.array(self.joined) != NEVER
+        members = [member for member, has in zip(self.ensemble, joined, strict=True) if has]
+        found = [member.source() for member in [*([self.frozen] if self.frozen else []), *members]]
+        if self.options.trunk and self.options.backbone_weights != "random":
+            info = backbones.backbone_info(self.options.trunk)
+            found.append({"backbone": info.name, "family": info.family, "trained_on": info.trained_on})
+        return [source for source in found if source]
+
+    # The ensemble.
+
+    def callbacks(self, run: Path, data: SampleSet | None) -> list[keras.callbacks.Callback]:
+        """What lets the networks of the ensemble join."""
+        return [Joining(run, data)] if self.ensemble else []
+
+    def joins_at(self, samples: int) -> bool:
+        """Whether another network of the ensemble is due to join after so many samples."""
+        options, there = self.options, int(np.sum(np.array(self.joined) != NEVER))
+        due = options.ensemble_from + there * options.ensemble_every
+        return there < min(options.ensemble_most, len(self.ensemble)) and samples >= due
+
+    def candidates(self) -> dict[str, keras.Model]:
+        """The frozen networks that have not joined, by name."""
+        has = np.array(self.joined) != NEVER
+        return {member.name: member.network for member, there in zip(self.ensemble, has, strict=True) if not there}
+
+    def join(self, name: str) -> None:
+        """Let a network of the ensemble judge from now on."""
+        joined = np.array(self.joined)
+        joined[self.options.ensemble.index(name)] = self.sample_count
+        self.joined.assign(joined)
 
     def observe(self, samples: Any, conditions: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The pictures for the plain branch, mixed frozen features for the others."""
+        """The pictures for the plain branch, frozen features (of the projected branch mixed) for the others."""
         seen = {"samples": samples} if self.options.plain_weight > 0 else {}
         if self.options.projected_weight > 0:
-            features = self.features(samples)
+            features = self.frozen.maps(samples)
             maps = self.projection([features[level] for level in self.options.levels], training=False)
             seen |= {f"scale_{level}": m for level, m in zip(self.options.levels, maps, strict=True)}
+        for index, member in enumerate(self.ensemble):
+            # A network that has not joined costs no time.
+            maps = tf.cond(
+                self.joined.value[index] != NEVER,
+                partial(lambda member: list(member.maps(samples).values()), member),
+                partial(_no_maps, member, samples),
+            )
+            seen |= {f"ensemble_{index}_{level}": m for level, m in zip(member.shapes, maps, strict=True)}
         return seen
 
     def score(self, observed: dict[str, tf.Tensor], conditions: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
@@ -306,7 +402,7 @@ class ProjectedMobileGAN(GAN):
         return tf.nest.flatten(self.discriminator(observed, training=True))
 
     def head_weights(self) -> list:
-        """The plain branch's weight, then the projected one's shared evenly by its scales."""
+        """The plain branch's weight, then the projected one's shared evenly by its scales, then the ensemble's."""
         options = self.options
         weights: list = [options.plain_weight] if options.plain_weight > 0 else []
         if options.projected_weight > 0:
@@ -316,7 +412,14 @@ class ProjectedMobileGAN(GAN):
                 since = tf.cast(self.samples_seen.value, tf.float32) - options.projected_from
                 weight *= tf.clip_by_value(since / max(options.projected_ramp, 1), 0.0, 1.0)
             weights += [weight] * scales
+        for index, member in enumerate(self.ensemble):
+            there = tf.cast(self.joined.value[index] != NEVER, tf.float32)
+            weights += [options.ensemble_weight / len(member.shapes) * there] * len(member.shapes)
         return weights
+
+
+def _no_maps(member: FrozenFeatures, samples: tf.Tensor) -> list[tf.Tensor]:
+    return [tf.zeros((tf.shape(samples)[0], *shape)) for shape in member.shapes.values()]
 
 
 class InRange(layers.Layer):

@@ -23,11 +23,11 @@ class ChannelScale(layers.Layer):
         return (inputs - keras.ops.cast(self.mean, inputs.dtype)) * keras.ops.cast(self.factor, inputs.dtype)
 
 
-def standardiser(shapes: Sequence[tuple[int, ...]], names: Sequence[object]) -> keras.Model:
+def standardiser(shapes: Sequence[tuple[int, ...]], names: Sequence[object], name: str = "standardise") -> keras.Model:
     """A frozen model from a list of maps to a list of maps, a `ChannelScale` for each; it does nothing yet."""
-    pyramid = [keras.Input(shape, name=f"level_{name}") for shape, name in zip(shapes, names, strict=True)]
-    scaled = [ChannelScale(name=f"standardise_{name}")(x) for x, name in zip(pyramid, names, strict=True)]
-    model = trunk_class()(pyramid, scaled, name="standardise")
+    pyramid = [keras.Input(shape, name=f"level_{level}") for shape, level in zip(shapes, names, strict=True)]
+    scaled = [ChannelScale(name=f"standardise_{level}")(x) for x, level in zip(pyramid, names, strict=True)]
+    model = trunk_class()(pyramid, scaled, name=name)
     model.trainable = False
     return model
 

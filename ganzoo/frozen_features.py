@@ -1,0 +1,91 @@
+"""Features of a frozen network whose channels are standardised on the data, and what a linear probe makes of them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ganzoo import backbones
+from ganzoo.errors import DataError
+from ganzoo.layers.channel_scale import standardise, standardiser
+
+FEWEST_PROBED = 20  # pictures of each kind
+_FOLDS = 5
+
+
+class FrozenFeatures:
+    """Maps of a frozen backbone, each channel with mean 0 and variance 1 on real pictures.
+
+    Args:
+        name, shape, levels, weights, input_size: as for `ganzoo.backbones.create`.
+        label: the name of what standardises.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: Sequence[int],
+        levels: Iterable[int],
+        weights: str | None,
+        input_size: int | None,
+        label: str = "standardise",
+    ):
+        self.name, self.weights = name, weights
+        self.network = backbones.create(name, shape, sorted(levels), weights, input_size=input_size, bottlenecks=True)
+        pairs = zip(self.network.levels, self.network.outputs, strict=True)
+        self.shapes: dict[int, tuple[int, ...]] = {level: tuple(tensor.shape[1:]) for level, tensor in pairs}
+        self.standardise = standardiser(list(self.shapes.values()), list(self.shapes), label)
+
+    def maps(self, pictures: tf.Tensor) -> dict[int, tf.Tensor]:
+        """Maps `(n, h, w, channels)` of pictures in [-1, 1], by stride."""
+        scaled = self.standardise(self.network(pictures, training=False), training=False)
+        return dict(zip(self.network.levels, scaled, strict=True))
+
+    def adapt(self, reals: np.ndarray) -> None:
+        """Standardise each channel by its mean and deviation on real pictures, uint8."""
+        standardise(self.standardise, self.network, reals[:512])
+
+    def source(self) -> dict[str, str] | None:
+        """What a scorecard must know of a network that taught the generator; None where its weights are random."""
+        info = self.network.info
+        found = {"backbone": info.name, "family": info.family, "trained_on": info.trained_on}
+        return None if self.weights is None else found
+
+
+def probe(network: Any, real: np.ndarray, fake: np.ndarray) -> float:
+    """How surely a linear classifier tells reals from fakes by a frozen network's features.
+
+    Logistic regression on the standardised means of each map over positions, 5-fold cross-validation; vision-aided
+    GANs choose their networks so (Kumari et al. 2022, https://arxiv.org/abs/2112.09130).
+
+    Args:
+        network: a backbone of `ganzoo.backbones.create`.
+        real: uint8 pictures (N, H, W, C), of the network's input shape.
+        fake: as `real`.
+
+    Returns:
+        The accuracy on pictures that the classifier was not fitted to: 0.5 where it tells nothing, 1 at most.
+
+    Raises:
+        DataError: fewer than 20 pictures of a kind.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if min(len(real), len(fake)) < FEWEST_PROBED:
+        raise DataError(f"A probe needs {FEWEST_PROBED} pictures of each kind. Received: {len(real)} and {len(fake)}.")
+    features = np.concatenate([_pooled(network, pictures) for pictures in (real, fake)])
+    kinds = np.repeat([1, 0], [len(real), len(fake)])
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2_000))
+    return float(cross_val_score(classifier, features, kinds, cv=_FOLDS).mean())
+
+
+def _pooled(network: Any, pictures: np.ndarray) -> np.ndarray:
+    parts = []
+    for start in range(0, len(pictures), 32):
+        maps = network(pictures[start : start + 32].astype(np.float32) / 127.5 - 1.0, training=False)
+        parts.append(np.concatenate([np.asarray(level).mean(axis=(1, 2)) for level in maps], axis=1))
+    return np.concatenate(parts)

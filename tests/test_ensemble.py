@@ -1,0 +1,135 @@
+"""ImageNet networks in the discriminator: as its trunk, or joining it while it trains."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from ganzoo import backbones, presets, recipe_files, registry
+from ganzoo.errors import DataError, RecipeError
+from ganzoo.frozen_features import probe
+from ganzoo.gans.projected_mobile import NEVER
+from ganzoo.training import train
+from ganzoo.variables import named_variables
+
+ENTRY = "image/projected_mobile_64"
+PLAIN = {
+    "model": {"projected_weight": 0.0, "matching_weight": 0.0, "backbone_weights": "random", "ensemble_levels": [4, 8]},
+    "training": {"snapshot_every": 24},
+}
+ENSEMBLE = {
+    "model": {
+        "ensemble": ["efficientnet_lite0", "keras_cv/mobilenet_v3_small"],
+        "ensemble_from": 16,
+        "ensemble_most": 1,
+    }
+}
+
+
+def tiny_recipe(*changes):
+    tree = registry.get_entry(ENTRY).raw["tiny"]
+    for change in (PLAIN, *changes):
+        tree = recipe_files.merge(tree, change)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype("uint8")
+
+
+@pytest.mark.heavy
+def test_the_most_telling_network_joins_and_only_that_is_trained(tmp_path, pictures):
+    recipe = tiny_recipe(ENSEMBLE)
+    train(ENTRY, pictures, tmp_path / "whole", samples=32, overrides=recipe)
+    events = [json.loads(line) for line in (tmp_path / "whole/events.jsonl").read_text().splitlines()]
+    joins = [event for event in events if "joins the discriminator" in event["text"]]
+    assert [event["samples"] for event in joins] == [16]
+    told = {name: float(share) for name, share in re.findall(r"(\S+) ([\d.]+)%", joins[0]["text"])}
+    assert set(told) == set(ENSEMBLE["model"]["ensemble"])
+    joined = joins[0]["text"].split()[0]
+    assert told[joined] == max(told.values())
+    keras.utils.set_random_seed(0)
+    untrained = {
+        f"discriminator/{name}": np.array(variable)
+        for name, variable in named_variables(registry.create(str(tmp_path / "whole")).discriminator).items()
+    }
+    whole = presets.read_weights(str(tmp_path / "whole"))
+    for index, name in enumerate(ENSEMBLE["model"]["ensemble"]):
+        heads = [key for key in untrained if key.startswith(f"discriminator/head_ensemble_{index}_")]
+        changed = [not np.array_equal(untrained[key], whole[key]) for key in heads]
+        assert all(changed) if name == joined else not any(changed)
+    # A run that was cut off after the joining ends with the same weights.
+    train(ENTRY, pictures, tmp_path / "cut", samples=24, overrides=recipe)
+    train(ENTRY, pictures, tmp_path / "cut", samples=32)
+    resumed = presets.read_weights(str(tmp_path / "cut"))
+    assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_the_probe_finds_what_differs_and_nothing_where_nothing_does(pictures):
+    network = backbones.create("efficientnet_lite0", (16, 16, 3), levels=(8, 16), input_size=64)
+    other = np.random.default_rng(1).integers(0, 256, pictures.shape).astype("uint8")
+    assert probe(network, pictures, other // 4) > 0.95
+    assert probe(network, pictures, other) < 0.75
+    with pytest.raises(DataError, match="20 pictures of each kind"):
+        probe(network, pictures[:5], other)
+
+
+def test_networks_that_have_not_joined_count_for_nothing(tiny):
+    import tensorflow as tf
+
+    gan = tiny(ENTRY, **recipe_files.merge(PLAIN, ENSEMBLE))
+    pictures = tf.constant(np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 3)).astype("float32"))
+    seen = gan.observe(pictures, {})
+    assert np.all(seen["ensemble_0_4"].numpy() == 0) and seen["ensemble_0_4"].shape[1:] == gan.ensemble[0].shapes[4]
+    assert [float(w) for w in gan.head_weights()] == [1.0, *[0.0] * 4]
+    gan.join("keras_cv/mobilenet_v3_small")
+    np.testing.assert_allclose(gan.observe(pictures, {})["ensemble_1_4"], gan.ensemble[1].maps(pictures)[4])
+    assert [float(w) for w in gan.head_weights()] == [1.0, 0.0, 0.0, 0.5, 0.5]
+    assert np.array_equal(np.array(gan.joined), [NEVER, 0])
+    assert list(gan.candidates()) == ["efficientnet_lite0"] and not gan.joins_at(10**9)
+
+
+@pytest.mark.parametrize("share", [None, 0.5, 1.0])
+def test_a_trunk_of_imagenet_is_trained_wholly_partly_or_not(tmp_path, pictures, share):
+    freeze = [] if share is None else [{"part": "discriminator.trunk", "share": share}]
+    model = {"trunk": "efficientnet_lite0", "backbone_weights": "default"}
+    recipe = tiny_recipe({"model": model, "freeze": freeze})
+    train(ENTRY, pictures, tmp_path / "run", samples=16, overrides=recipe)
+    trained = presets.read_weights(str(tmp_path / "run"))
+    trunk = {name: array for name, array in trained.items() if name.startswith("discriminator/trunk/")}
+    source = registry.create(ENTRY, **recipe)
+    kept = [
+        np.array_equal(trunk[f"discriminator/trunk/{name}"], variable)
+        for name, variable in named_variables(source.part("discriminator.trunk")).items()
+    ]
+    assert sum(kept) == len(kept) if share == 1.0 else 0 < sum(kept) < len(kept) if share else sum(kept) == 0
+    sources = presets.load(str(tmp_path / "run")).pretrained_sources()
+    assert [source["backbone"] for source in sources] == ["efficientnet_lite0"]
+
+
+def test_a_trunk_of_imagenet_begins_as_that_network(tiny):
+    model = {"trunk": "efficientnet_lite0", "backbone_weights": "default"}
+    gan = tiny(ENTRY, **recipe_files.merge(PLAIN, {"model": model}))
+    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
+    expected = backbones.create("efficientnet_lite0", (16, 16, 3), (8,), input_size=32, bottlenecks=True)(pictures)[0]
+    np.testing.assert_allclose(gan.part("discriminator.trunk")(pictures, training=True), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"plain_weight": 0.0, "projected_weight": 1.0}, "plain_weight is 0"),
+        ({"ensemble": ["efficientnet_lite0"] * 2}, "names a backbone twice"),
+    ],
+)
+def test_impossible_ensembles_are_refused(change, message):
+    with pytest.raises(RecipeError, match=message):
+        registry.create(ENTRY, **tiny_recipe(ENSEMBLE, {"model": change}))
+
+
+def test_an_ensemble_needs_reals_to_measure_on(tmp_path, pictures):
+    with pytest.raises(DataError, match="20 real samples or more"):
+        train(ENTRY, pictures[:10], tmp_path, samples=16, overrides=tiny_recipe(ENSEMBLE))
