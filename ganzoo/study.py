@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ganzoo import presets, registry
+from ganzoo import presets, registry, study_report
 from ganzoo.cache import atomic_write_bytes, read_json
 from ganzoo.comparison import curves
 from ganzoo.domains import get_domain
@@ -33,7 +33,7 @@ from ganzoo.training import finetune, pretrain, pretraining_time, train
 
 log = logging.getLogger("ganzoo")
 
-RESULT = "result.json"
+RESULT, RESULTS = "result.json", "results.json"
 _LARGE = ("curves", "scorecard", "conditions")  # what results.csv has no columns for
 
 
@@ -56,7 +56,8 @@ def bench(
 
     Args:
         study: one of `list_studies()`.
-        out: a folder for runs and results; `results.json` and `results.csv` in it hold what is done so far.
+        out: a folder for runs and results; `results.json`, `results.csv`, `results.md` (tables) and `results.png`
+            (curves) in it hold what is done so far. Cells that a `results.json` holds there need no run directories.
         data: real data by the names of the study's sets; sets without data are left out.
         rows: some of its rows; all by default.
         seeds: some seeds; the study's by default.
@@ -79,6 +80,7 @@ def bench(
             if name not in known:
                 raise RecipeError(unknown_name(f"{what} of the study {study}", name, known))
     out = Path(out)
+    _restore(out)
     sets = {name: _subset(plan["sets"][name], source, plan["reference"]) for name, source in data.items()}
     for row in rows or plan["rows"]:
         for name, samples in sets.items():
@@ -86,8 +88,8 @@ def bench(
                 continue
             for seed in seeds or plan["seeds"]:
                 _Cell(plan, name, row, seed, out, minutes, dict(overrides or {})).do(samples)
-                _write(out)
-    return _write(out)
+                _write(out, plan)
+    return _write(out, plan)
 
 
 def _in(plan: Mapping[str, Any], name: str, row: str) -> bool:
@@ -119,7 +121,7 @@ class _Cell:
         self._names = {"set": name, "row": row, "seed": seed}
         self._minutes = minutes or self._set["minutes"]
         self._pretraining_minutes = plan["pretraining_share"] * self._minutes
-        folder = row.replace(", ", "_").replace(" ", "_")
+        folder = _folder(row)
         self._run = out / name / folder / str(seed)
         own = f"_{folder}" if self._row.get("pretrain") else ""  # rows without options of their own share one
         self._pretraining = out / name / f"pretraining_{self._row.get('method')}{own}" / str(seed)
@@ -217,10 +219,24 @@ def _subset(plan: Mapping[str, Any], source: Any, reference: int) -> _Samples:
     return _Samples(np.asarray(found.samples[chosen]), labels, np.asarray(found.samples[others]))
 
 
-def _write(out: Path) -> list[dict[str, Any]]:
-    """All results as `results.json`, and as `results.csv` without curves and scorecards."""
+def _folder(row: str) -> str:
+    return row.replace(", ", "_").replace(" ", "_")
+
+
+def _restore(out: Path) -> None:
+    """Give the cells that `results.json` holds their files again, where these are gone."""
+    if (out / RESULTS).is_file():
+        for cell in read_json(out / RESULTS):
+            path = out / cell["set"] / _folder(cell["row"]) / str(cell["seed"]) / RESULT
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                atomic_write_bytes(path, json.dumps(cell).encode())
+
+
+def _write(out: Path, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All results: `results.json`; as `results.csv` without curves and scorecards; as tables; as a picture."""
     found = [read_json(path) for path in sorted(out.glob(f"*/*/*/{RESULT}"))]
-    atomic_write_bytes(out / "results.json", json.dumps(found).encode())
+    atomic_write_bytes(out / RESULTS, json.dumps(found).encode())
     flat = [{key: value for key, value in cell.items() if key not in _LARGE} for cell in found]
     columns = list(dict.fromkeys(key for cell in flat for key in cell))
     file = io.StringIO(newline="")
@@ -228,4 +244,7 @@ def _write(out: Path) -> list[dict[str, Any]]:
     writer.writeheader()
     writer.writerows(flat)
     atomic_write_bytes(out / "results.csv", file.getvalue().encode())
+    study_report.write_tables(found, out, plan.get("groups", ()))
+    if any("failed" not in cell for cell in found):
+        study_report.draw(found, out / "results.png")
     return flat

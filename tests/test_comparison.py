@@ -1,6 +1,7 @@
 """Pages that compare runs, and studies."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from ganzoo.cache import read_json
 from ganzoo.comparison import compare_runs, curves
 from ganzoo.errors import RecipeError, TrainingError
 from ganzoo.study import bench
+from ganzoo.study_report import final, reached, write_tables
 from ganzoo.training import pretrain, pretraining_time, train
 
 ENTRY = "image/dcgan_32"
@@ -76,6 +78,14 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     with pytest.raises(RecipeError, match="done with other minutes"):
         bench("pretraining", tmp_path, data, rows=["scratch"], minutes=0.03, overrides=tiny)
     assert len((tmp_path / "results.csv").read_text().splitlines()) == 4
+    tables = (tmp_path / "results.md").read_text()
+    assert tables.count("\n| ") == 3 and "- patchwork, seed 0, failed: " in tables
+    assert (tmp_path / "results.png").read_bytes()[:4] == b"\x89PNG"
+    elsewhere = tmp_path / "elsewhere"  # results alone are enough to go on
+    elsewhere.mkdir()
+    shutil.copy(tmp_path / "results.json", elsewhere)
+    assert len(bench("pretraining", elsewhere, data, rows=["scratch", "rotation, D"], **arguments)) == 3
+    assert not list(elsewhere.glob("**/checkpoints"))
     with pytest.raises(RecipeError, match="Did you mean 'scratch'"):
         bench("pretraining", tmp_path, data, rows=["scratsch"])
     with pytest.raises(RecipeError, match="set of the study"):
@@ -98,3 +108,42 @@ PLAN = {
         "patchwork": {"method": "masked", "pretrain": {"pretrain.patch": 5}, "init": {"discriminator.trunk": "trunk"}},
     },
 }
+
+
+def test_when_a_curve_reaches_a_score():
+    falls = [(10.0, 8.0), (20.0, 4.0), (30.0, 1.0), (40.0, 2.0)]
+    assert reached(falls, 2.0) == pytest.approx(25.0)  # halfway from 4 to 1 on a logarithmic scale
+    assert reached(falls, 9.0) == 10.0 and reached(falls, 0.5) is None
+    assert final({"curves": {"kid": falls}}, "kid") == 1.5
+
+
+def test_tables_compare_with_scratch(tmp_path):
+    network = {"name": "own", "scores": {"kid": 0.1}, "deviations": {"kid": 0.02}, "floor": dict.fromkeys(SCORES, 0.0)}
+    card = {
+        "networks": [network],
+        "protocol": {"samples": 500},
+        "sliced_wasserstein_deviation": {"average": 2.0},
+        "sliced_wasserstein_floors": [9.0, 11.0],
+    }
+
+    def cell(row, seed, distance, half):
+        curve = {"kid, own": [(0.0, 0.4), (half, 0.1), (60.0, 0.1)]}
+        scores = dict.fromkeys(SCORES, 0.1) | {"sliced_wasserstein": distance}
+        named = {"set": "small", "row": row, "seed": seed, "entry": ENTRY, "minutes": 1.0}
+        return {**named, **scores, "scorecard": card, "curves": curve}
+
+    cells = [cell("scratch", 0, 40.0, 30.0), cell("scratch", 1, 20.0, 30.0), cell("good", 0, 10.0, 6.0)]
+    cells.append({"set": "small", "row": "good", "seed": 1, "failed": "no"})
+    write_tables(cells, tmp_path, ["good"])
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("|")][2:]
+    assert [row[0] for row in rows] == ["| good", "| scratch"]
+    assert rows[0][1:4] == ["10.0 +- 2.0", "-75%", "0.100 +- 0.020"] and rows[0][-1] == "0.10 |"
+    assert rows[1][1:3] == ["40.0, 20.0 +- 2.0", "+0%"] and rows[1][-1] == "0.50, 0.50 |"
+    assert lines[-2:] == [
+        "- good, seed 1, failed: no",
+        "- good: 1 of 2 runs neither failed nor collapsed (recall 0.1)",
+    ]
+
+
+SCORES = ("kid", "fid", "recall", "coverage")

@@ -1,0 +1,161 @@
+"""The results of a study as tables in Markdown and curves in one picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo.cache import atomic_write, atomic_write_bytes
+
+COLLAPSED = 0.1  # recall below which a generator's samples leave out too much
+_SCRATCH = "scratch"
+_SHOWN = 3  # rows with curves beside `scratch`, the best ones
+_KID = "kid"
+
+
+def write_tables(cells: Sequence[Mapping[str, Any]], out: Path, groups: Sequence[str] = ()) -> None:
+    """Write `results.md`: for each set a table of its rows, the best first.
+
+    Args:
+        cells: results of `ganzoo.study.bench`, with curves and scorecards.
+        out: the study's folder.
+        groups: beginnings of rows' names; of each group's runs the share is told that neither failed nor collapsed.
+    """
+    parts = []
+    for name in dict.fromkeys(cell["set"] for cell in cells):
+        mine = [cell for cell in cells if cell["set"] == name]
+        done = [cell for cell in mine if "failed" not in cell]
+        rows = {row: [cell for cell in done if cell["row"] == row] for row in dict.fromkeys(c["row"] for c in done)}
+        lines = [f"## {name}", ""]
+        if done:
+            lines += [_protocol(done[0]), "", *_table(rows)]
+        lines += [f"- {c['row']}, seed {c['seed']}, failed: {c['failed']}" for c in mine if "failed" in c]
+        for group in groups:
+            runs = [cell for cell in mine if cell["row"].startswith(group)]
+            good = [cell for cell in runs if "failed" not in cell and cell["recall"] >= COLLAPSED]
+            lines += [f"- {group}: {len(good)} of {len(runs)} runs neither failed nor collapsed (recall {COLLAPSED:g})"]
+        parts.append("\n".join(lines))
+    atomic_write_bytes(out / "results.md", "\n\n".join(parts).encode() + b"\n")
+
+
+def reached(curve: Sequence[Sequence[float]], score: float) -> float | None:
+    """The first second at which a curve of `(seconds, score)`, lower is better, is at `score` or below; None: never.
+
+    Between two points the score's logarithm is a straight line, where both are positive.
+    """
+    before: Sequence[float] | None = None
+    for seconds, value in curve:
+        if value <= score:
+            if before is None or min(value, score) <= 0 or before[1] <= value:
+                return seconds
+            share = np.log(before[1] / score) / np.log(before[1] / value)
+            return float(before[0] + share * (seconds - before[0]))
+        before = (seconds, value)
+    return None
+
+
+def final(cell: Mapping[str, Any], score: str) -> float:
+    """A run's last score in its curve: the mean of its last two looks."""
+    return float(np.mean([value for _, value in cell["curves"][score][-2:]]))
+
+
+def draw(cells: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw the KID over time of `scratch` and the best rows, a panel for each set, a line for each seed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    cells = [cell for cell in cells if "failed" not in cell]
+    sets = list(dict.fromkeys(cell["set"] for cell in cells))
+    columns = min(len(sets), 2)
+    rows = -(-len(sets) // columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(5.2 * columns, 3.4 * rows), squeeze=False)
+    for axis in axes.flat[len(sets) :]:
+        axis.axis("off")
+    for axis, name in zip(axes.flat, sets, strict=False):
+        mine = [cell for cell in cells if cell["set"] == name]
+        score = next(key for key in mine[0]["curves"] if key.startswith(_KID))
+        names = sorted(dict.fromkeys(cell["row"] for cell in mine), key=lambda row: _mean(mine, row, _KID))
+        chosen = [_SCRATCH, *[row for row in names if row != _SCRATCH][:_SHOWN]]
+        for index, row in enumerate(row for row in chosen if row in names):
+            for cell in (cell for cell in mine if cell["row"] == row):
+                seconds, values = zip(*cell["curves"][score], strict=True)
+                label = row if cell["seed"] == min(c["seed"] for c in mine if c["row"] == row) else None
+                axis.plot(np.array(seconds) / 60, np.maximum(values, 1e-3), color=f"C{index}", label=label, lw=1.4)
+        axis.set(title=name, xlabel="minutes, pretraining included", ylabel="KID, self-supervised", yscale="log")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.tight_layout()
+    atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=110, format="png"))
+    pyplot.close(figure)
+
+
+def _mean(cells: Sequence[Mapping[str, Any]], row: str, score: str) -> float:
+    return float(np.mean([cell[score] for cell in cells if cell["row"] == row]))
+
+
+def _protocol(cell: Mapping[str, Any]) -> str:
+    """What a set's numbers are, with those of real against real."""
+    card = cell["scorecard"]
+    floors, network = card["sliced_wasserstein_floors"], card["networks"][0]
+    samples = card["protocol"]["samples"]
+    return (
+        f"`{cell['entry']}`, {cell['minutes']:g} processor minutes a run; {samples:,} samples against as many reals. "
+        f"Real against real: sliced Wasserstein {min(floors):.1f} to {max(floors):.1f}, KID "
+        f"{network['floor']['kid']:.3f}, FID {network['floor']['fid']:.1f}, recall {network['floor']['recall']:.2f}. "
+        "Numbers of several seeds stand beside each other; +-: the largest deviation over subsamples."
+    )
+
+
+def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    others = [network["name"] for network in next(iter(rows.values()))[0]["scorecard"]["networks"][1:]]
+    heads = ["begins with", "sliced W.", "to scratch", "KID", "FID", "recall", "coverage"]
+    heads += [f"KID ({name})" for name in others] + ["time to scratch's KID"]
+    lines = [" | ".join(["", *heads, ""]).strip(), "|".join(["", *["---"] * len(heads), ""])]
+    scratch = rows.get(_SCRATCH, ())
+    for row in sorted(rows, key=lambda row: np.mean([cell["sliced_wasserstein"] for cell in rows[row]])):
+        cells = rows[row]
+        values = [row, _numbers(cells, "sliced_wasserstein", 1), _gain(cells, scratch), _numbers(cells, "kid", 3)]
+        values += [_numbers(cells, "fid", 1), _numbers(cells, "recall", 2), _numbers(cells, "coverage", 2)]
+        for index in range(len(others)):
+            found = [cell["scorecard"]["networks"][index + 1]["scores"]["kid"] for cell in cells]
+            values.append(", ".join("-" if value is None else f"{value:.0f}" for value in found))
+        lines.append(" | ".join(["", *values, _time(cells, scratch), ""]).strip())
+    return lines
+
+
+def _numbers(cells: Sequence[Mapping[str, Any]], score: str, digits: int) -> str:
+    found = ", ".join("-" if cell[score] is None else f"{cell[score]:.{digits}f}" for cell in cells)
+    cards = [cell["scorecard"] for cell in cells]
+    if score == "sliced_wasserstein":
+        deviations = [card["sliced_wasserstein_deviation"].get("average") for card in cards]
+    else:
+        deviations = [card["networks"][0]["deviations"].get(score) for card in cards]
+    known = [deviation for deviation in deviations if deviation is not None]
+    return found + (f" +- {max(known):.{digits}f}" if known else "")
+
+
+def _gain(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any]]) -> str:
+    """How the mean distance differs from that of the runs from scratch, over the seeds that both have."""
+    seeds = {cell["seed"] for cell in cells} & {cell["seed"] for cell in scratch}
+    if not seeds:
+        return ""
+    mine, theirs = (
+        np.mean([cell["sliced_wasserstein"] for cell in some if cell["seed"] in seeds]) for some in (cells, scratch)
+    )
+    return f"{mine / theirs - 1:+.0%}"
+
+
+def _time(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any]]) -> str:
+    """The share of a run's time after which it has the KID with which the run from scratch of its seed ends."""
+    ends = {cell["seed"]: cell for cell in scratch}
+    found = []
+    for cell in cells:
+        if cell["seed"] not in ends:
+            continue
+        score = next(key for key in cell["curves"] if key.startswith(_KID))
+        seconds = reached(cell["curves"][score], final(ends[cell["seed"]], score))
+        found.append("not" if seconds is None else f"{seconds / (60 * cell['minutes']):.2f}")
+    return ", ".join(found)
