@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import importlib.util
+import math
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ _EMPTY = 4.0  # deviation of a picture's values, of 255
 _DRAWN = 0.3  # share of equal neighbouring pixels; photographs have about 0.13, drawings 0.5 and more
 _FEW, _SOME = 300, 3_000
 _PROBED = 400  # pictures of each kind
+_FEWEST_TRIED = 20
+TRIAL = 20.0  # seconds
 
 
 def check_installation() -> dict[str, Any]:
@@ -49,19 +53,22 @@ def check_installation() -> dict[str, Any]:
     }
 
 
-def examine(data: Any, fakes: str | None = None) -> dict[str, Any]:
+def examine(data: Any, fakes: str | None = None, trial: float = TRIAL) -> dict[str, Any]:
     """Look at pictures, and recommend how to train on them.
+
+    A linear probe tells reals from early samples of a GAN over the features of each backbone whose weights are here:
+    the surer, the more that backbone tells about these pictures (Kumari et al. 2022, arXiv:2112.09130, choose so).
 
     Args:
         data: anything that `ganzoo.data.load_pictures` takes.
-        fakes: a run or an entry with weights whose samples a linear probe shall tell from the reals, over the features
-            of each backbone whose weights are here: the surer, the more that backbone tells about these pictures
-            (Kumari et al. 2022, arXiv:2112.09130, choose so). A run that has trained for a minute is best.
+        fakes: a run or an entry with weights that gives the samples for the probe; by default the trial does.
+        trial: so many seconds the entry that is recommended is trained on the pictures, in a folder that is deleted
+            afterwards: how fast it is here gives the time, its samples are those that are probed. 0: neither is told.
 
     Returns:
         Plain values: `count`, `median_side`, `classes`, `exact_duplicates`, `near_duplicates` (pairs, of at most 5,000
-        pictures), `near_empty`, `equal_neighbours`, `kind` ("drawings" or "photographs"), `mirrored`, `probe`,
-        `reasons` and `command`.
+        pictures), `near_empty`, `equal_neighbours`, `kind` ("drawings" or "photographs"), `mirrored`, `entry`,
+        `samples_per_second`, `probe`, `reasons` and `command`.
 
     Raises:
         DataError: nothing readable is there.
@@ -84,19 +91,21 @@ def examine(data: Any, fakes: str | None = None) -> dict[str, Any]:
     }
     facts["near_duplicates"] = max(facts["near_duplicates"], 0)
     facts["kind"] = "drawings" if facts["equal_neighbours"] > _DRAWN else "photographs"
-    facts["probe"] = probe(found, fakes) if fakes else {}
+    facts["entry"] = _entry(facts)[0]
+    facts |= {"samples_per_second": None, "probe": probe(found, fakes) if fakes else {}}
+    if trial and len(found) >= _FEWEST_TRIED:
+        with tempfile.TemporaryDirectory() as folder:
+            facts["samples_per_second"] = _try(found, facts["entry"], folder, trial)
+            if not fakes:
+                facts["probe"] = probe(found, folder)
     return facts | recommend(facts, str(data) if isinstance(data, str | Path) else "DATA")
 
 
 def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     """`{"reasons": [...], "command": "..."}` from what `examine` found: rules of thumb, each with its reason."""
-    reasons, options = [], []
-    count, side = facts["count"], facts["median_side"] or 64
-    entry = "image/dcgan_32" if side <= 40 else "image/projected_mobile_64"
-    reasons.append(f"{entry}: half of the pictures have {side} pixels or less on their shorter side.")
-    if len(facts["classes"]) > 1 and side <= 40 and min(facts["classes"].values()) >= 50:
-        entry = "image/wgan_gp_32"
-        reasons[0] = f"{entry}: small pictures in {len(facts['classes'])} classes, each to be asked for by its number."
+    count = facts["count"]
+    entry, reason = _entry(facts)
+    reasons, options = [reason], []
     verb = "train"
     if count < _FEW:
         verb = "finetune"
@@ -124,8 +133,40 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
         options.insert(0, "--init generator=runs/pretrained:decoder")
         reasons.append("Pretrain the generator as an autoencoder's decoder: see PRETRAINING.md for what that gives.")
     minutes = 10 if verb == "finetune" else 30
+    if speed := facts.get("samples_per_second"):
+        if verb == "train":
+            samples = registry.get_entry(entry).recipe().training.samples
+            minutes = max(math.ceil(samples / speed / 60), 1)
+        reasons.append(
+            f"About {minutes} minutes: {int(60 * minutes * speed):,} samples, at the {speed:.0f} a second that this "
+            "machine makes. Longer is better as long as the score in the report falls."
+        )
     commands.append(" ".join([f"ganzoo {verb} {entry} --data {data} --run runs/mine --minutes {minutes}", *options]))
     return {"reasons": reasons, "command": " && ".join(commands)}
+
+
+def _entry(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """The entry that suits the pictures, and why."""
+    side, classes = facts["median_side"] or 64, facts["classes"]
+    if len(classes) > 1 and side <= 40 and min(classes.values()) >= 50:
+        name = "image/wgan_gp_32"
+        return name, f"{name}: small pictures in {len(classes)} classes, each to be asked for by its number."
+    name = "image/dcgan_32" if side <= 40 else "image/projected_mobile_64"
+    return name, f"{name}: half of the pictures have {side} pixels or less on their shorter side."
+
+
+def _try(found: SampleSet, entry: str, folder: str, seconds: float) -> float:
+    """Train an entry for some seconds in an empty folder; the samples a second."""
+    from ganzoo.page import read_lines
+    from ganzoo.training import train
+
+    recipe = registry.get_entry(entry).recipe()
+    pictures = _resized(found.samples, recipe.data.size, recipe.data.channels)
+    data = pictures if found.labels is None else (pictures, found.labels)
+    off = {"evaluation": {"every": 0}, "guards": {"every": 0}}
+    train(entry, data, folder, minutes=seconds / 60, overrides=off)
+    last = read_lines(Path(folder) / "metrics.jsonl", [])[-1]  # its time is that of the steps alone
+    return round(last["samples"] / last["seconds"], 1)
 
 
 def near_duplicates(pictures: np.ndarray) -> int:

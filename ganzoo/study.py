@@ -165,17 +165,20 @@ class _Cell:
                 "seed": seed,
                 "overrides": merge(self._overrides, nest(row.get("overrides") or {})),
             }
+            if row.get("published"):
+                self._keep(samples, self._scores(samples, entry))
+                return
             if how := row.get("finetune"):
                 finetune(entry, data, self._run, how, **arguments)
             else:
                 train(entry, data, self._run, init=init, **arguments)
-            self._keep(samples, self._scores(samples))
+            self._keep(samples, self._scores(samples, str(self._run)))
         except GanzooError as error:
             self._keep(samples, {"failed": str(error)})
             log.warning("%s: %s, seed %d failed: %s", *self._names.values(), error)
 
-    def _scores(self, samples: _Samples) -> dict[str, Any]:
-        gan = presets.load(str(self._run))
+    def _scores(self, samples: _Samples, name: str) -> dict[str, Any]:
+        gan = presets.load(name)
         plan = self._plan
         card = score(gan, samples.reference, plan["samples"], plan["networks"], subsamples=plan["subsamples"])
         return {
@@ -245,6 +248,6 @@ def _write(out: Path, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     writer.writerows(flat)
     atomic_write_bytes(out / "results.csv", file.getvalue().encode())
     study_report.write_tables(found, out, plan.get("groups", ()))
-    if any("failed" not in cell for cell in found):
+    if any(cell.get("curves") for cell in found):
         study_report.draw(found, out / "results.png")
     return flat

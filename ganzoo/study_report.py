@@ -67,7 +67,7 @@ def draw(cells: Sequence[Mapping[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    cells = [cell for cell in cells if "failed" not in cell]
+    cells = [cell for cell in cells if cell.get("curves")]
     sets = list(dict.fromkeys(cell["set"] for cell in cells))
     columns = min(len(sets), 2)
     rows = -(-len(sets) // columns)
@@ -153,7 +153,7 @@ def _time(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any
     ends = {cell["seed"]: cell for cell in scratch}
     found = []
     for cell in cells:
-        if cell["seed"] not in ends:
+        if cell["seed"] not in ends or not cell["curves"]:
             continue
         score = next(key for key in cell["curves"] if key.startswith(_KID))
         seconds = reached(cell["curves"][score], final(ends[cell["seed"]], score))

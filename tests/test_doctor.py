@@ -19,7 +19,9 @@ def test_duplicates_are_counted(noise):
     assert near_duplicates(noise) == 0
     close = np.clip(noise[:10].astype(int) + np.random.default_rng(1).integers(-3, 4, (10, 64, 64, 3)), 0, 255)
     assert near_duplicates(np.concatenate([noise, noise[:5], close.astype("uint8")])) == 15
-    found = examine(np.concatenate([noise, noise[:5], close.astype("uint8"), np.full((2, 64, 64, 3), 9, "uint8")]))
+    found = examine(
+        np.concatenate([noise, noise[:5], close.astype("uint8"), np.full((2, 64, 64, 3), 9, "uint8")]), trial=0
+    )
     assert (found["exact_duplicates"], found["near_empty"], found["count"]) == (6, 2, 77)
     assert any("duplicates first" in reason for reason in found["reasons"])
 
@@ -49,6 +51,9 @@ def test_a_flip_is_told_from_a_harm():
         ({"median_side": 28, "classes": {"a": 80, "b": 90}}, ["--for image/wgan_gp_32"]),
         ({"median_side": 28, "classes": {"a": 80, "b": 9}}, ["--for image/dcgan_32"]),
         ({"mirrored": True}, ["--set data.flip=true"]),
+        # 200,000 samples are the recipe's: 200,000 / 50 = 4,000 s
+        ({"count": 9_000, "samples_per_second": 50.0}, ["--run runs/mine --minutes 67"]),
+        ({"count": 100, "samples_per_second": 50.0}, ["--run runs/mine --minutes 10"]),
     ],
 )
 def test_recommendations(facts, parts):
@@ -64,9 +69,16 @@ def test_recommendations(facts, parts):
 def test_a_probe_tells_fakes_from_reals(tmp_path, noise):
     gan = registry.create(ENTRY, **registry.get_entry(ENTRY).raw["tiny"])
     presets.save(gan, tmp_path)
-    found = examine(noise, str(tmp_path))
+    found = examine(noise, str(tmp_path), trial=0)
     assert found["probe"]["efficientnet_lite0"] > 0.95
     assert "efficientnet_lite" in text(found)
+
+
+def test_a_trial_measures_speed_and_backbones(noise):
+    found = examine(noise[:, ::2, ::2], trial=0.5)
+    assert found["entry"] == ENTRY and found["samples_per_second"] > 0
+    assert found["probe"]["efficientnet_lite0"] > 0.95
+    assert any("a second that this machine makes" in reason for reason in found["reasons"])
 
 
 def test_the_installation_is_told():
