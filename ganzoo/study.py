@@ -128,9 +128,10 @@ class _Cell:
         self._plan = plan
         checks = {**plan["checks"], "check_networks": ["self_supervised"]}
         timed = {"training": {"clock": "processor"}}
-        common = merge(merge(timed, nest(self._set.get("overrides") or {})), nest(overrides))
-        self._overrides = merge({"evaluation": checks}, common)
-        self._common = common
+        shared = merge(timed, nest(self._set.get("overrides") or {}))
+        self._common = merge(shared, nest(overrides))  # of pretrainings too
+        own = merge(shared, nest(self._set.get("gan_overrides") or {}))
+        self._overrides = merge(merge({"evaluation": checks}, own), nest(overrides))
 
     def do(self, samples: _Samples) -> None:
         """Pretrain, train, score; each only where it was not done yet."""

@@ -139,7 +139,7 @@ def test_matching_weighs_what_the_schedule_says(tiny, reals):
     gan.adapt(np.array(batch))
     real = gan.domain.to_unit(batch)
     fake = tf.zeros_like(real)
-    looks = [summaries([2.0 * pictures, *gan.features(pictures).values()]) for pictures in (real, fake)]
+    looks = [summaries([2.0 * pictures, *gan.frozen.maps(pictures).values()]) for pictures in (real, fake)]
     distance = np.mean([float(drifting_loss(r, f)) for r, f in zip(*looks, strict=True)])
     assert distance > 0.1
     found = []
@@ -155,8 +155,8 @@ def test_matching_that_has_faded_out_leaves_no_trace(tiny, reals):
     batch = gan.domain.to_unit(next(iter(reals(gan, 4))))
     gan.samples_seen.assign(10)
     context = Batch(batch, {}, {}, GlobalRandom(0, 1, "test", len(batch)))
-    seen = gan.features
-    gan.features = lambda pictures: {level: m * np.nan for level, m in seen(pictures).items()}  # not to be looked at
+    seen = gan.frozen.maps
+    gan.frozen.maps = lambda pictures: {level: m * np.nan for level, m in seen(pictures).items()}  # not to be looked at
     assert float(gan.generator_terms(batch, context)["matching"]) == 0.0
 
 
@@ -183,7 +183,7 @@ def test_floating_samples_fit_as_bytes_do(tiny, reals):
     gan.fit(floats, verbose=0)
     bytes_gan = tiny("image/projected_mobile_64", model={"matching_shift": 0})
     bytes_gan.fit(reals(gan, 2), verbose=0)
-    scale, other = (next(layer for layer in one.standardise.layers if layer.weights) for one in (gan, bytes_gan))
+    scale, other = (next(layer for layer in one.frozen.standardise.layers if layer.weights) for one in (gan, bytes_gan))
     np.testing.assert_allclose(scale.mean, other.mean, rtol=1e-4, atol=1e-5)
 
 
@@ -209,7 +209,7 @@ def test_features_are_standardised_on_the_data(tiny, reals):
     gan = tiny("image/projected_mobile_64")
     batch = next(iter(reals(gan, 4)))
     gan.adapt(np.array(batch))
-    for features in gan.features(gan.domain.to_unit(batch)).values():
+    for features in gan.frozen.maps(gan.domain.to_unit(batch)).values():
         standard = np.array(features)
         np.testing.assert_allclose(standard.mean((0, 1, 2)), 0.0, atol=1e-3)
         deviations = standard.std((0, 1, 2))
