@@ -18,6 +18,7 @@ _RANGES = {
         tuple((0.5 - mean) / std for mean, std in zip(MEAN, STD, strict=True)),
         False,
     ),
+    "converter": ("the preset's own image converter", (127.5,) * 3, (127.5,) * 3, False),
     "caffe": (
         "blue, green, red in [0, 255] minus (103.939, 116.779, 123.68)",
         (127.5,) * 3,
@@ -169,6 +170,22 @@ _KERAS_CV_WEIGHTS = {
 }
 
 
+# keras_hub's presets with a pyramid of maps, by family; they were trained on ImageNet.
+_KERAS_HUB = {
+    "csp_net": ["csp_darknet_53_ra", "csp_resnet_50_ra", "csp_resnext_50_ra", "darknet_53"],
+    "densenet": ["densenet_121", "densenet_169", "densenet_201"],
+    "efficientnet": ["efficientnet_b0_ra", "efficientnet_b1_ft", "efficientnet_b2_ra", "efficientnet_b3_ra2"],
+    "efficientnet_lite": ["efficientnet_lite0_ra"],
+    "efficientnet_v2": ["efficientnet2_rw_t_ra2", "efficientnet2_rw_s_ra2", "efficientnet2_rw_m_agc"],
+    "mobilenet_v3": ["mobilenet_v3_small_050", "mobilenet_v3_small_100", "mobilenet_v3_large_100"],
+    "resnet": ["resnet_18", "resnet_50", "resnet_101", "resnet_152"],
+    "resnet_v2": ["resnet_v2_50", "resnet_v2_101"],
+    "resnet_vd": ["resnet_vd_18", "resnet_vd_34", "resnet_vd_50", "resnet_vd_101", "resnet_vd_152", "resnet_vd_200"],
+    "vgg": ["vgg_11", "vgg_13", "vgg_16", "vgg_19"],
+    "xception": ["xception_41"],
+}
+
+
 def catalogue() -> dict[str, BackboneInfo]:
     """Every backbone by its name."""
     infos: list[BackboneInfo] = []
@@ -190,6 +207,11 @@ def catalogue() -> dict[str, BackboneInfo]:
         source = f"https://www.kaggle.com/models/keras, preset {preset}_imagenet" if published else "none published"
         family, trained_on = kind.removesuffix("Backbone").lower(), "imagenet" if published else None
         add(f"keras_cv/{preset}", family, trained_on, "255", source, "Apache-2.0", published)
+    for family, presets in _KERAS_HUB.items():
+        for preset in presets:
+            name = f"keras_hub/{preset}_imagenet"
+            source = f"https://www.kaggle.com/models/keras, preset {preset}_imagenet, by keras_hub"
+            add(name, family, "imagenet", "converter", source, "as the preset's model card says", True)
     return {info.name: info for info in infos}
 
 

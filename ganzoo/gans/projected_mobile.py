@@ -71,17 +71,18 @@ class ProjectedMobileGAN(GAN):
         """Weights and sizes.
 
         `plain_weight` and `projected_weight` scale the branches' losses; the projected branch comes in linearly over
-        `projected_ramp` samples after `projected_from`. `backbone_size` is the side that pictures are resized to.
+        `projected_ramp` samples after `projected_from`. `backbone_size` is the side that pictures are resized to,
+        `backbone_weights` is `default`, `random` or a file. Levels are strides of the frozen network.
+
         `matching_weight` goes linearly to `matching_end` at `matching_until` samples (0: it stays); with
         `matching_every: k` it is computed each k-th step and counts k times. The pictures are shifted by up to
-        `matching_shift` pixels first, so that no lattice of the network's strides is learnt. Levels are strides of the
-        frozen network; level 1 of the matching is the pictures themselves. `smooth_start`: the enlarging blocks begin
-        as interpolation.
+        `matching_shift` pixels first, so that no lattice of the network's strides is learnt. Level 1 of the matching
+        is the pictures themselves. `smooth_start`: the enlarging blocks begin as interpolation.
 
         `ensemble`: backbones of which up to `ensemble_most` join the plain discriminator, each with the weight
         `ensemble_weight`: one at `ensemble_from` samples and one every `ensemble_every` samples from then on. `trunk`:
-        the backbone that is the plain discriminator's trunk, instead of convolutions of its own; its normalisations are
-        folded into its convolutions.
+        the backbone that is the plain discriminator's trunk, instead of convolutions of its own; its normalisations
+        stay in inference mode, folded into convolutions where they can be.
         """
 
         latent_dim: PositiveInt = 128
@@ -90,7 +91,7 @@ class ProjectedMobileGAN(GAN):
         output: Literal["tanh", "linear"] = "linear"
         output_penalty: NonNegativeFloat = 1.0
         backbone: str = "efficientnet_lite0"
-        backbone_weights: Literal["default", "random"] = "default"
+        backbone_weights: str = "default"
         backbone_size: PositiveInt | None = None
         levels: Levels = (4, 8, 16, 32)
         mixing: Literal["channels", "scales", "none"] = "scales"
@@ -141,6 +142,13 @@ class ProjectedMobileGAN(GAN):
         if options.plain_weight <= 0 and (options.ensemble or options.trunk):
             raise RecipeError(
                 "model.ensemble joins, and model.trunk is, the plain discriminator: model.plain_weight is 0."
+            )
+        used = {*options.ensemble, *([options.trunk] if options.trunk else [])}
+        used |= {options.backbone} if options.projected_weight > 0 or options.matching_weight > 0 else set()
+        if options.backbone_weights not in ("default", "random") and len(used) > 1:
+            raise RecipeError(
+                f"model.backbone_weights = '{options.backbone_weights}' is a file for one network, but the recipe uses "
+                f"{sorted(used)}."
             )
         if len(set(options.ensemble)) < len(options.ensemble):
             raise RecipeError(f"model.ensemble names a backbone twice: {list(options.ensemble)}.")
@@ -286,7 +294,8 @@ class ProjectedMobileGAN(GAN):
     # The frozen networks.
 
     def _backbone_weights(self) -> str | None:
-        return None if self.options.backbone_weights == "random" else "default"
+        given = self.options.backbone_weights
+        return None if given == "random" else given
 
     def _build_frozen(self, shape: tuple[int, ...]) -> FrozenFeatures | None:
         """The network of the projected discriminators and of the matching, where one of them is used."""
