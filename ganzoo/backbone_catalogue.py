@@ -78,6 +78,10 @@ class BackboneInfo:
     licence: str
     downloads: bool
 
+    def source_entry(self) -> dict[str, str]:
+        """What a scorecard must know of a network that taught a generator."""
+        return {"backbone": self.name, "family": self.family, "trained_on": self.trained_on or "unknown"}
+
 
 def keras_cv_presets() -> dict[str, tuple[str, dict[str, Any]]]:
     """keras_cv's preset -> (class, its arguments): what the presets' configuration files hold, from the papers."""

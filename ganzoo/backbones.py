@@ -108,10 +108,12 @@ def create(
         for layer in pyramid._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False  # one without a convolution before it: inference mode
+                layer.kept_fixed = True
     if not trainable:
         trunk.trainable = False
+    if fold or not trainable:
         for layer in pyramid._flatten_layers():
-            # A frozen BatchNormalization is in inference mode by itself, a dropout is not.
+            # A frozen normalisation is in inference mode by itself, a dropout is not.
             if "Drop" in type(layer).__name__ and hasattr(layer, "rate"):
                 layer.rate = 0.0
     trunk.info = info

@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import math
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import numpy as np
 from ganzoo import registry
 from ganzoo.cache import cache_dir
 from ganzoo.data import PictureOptions, SampleSet, load_pictures
-from ganzoo.data.description import describe_data
+from ganzoo.data.description import count_duplicates, describe_data
 from ganzoo.errors import WeightsError
 
 _PACKAGES = ("keras", "tensorflow", "keras-cv", "tensorflow-datasets", "ai-edge-litert", "numpy")
@@ -24,6 +25,8 @@ _NEAR_BITS, _NEAR_VALUES = 3, 6.0
 _EMPTY = 4.0  # deviation of a picture's values, of 255
 _DRAWN = 0.3  # share of equal neighbouring pixels; photographs have about 0.13, drawings 0.5 and more
 _FEW, _SOME = 300, 3_000
+_COMPARED = 5_000  # pictures for near duplicates
+_TIE = 0.01  # of a probe's accuracy
 _PROBED = 400  # pictures of each kind
 _FEWEST_TRIED = 20
 TRIAL = 20.0  # seconds
@@ -66,9 +69,9 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL) -> dict[s
             afterwards: how fast it is here gives the time, its samples are those that are probed. 0: neither is told.
 
     Returns:
-        Plain values: `count`, `median_side`, `classes`, `exact_duplicates`, `near_duplicates` (pairs, of at most 5,000
-        pictures), `near_empty`, `equal_neighbours`, `kind` ("drawings" or "photographs"), `mirrored`, `entry`,
-        `samples_per_second`, `probe`, `reasons` and `command`.
+        Plain values: `count`, `median_side`, `classes`, `exact_duplicates`, `near_duplicates` (how many of the first
+        5,000 pictures resemble an earlier one without being equal), `near_empty`, `equal_neighbours`, `kind`
+        ("drawings" or "photographs"), `mirrored`, `entry`, `samples_per_second`, `probe`, `reasons` and `command`.
 
     Raises:
         DataError: nothing readable is there.
@@ -84,12 +87,11 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL) -> dict[s
         "median_side": int(np.median(sides)) if sides else None,
         "classes": report.classes,
         "exact_duplicates": report.duplicates,
-        "near_duplicates": near_duplicates(pictures[:5_000]) - report.duplicates,
+        "near_duplicates": near_duplicates(pictures[:_COMPARED]) - count_duplicates(pictures[:_COMPARED]),
         "near_empty": int(np.sum(pictures.reshape(len(pictures), -1).std(axis=1) < _EMPTY)),
         "equal_neighbours": round(equal_neighbours(pictures), 3),
         "mirrored": bool(mirror_ratio(pictures) < 1.1),
     }
-    facts["near_duplicates"] = max(facts["near_duplicates"], 0)
     facts["kind"] = "drawings" if facts["equal_neighbours"] > _DRAWN else "photographs"
     facts["entry"] = _entry(facts)[0]
     facts |= {"samples_per_second": None, "probe": probe(found, fakes) if fakes else {}}
@@ -98,7 +100,7 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL) -> dict[s
             facts["samples_per_second"] = _try(found, facts["entry"], folder, trial)
             if not fakes:
                 facts["probe"] = probe(found, folder)
-    return facts | recommend(facts, str(data) if isinstance(data, str | Path) else "DATA")
+    return facts | recommend(facts, shlex.quote(str(data)) if isinstance(data, str | Path) else "DATA")
 
 
 def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
@@ -109,6 +111,9 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     verb = "train"
     if count < _FEW:
         verb = "finetune"
+        if entry == "image/wgan_gp_32":
+            entry = reasons[0] = "image/dcgan_32"
+            reasons[0] += ": small pictures. The published weights of image/wgan_gp_32 are for ten classes of digits."
         reasons.append(f"Fine-tune published weights: {count} pictures are few to learn from.")
         options.append("--how freeze_d")
     if count < _SOME:
@@ -125,13 +130,20 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
             f"{facts['near_empty']} pictures are nearly of one colour: take them out if they are no samples."
         )
     if facts.get("probe"):
+        told = ", ".join(f"{name} {share:.1%}" for name, share in facts["probe"].items())
         best = max(facts["probe"], key=lambda name: facts["probe"][name])
-        reasons.append(f"Of the frozen networks {best} tells most ({facts['probe'][best]:.0%} of fakes are found).")
+        own = getattr(registry.get_entry(entry).recipe().model, "backbone", None)
+        if facts["probe"][best] - facts["probe"].get(own, 0.0) <= _TIE:
+            reasons.append(f"Frozen networks tell reals from early samples about equally well: {told}.")
+        else:
+            reasons.append(f"Of the frozen networks {best} tells reals from early samples most surely: {told}.")
+            if own:
+                options.append(f"--set model.backbone={best}")
     commands = []
     if verb == "train":
-        commands.append(f"ganzoo pretrain autoencoder --for {entry} --data {data} --run runs/pretrained --minutes 2")
-        options.insert(0, "--init generator=runs/pretrained:decoder")
-        reasons.append("Pretrain the generator as an autoencoder's decoder: see PRETRAINING.md for what that gives.")
+        commands.append(f"ganzoo pretrain variational --for {entry} --data {data} --run runs/pretrained --minutes 2")
+        options.insert(0, "--init generator=runs/pretrained:decoder --init discriminator.trunk=runs/pretrained:trunk")
+        reasons.append("Pretrain both networks as a variational autoencoder: see PRETRAINING.md for what that gives.")
     minutes = 10 if verb == "finetune" else 30
     if speed := facts.get("samples_per_second"):
         if verb == "train":

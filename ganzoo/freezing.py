@@ -37,7 +37,7 @@ class Thaw(keras.callbacks.Callback):
         self._look()
 
     def _look(self) -> None:
-        if self.model.thaw():
+        if self.model.thaw() or self.model.train_function is None:  # a guard that went back unmakes it, too
             self.model.make_train_function(force=True)
 
 
@@ -57,6 +57,9 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def set_trainable(layers: Sequence[keras.layers.Layer], value: bool) -> None:
-    """Let layers be trained, or freeze them."""
+    """Let layers be trained, or freeze them; what their network keeps fixed stays so."""
     for layer in layers:
         layer.trainable = value
+        for inner in layer._flatten_layers():
+            if getattr(inner, "kept_fixed", False):
+                inner.trainable = False

@@ -48,9 +48,7 @@ class FrozenFeatures:
 
     def source(self) -> dict[str, str] | None:
         """What a scorecard must know of a network that taught the generator; None where its weights are random."""
-        info = self.network.info
-        found = {"backbone": info.name, "family": info.family, "trained_on": info.trained_on}
-        return None if self.weights is None else found
+        return None if self.weights is None else self.network.info.source_entry()
 
 
 def probe(network: Any, real: np.ndarray, fake: np.ndarray) -> float:

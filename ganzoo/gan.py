@@ -160,10 +160,6 @@ class GAN(PhasedModel):
         """Logits of the discriminator for what it observes: a tensor, or a list of one tensor a head."""
         return self.discriminator({"samples": observed, **conditions}, training=True)
 
-    def pretrained_sources(self) -> list[dict[str, str]]:
-        """The pretrained networks that teach the generator: `backbone`, `family`, `trained_on` of each."""
-        return []
-
     def head_weights(self) -> list | None:
         """A factor for each head of the discriminator; None for ones."""
         return None

@@ -10,7 +10,8 @@ network-free features, and reads the discriminator's lead from the losses' logs:
   objective makes logits of them.
 
 It warns where spread or coverage, once good, has halved; where spread is still small after many samples; and where the
-lead is large twice in a row. A warning is told again only after the sign had gone.
+lead is large twice in a row. A warning is told again only after the sign had gone. Where the recipe lets it act, it acts
+at the first sign, and again every three looks while one lasts. Recall is told but not judged.
 """
 
 import json
@@ -38,6 +39,7 @@ LEAD = 10.0  # logits
 SPREAD = 0.4
 PATIENCE = 10  # looks after which a small spread is no beginning any more
 _NEIGHBOURS = 5
+_RESTS = 3  # looks from one act to the next, while a sign lasts
 _STEP = 0.1  # of the augmentation's probability
 _LOGITS = ("minimax", "non_saturating", "relativistic")  # objectives in which a lead is one of logits
 GOOD = "good.safetensors"  # the last state without a warning, for `go_back`
@@ -79,16 +81,22 @@ class Guard(Periodic):
                 look["signs"].remove("lead")
             new = [sign for sign in look["signs"] if not self._looks or sign not in self._looks[-1]["signs"]]
             self._looks.append(look)
-            with (self._run / "guards.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(look) + "\n")
             for sign in new:
                 text = f"{_told(sign, look)}: {_MENDS['lead' if sign == 'lead' else 'collapse']}."
                 log.warning("After %s samples: %s", f"{self._done:,}", text)
                 keep_event(self._run, self._done, text)
             if not look["signs"] and "go_back" in self._options.act:
                 self._keep_good()
-            if new:
+            if look["signs"] and self._looks_since_mend() >= _RESTS:
                 self._mend()
+                look["mended"] = True
+            with (self._run / "guards.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(look) + "\n")
+
+    def _looks_since_mend(self) -> float:
+        """How many looks ago the guard acted; infinite if it never did."""
+        ages = [age for age, look in enumerate(reversed(self._looks)) if look.get("mended")]
+        return min(ages, default=float("inf"))
 
     def _measure(self) -> dict[str, float | None]:
         fakes = self.model.generate(len(self._reals), seed=self.model.recipe.seed, live=True)
@@ -112,7 +120,11 @@ class Guard(Periodic):
         good = self._read_good() if "go_back" in self._options.act else None
         if good is not None:
             counters = {"step": self.model.step_count, "samples_seen": self.model.sample_count}
+            rate = self.model.optimizers["discriminator"].learning_rate
+            kept = [(value, np.array(value)) for value in (rate, *self.model.numbers().values())]
             self.model.load_state({**good, **{name: np.int64(count) for name, count in counters.items()}})
+            for value, number in kept:  # what was done against earlier signs stays done
+                value.assign(number)
             done.append("went back to the last state without a warning")
         if "slow_discriminator" in self._options.act:
             rate = self.model.optimizers["discriminator"].learning_rate

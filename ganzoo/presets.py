@@ -7,6 +7,7 @@ also be a file of tensors, which a mapping names.
 
 import fnmatch
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,14 +28,15 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 IMAGENET = "imagenet/"
-SEEN = "samples_seen"  # in the file's metadata
+SEEN, TAUGHT = "samples_seen", "pretrained_sources"  # in the file's metadata
 
 
 @dataclass(frozen=True)
 class TransferReport:
     """What became of each weight: names of those loaded, skipped and mismatched.
 
-    `times`: how many seconds the runs were trained that the source comes from, by run.
+    `times`: how many seconds the runs were trained that the source comes from, by run. `teachers`: the pretrained
+    networks that taught the source, see `PhasedModel.pretrained_sources`.
     """
 
     target: str
@@ -43,6 +45,7 @@ class TransferReport:
     skipped: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
     times: Mapping[str, float] = field(default_factory=dict)
+    teachers: tuple[dict[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -67,7 +70,7 @@ def save(gan: "PhasedModel", folder: Path, half: bool = False) -> Path:
         for name, variable in named_variables(network).items():
             array = np.array(variable, order="C")
             arrays[f"{group}/{name}"] = array.astype("float16") if half and array.dtype == np.float32 else array
-    metadata = {SEEN: str(gan.sample_count)}
+    metadata = {SEEN: str(gan.sample_count), TAUGHT: json.dumps(gan.pretrained_sources())}
     atomic_write(folder / WEIGHTS_FILE, lambda path: save_file(arrays, path, metadata))
     atomic_write_bytes(folder / registry.RUN_RECIPE, gan.recipe.to_yaml().encode())
     return folder
@@ -98,6 +101,7 @@ def load(name: str, **overrides: Any) -> "GAN":
         recipe = recipe.model_copy(update={"weights": published.weights, "scores": published.scores})
     gan = registry.create_from_recipe(recipe)
     gan.samples_seen.assign(samples_seen(path.parent) or 0)
+    gan.inherited_sources = _teachers(path.parent)
     networks = {**gan.networks(), **gan.fixed_networks()}
     for group, network in networks.items():
         _assign(network, _below(arrays, group), group, name)
@@ -113,7 +117,7 @@ def transfer(
     partial: bool = False,
     mapping: str | None = None,
 ) -> TransferReport:
-    """Load a named part into a part of `gan`, every weight by its name.
+    """Load a named part into a part of `gan`, every weight by its name; `gan` remembers what taught the source.
 
     Args:
         source: `WHERE:PART`, or a file of tensors (`ganzoo.foreign_weights`).
@@ -151,7 +155,8 @@ def transfer(
             {".".join(name.split("/")[:depth]) for name in arrays for depth in (1, 2) if name.count("/") > depth}
         )
         raise WeightsError(unknown_name(f"part of {where}", part, groups))
-    return _transfer(network, found, target, source, gan, skip, partial)
+    teachers = _teachers(weights_file(where).parent)
+    return _transfer(network, found, target, source, gan, skip, partial, teachers)
 
 
 def _transfer(
@@ -162,7 +167,9 @@ def _transfer(
     gan: "PhasedModel",
     skip: Sequence[str],
     partial: bool,
+    teachers: Sequence[dict[str, str]] = (),
 ) -> TransferReport:
+    from ganzoo.phased_model import distinct
     from ganzoo.variables import named_variables
 
     variables = named_variables(network)
@@ -189,21 +196,42 @@ def _transfer(
         )
     if not loaded:
         raise WeightsError(f"No weight of {source} fits {target}: {'; '.join(mismatched[:3]) or 'all are skipped'}.")
-    networks = [network, *(average for average, live in gan.averages().values() if live is network)]
-    for one in networks:
+    for one in (network, *_averages_of(gan, network)):
         into = named_variables(one)
         for name in loaded:
             into[name].assign(arrays[name].astype(into[name].dtype))
-    return TransferReport(target, source, tuple(loaded), skipped, tuple(mismatched))
+    gan.inherited_sources = distinct([*gan.inherited_sources, *teachers])
+    return TransferReport(target, source, tuple(loaded), skipped, tuple(mismatched), teachers=tuple(teachers))
+
+
+def _averages_of(gan: "PhasedModel", network: "keras.Model") -> "list[keras.Model]":
+    """The averaged networks that follow a network, or their layers that follow a nested one."""
+    found = []
+    for average, live in gan.averages().values():
+        if live is network:
+            found.append(average)
+        elif any(layer is network for layer in live.layers):
+            found.append(average.get_layer(network.name))
+    return found
 
 
 def samples_seen(folder: Path) -> int | None:
     """The reals that a preset's GAN had seen when it was saved; None where there is no whole preset."""
+    metadata = _metadata(folder)
+    return None if metadata is None else int(metadata.get(SEEN, 0))
+
+
+def _teachers(folder: Path) -> list[dict[str, str]]:
+    """The pretrained networks that taught a preset's model."""
+    return json.loads((_metadata(folder) or {}).get(TAUGHT, "[]"))
+
+
+def _metadata(folder: Path) -> dict[str, str] | None:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(folder / WEIGHTS_FILE, "numpy") as file:
-            return int((file.metadata() or {}).get(SEEN, 0))
+            return file.metadata() or {}
     except (SafetensorError, OSError):
         return None
 
@@ -250,10 +278,14 @@ def _from_backbone(
     shapes = [tuple(tensor.shape[1:]) for tensor in network.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 3:
         raise WeightsError(f"{target} takes {shapes}, {IMAGENET}{name}:trunk one picture: they do not fit.")
-    normalised = any(key.endswith("moving_mean") for key in named_variables(network))
+    wanted = named_variables(network)
+    normalised = any(key.endswith("moving_mean") for key in wanted)
     source = backbones.create(name, shapes[0], fold=not normalised, trainable=True)
     arrays = {key: np.array(variable) for key, variable in named_variables(source).items()}
-    return _transfer(network, arrays, target, f"{IMAGENET}{name}:trunk", gan, skip, partial)
+    if wanted.keys() <= arrays.keys():
+        skip = (*skip, *(key for key in arrays if key not in wanted))  # layers above the target's level
+    teachers = [source.info.source_entry()]
+    return _transfer(network, arrays, target, f"{IMAGENET}{name}:trunk", gan, skip, partial, teachers)
 
 
 def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

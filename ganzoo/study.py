@@ -81,14 +81,22 @@ def bench(
                 raise RecipeError(unknown_name(f"{what} of the study {study}", name, known))
     out = Path(out)
     _restore(out)
+    rows = rows or list(plan["rows"])
     sets = {name: _subset(plan["sets"][name], source, plan["reference"]) for name, source in data.items()}
-    for row in rows or plan["rows"]:
-        for name, samples in sets.items():
-            if not _in(plan, name, row):
-                continue
-            for seed in seeds or plan["seeds"]:
-                _Cell(plan, name, row, seed, out, minutes, dict(overrides or {})).do(samples)
-                _write(out, plan)
+    cells = [
+        _Cell(plan, name, row, seed, out, minutes, dict(overrides or {}))
+        for row in rows
+        for name in sets
+        if _in(plan, name, row)
+        for seed in (seeds or plan["seeds"])[: 1 if plan["rows"][row].get("published") else None]
+    ]
+    for name in sets:
+        for cell in (cell for cell in cells if cell.set_name == name):
+            cell.check(sets[name])
+            break
+    for cell in cells:
+        cell.do(sets[cell.set_name])
+        _write(out, plan)
     return _write(out, plan)
 
 
@@ -119,12 +127,13 @@ class _Cell:
     ):
         self._set, self._row = plan["sets"][name], plan["rows"][row]
         self._names = {"set": name, "row": row, "seed": seed}
+        self.set_name, self._out = name, out
         self._minutes = minutes or self._set["minutes"]
-        self._pretraining_minutes = plan["pretraining_share"] * self._minutes
+        self._pretraining_minutes = plan.get("pretraining_share", 0.0) * self._minutes
         folder = _folder(row)
         self._run = out / name / folder / str(seed)
-        own = f"_{folder}" if self._row.get("pretrain") else ""  # rows without options of their own share one
-        self._pretraining = out / name / f"pretraining_{self._row.get('method')}{own}" / str(seed)
+        alone = f"_{folder}" if self._row.get("pretrain") else ""  # rows without options of their own share one
+        self._pretraining = out / name / f"pretraining_{self._row.get('method')}{alone}" / str(seed)
         self._plan = plan
         checks = {**plan["checks"], "check_networks": ["self_supervised"]}
         timed = {"training": {"clock": "processor"}}
@@ -133,15 +142,24 @@ class _Cell:
         own = merge(shared, nest(self._set.get("gan_overrides") or {}))
         self._overrides = merge(merge({"evaluation": checks}, own), nest(overrides))
 
+    def check(self, samples: _Samples) -> None:
+        """Raise a `RecipeError` where a cell of the set was done under other conditions."""
+        wanted = self._conditions(samples)
+        for path in sorted(self._out.glob(f"{self.set_name}/*/*/{RESULT}")):
+            found = read_json(path).get("conditions") or {}
+            different = [key for key in wanted if key != "row" and found.get(key) != wanted[key]]
+            if different:
+                raise RecipeError(
+                    f"{path.parent} was done under other conditions ({', '.join(different)}), so that its numbers "
+                    "could not be compared. Name another --out."
+                )
+
     def do(self, samples: _Samples) -> None:
         """Pretrain, train, score; each only where it was not done yet."""
         if (self._run / RESULT).is_file():
             before = read_json(self._run / RESULT)
-            if before.get("conditions") != self._conditions(samples):
-                raise RecipeError(
-                    f"{self._run} was done with other minutes, data or keys, so that its cells could not be compared. "
-                    "Name another --out."
-                )
+            if before["conditions"]["row"] != self._row:
+                raise RecipeError(f"The row '{self._names['row']}' has changed since {self._run}. Name another --out.")
             if "failed" not in before:
                 return
         log.info("%s: %s, seed %d", *self._names.values())
@@ -192,8 +210,11 @@ class _Cell:
         }
 
     def _conditions(self, samples: _Samples) -> dict[str, Any]:
-        """What must be the same in all cells of a study."""
+        """What must be the same in all cells of a set, and the row."""
+        scoring = ("samples", "subsamples", "networks", "checks")
         return {
+            "row": dict(self._row),
+            "scoring": {key: self._plan[key] for key in scoring},
             "overrides": json.loads(json.dumps(self._overrides)),
             "data": content_hash(samples.pictures)[:16],
             "reference": content_hash(samples.reference)[:16],

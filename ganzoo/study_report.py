@@ -8,7 +8,7 @@ import numpy as np
 
 from ganzoo.cache import atomic_write, atomic_write_bytes
 
-COLLAPSED = 0.1  # recall below which a generator's samples leave out too much
+_SEEN, _LEFT = 0.1, 0.5  # a run whose recall was above the first and fell below this share of its best has collapsed
 _SCRATCH = "scratch"
 _SHOWN = 3  # rows with curves beside `scratch`, the best ones
 _KID = "kid"
@@ -33,8 +33,8 @@ def write_tables(cells: Sequence[Mapping[str, Any]], out: Path, groups: Sequence
         lines += [f"- {c['row']}, seed {c['seed']}, failed: {c['failed']}" for c in mine if "failed" in c]
         for group in groups:
             runs = [cell for cell in mine if cell["row"].startswith(group)]
-            good = [cell for cell in runs if "failed" not in cell and cell["recall"] >= COLLAPSED]
-            lines += [f"- {group}: {len(good)} of {len(runs)} runs neither failed nor collapsed (recall {COLLAPSED:g})"]
+            good = [cell for cell in runs if "failed" not in cell and not collapsed(cell)]
+            lines += [f"- {group}: {len(good)} of {len(runs)} runs neither failed nor collapsed"]
         parts.append("\n".join(lines))
     atomic_write_bytes(out / "results.md", "\n\n".join(parts).encode() + b"\n")
 
@@ -53,6 +53,12 @@ def reached(curve: Sequence[Sequence[float]], score: float) -> float | None:
             return float(before[0] + share * (seconds - before[0]))
         before = (seconds, value)
     return None
+
+
+def collapsed(cell: Mapping[str, Any]) -> bool:
+    """Whether a run's recall, once above 0.1, ended below half of its best."""
+    recalls = [value for name, curve in cell["curves"].items() if name.startswith("recall") for _, value in curve]
+    return bool(recalls) and max(recalls) >= _SEEN and recalls[-1] < _LEFT * max(recalls)
 
 
 def final(cell: Mapping[str, Any], score: str) -> float:
@@ -76,7 +82,7 @@ def draw(cells: Sequence[Mapping[str, Any]], path: Path) -> None:
         axis.axis("off")
     for axis, name in zip(axes.flat, sets, strict=False):
         mine = [cell for cell in cells if cell["set"] == name]
-        score = next(key for key in mine[0]["curves"] if key.startswith(_KID))
+        score = _curve(mine[0])
         names = sorted(dict.fromkeys(cell["row"] for cell in mine), key=lambda row: _mean(mine, row, _KID))
         chosen = [_SCRATCH, *[row for row in names if row != _SCRATCH][:_SHOWN]]
         for index, row in enumerate(row for row in chosen if row in names):
@@ -84,12 +90,17 @@ def draw(cells: Sequence[Mapping[str, Any]], path: Path) -> None:
                 seconds, values = zip(*cell["curves"][score], strict=True)
                 label = row if cell["seed"] == min(c["seed"] for c in mine if c["row"] == row) else None
                 axis.plot(np.array(seconds) / 60, np.maximum(values, 1e-3), color=f"C{index}", label=label, lw=1.4)
-        axis.set(title=name, xlabel="minutes, pretraining included", ylabel="KID, self-supervised", yscale="log")
+        axis.set(title=name, xlabel="minutes, pretraining included", ylabel="KID to training data", yscale="log")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     figure.tight_layout()
     atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=110, format="png"))
     pyplot.close(figure)
+
+
+def _curve(cell: Mapping[str, Any]) -> str:
+    """The name of a cell's curve of the KID."""
+    return next(name for name in cell["curves"] if name.startswith(_KID))
 
 
 def _mean(cells: Sequence[Mapping[str, Any]], row: str, score: str) -> float:
@@ -105,23 +116,27 @@ def _protocol(cell: Mapping[str, Any]) -> str:
         f"`{cell['entry']}`, {cell['minutes']:g} processor minutes a run; {samples:,} samples against as many reals. "
         f"Real against real: sliced Wasserstein {min(floors):.1f} to {max(floors):.1f}, KID "
         f"{network['floor']['kid']:.3f}, FID {network['floor']['fid']:.1f}, recall {network['floor']['recall']:.2f}. "
-        "Numbers of several seeds stand beside each other; +-: the largest deviation over subsamples."
+        "Numbers of several seeds stand beside each other; +-: the largest deviation over subsamples; *: flattered, the "
+        "network that scores was trained on what a network that taught was. Gains: the seeds' means against scratch. "
+        "Time: the share of a run's after which it has the KID (to the training pictures, looked at while it trains) "
+        "with which the run from scratch ends."
     )
 
 
 def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     others = [network["name"] for network in next(iter(rows.values()))[0]["scorecard"]["networks"][1:]]
-    heads = ["begins with", "sliced W.", "to scratch", "KID", "FID", "recall", "coverage"]
+    heads = ["begins with", "sliced W.", "gain", "KID", "gain", "FID", "recall", "coverage"]
     heads += [f"KID ({name})" for name in others] + ["time to scratch's KID"]
     lines = [" | ".join(["", *heads, ""]).strip(), "|".join(["", *["---"] * len(heads), ""])]
     scratch = rows.get(_SCRATCH, ())
     for row in sorted(rows, key=lambda row: np.mean([cell["sliced_wasserstein"] for cell in rows[row]])):
         cells = rows[row]
-        values = [row, _numbers(cells, "sliced_wasserstein", 1), _gain(cells, scratch), _numbers(cells, "kid", 3)]
+        values = [row, _numbers(cells, "sliced_wasserstein", 1), _gain(cells, scratch, "sliced_wasserstein")]
+        values += [_numbers(cells, "kid", 3), _gain(cells, scratch, "kid")]
         values += [_numbers(cells, "fid", 1), _numbers(cells, "recall", 2), _numbers(cells, "coverage", 2)]
         for index in range(len(others)):
-            found = [cell["scorecard"]["networks"][index + 1]["scores"]["kid"] for cell in cells]
-            values.append(", ".join("-" if value is None else f"{value:.0f}" for value in found))
+            found = [cell["scorecard"]["networks"][index + 1] for cell in cells]
+            values.append(", ".join(f"{one['scores']['kid']:.0f}" + "*" * bool(one["marks"]) for one in found))
         lines.append(" | ".join(["", *values, _time(cells, scratch), ""]).strip())
     return lines
 
@@ -137,14 +152,12 @@ def _numbers(cells: Sequence[Mapping[str, Any]], score: str, digits: int) -> str
     return found + (f" +- {max(known):.{digits}f}" if known else "")
 
 
-def _gain(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any]]) -> str:
-    """How the mean distance differs from that of the runs from scratch, over the seeds that both have."""
+def _gain(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any]], score: str) -> str:
+    """How the mean score differs from that of the runs from scratch, over the seeds that both have."""
     seeds = {cell["seed"] for cell in cells} & {cell["seed"] for cell in scratch}
     if not seeds:
         return ""
-    mine, theirs = (
-        np.mean([cell["sliced_wasserstein"] for cell in some if cell["seed"] in seeds]) for some in (cells, scratch)
-    )
+    mine, theirs = (np.mean([cell[score] for cell in some if cell["seed"] in seeds]) for some in (cells, scratch))
     return f"{mine / theirs - 1:+.0%}"
 
 
@@ -155,7 +168,7 @@ def _time(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any
     for cell in cells:
         if cell["seed"] not in ends or not cell["curves"]:
             continue
-        score = next(key for key in cell["curves"] if key.startswith(_KID))
+        score = _curve(cell)
         seconds = reached(cell["curves"][score], final(ends[cell["seed"]], score))
         found.append("not" if seconds is None else f"{seconds / (60 * cell['minutes']):.2f}")
     return ", ".join(found)

@@ -367,6 +367,7 @@ def pretraining_time(run: Path) -> float:
 
 def _restore(gan: "PhasedModel", run: Path) -> float:
     from ganzoo.callbacks import keep_event, load_checkpoint
+    from ganzoo.phased_model import distinct
 
     seconds = load_checkpoint(gan, run)
     seen = gan.sample_count
@@ -377,6 +378,9 @@ def _restore(gan: "PhasedModel", run: Path) -> float:
         atomic_write_bytes(metrics, "".join(f"{line}\n" for line in kept).encode())
     if seconds is None and gan.recipe.init:
         _transfer(gan, run)
+    elif (run / "transfer.json").is_file():
+        found = [source for report in read_json(run / "transfer.json") for source in report.get("teachers") or ()]
+        gan.inherited_sources = distinct(found)
     keep_event(run, seen, f"resumed at {seen:,} samples")
     log.info("Resuming at %s samples.", f"{seen:,}")
     return seconds or 0.0
@@ -425,8 +429,9 @@ def _fit(
         parts += [bar] if bar else []
         steps = None if samples is None else -(-(samples - seen) // step)
         try:
-            _estimate(gan, stream, samples, seconds, limit)
-            clock.start()
+            gan.look_at(stream)
+            with clock.paused():
+                _estimate(gan, stream, samples, seconds, limit)
             gan.fit(stream, steps_per_epoch=steps or 2**40, verbose=0, callbacks=parts, shuffle=False)
         except (GanzooError, KeyboardInterrupt) as error:
             callbacks.keep_event(run, gan.sample_count, str(error) or "interrupted")
@@ -471,7 +476,6 @@ def _estimate(
 
     ends: list[float] = []
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(time.monotonic()))
-    gan.look_at(stream)
     before = gan.state()
     gan.fit(stream.take(steps), verbose=0, callbacks=[watch], shuffle=False)
     gan.load_state(before)

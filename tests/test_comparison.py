@@ -75,8 +75,12 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     assert card["protocol"]["reals"] == 40 and card["protocol"]["samples"] == 20
     assert card["sliced_wasserstein_deviation"]["average"] > 0
     assert "patch = 5 does not divide" in by_row["patchwork"]["failed"]
-    with pytest.raises(RecipeError, match="done with other minutes"):
+    with pytest.raises(RecipeError, match=r"other conditions \(minutes, pretraining_minutes\)"):
         bench("pretraining", tmp_path, data, rows=["scratch"], minutes=0.03, overrides=tiny)
+    monkeypatch.setitem(PLAN["rows"], "scratch", {"overrides": {"objective": "hinge"}})
+    with pytest.raises(RecipeError, match="'scratch' has changed"):
+        bench("pretraining", tmp_path, data, rows=["scratch"], **arguments)
+    monkeypatch.setitem(PLAN["rows"], "scratch", {})
     assert len((tmp_path / "results.csv").read_text().splitlines()) == 4
     tables = (tmp_path / "results.md").read_text()
     assert tables.count("\n| ") == 3 and "- patchwork, seed 0, failed: " in tables
@@ -119,30 +123,35 @@ def test_when_a_curve_reaches_a_score():
 
 def test_tables_compare_with_scratch(tmp_path):
     network = {"name": "own", "scores": {"kid": 0.1}, "deviations": {"kid": 0.02}, "floor": dict.fromkeys(SCORES, 0.0)}
+    other = {"name": "squeezenet", "scores": {"kid": 700.0}, "marks": ["flattering"]}
     card = {
-        "networks": [network],
+        "networks": [network, other],
         "protocol": {"samples": 500},
         "sliced_wasserstein_deviation": {"average": 2.0},
         "sliced_wasserstein_floors": [9.0, 11.0],
     }
 
     def cell(row, seed, distance, half):
-        curve = {"kid, own": [(0.0, 0.4), (half, 0.1), (60.0, 0.1)]}
+        curve = {
+            "kid, own": [(0.0, 0.4), (half, 0.1), (60.0, 0.1)],
+            "recall, own": [(0.0, 0.5), (60.0, distance / 100)],
+        }
         scores = dict.fromkeys(SCORES, 0.1) | {"sliced_wasserstein": distance}
         named = {"set": "small", "row": row, "seed": seed, "entry": ENTRY, "minutes": 1.0}
         return {**named, **scores, "scorecard": card, "curves": curve}
 
     cells = [cell("scratch", 0, 40.0, 30.0), cell("scratch", 1, 20.0, 30.0), cell("good", 0, 10.0, 6.0)]
     cells.append({"set": "small", "row": "good", "seed": 1, "failed": "no"})
-    write_tables(cells, tmp_path, ["good"])
+    write_tables(cells, tmp_path, ["good", "scratch"])
     lines = (tmp_path / "results.md").read_text().splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("|")][2:]
     assert [row[0] for row in rows] == ["| good", "| scratch"]
-    assert rows[0][1:4] == ["10.0 +- 2.0", "-75%", "0.100 +- 0.020"] and rows[0][-1] == "0.10 |"
+    assert rows[0][1:5] == ["10.0 +- 2.0", "-75%", "0.100 +- 0.020", "+0%"] and rows[0][-2:] == ["700*", "0.10 |"]
     assert rows[1][1:3] == ["40.0, 20.0 +- 2.0", "+0%"] and rows[1][-1] == "0.50, 0.50 |"
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         "- good, seed 1, failed: no",
-        "- good: 1 of 2 runs neither failed nor collapsed (recall 0.1)",
+        "- good: 0 of 2 runs neither failed nor collapsed",  # 0.1 is less than half of 0.5
+        "- scratch: 1 of 2 runs neither failed nor collapsed",
     ]
 
 

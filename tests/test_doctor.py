@@ -46,7 +46,10 @@ def test_a_flip_is_told_from_a_harm():
     [
         ({"count": 100}, ["finetune image/projected_mobile_64", "--how freeze_d", "[translation, cutout]"]),
         ({"count": 100, "kind": "photographs"}, ["[colour, translation, cutout]"]),
-        ({"count": 9_000}, ["pretrain autoencoder", "train image/projected_mobile_64", "--init generator="]),
+        ({"count": 9_000}, ["pretrain variational", "train image/projected_mobile_64", "--init generator="]),
+        ({"count": 200, "median_side": 28, "classes": {"a": 80, "b": 90}}, ["finetune image/dcgan_32"]),
+        ({"probe": {"efficientnet_lite0": 0.9, "efficientnet_lite2": 0.95}}, ["model.backbone=efficientnet_lite2"]),
+        ({"probe": {"efficientnet_lite0": 0.99, "efficientnet_lite2": 0.995}}, ["--init"]),
         ({"count": 9_000, "median_side": 28}, ["--for image/dcgan_32"]),
         ({"median_side": 28, "classes": {"a": 80, "b": 90}}, ["--for image/wgan_gp_32"]),
         ({"median_side": 28, "classes": {"a": 80, "b": 9}}, ["--for image/dcgan_32"]),
@@ -64,6 +67,7 @@ def test_recommendations(facts, parts):
     found = recommend(plain | facts, "pictures")
     assert all(part in found["command"] for part in parts)
     assert "--data pictures" in found["command"] and found["reasons"]
+    assert ("model.backbone" in found["command"]) == any("model.backbone" in part for part in parts)
 
 
 def test_a_probe_tells_fakes_from_reals(tmp_path, noise):

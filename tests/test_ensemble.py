@@ -77,16 +77,18 @@ def test_the_probe_finds_what_differs_and_nothing_where_nothing_does(pictures):
         probe(network, pictures[:5], other)
 
 
-def test_networks_that_have_not_joined_count_for_nothing(tiny):
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_networks_that_have_not_joined_count_for_nothing(tiny, precision):
     import tensorflow as tf
 
-    gan = tiny(ENTRY, **recipe_files.merge(PLAIN, ENSEMBLE))
+    gan = tiny(ENTRY, **recipe_files.merge(PLAIN, ENSEMBLE), **{"training.precision": precision})
     pictures = tf.constant(np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 3)).astype("float32"))
     seen = gan.observe(pictures, {})
     assert np.all(seen["ensemble_0_4"].numpy() == 0) and seen["ensemble_0_4"].shape[1:] == gan.ensemble[0].shapes[4]
     assert [float(w) for w in gan.head_weights()] == [1.0, *[0.0] * 4]
     gan.join("keras_cv/mobilenet_v3_small")
-    np.testing.assert_allclose(gan.observe(pictures, {})["ensemble_1_4"], gan.ensemble[1].maps(pictures)[4])
+    seen = tf.function(gan.observe)(pictures, {})["ensemble_1_4"]
+    np.testing.assert_allclose(seen, tf.cast(gan.ensemble[1].maps(pictures)[4], tf.float32), rtol=1e-3, atol=1e-3)
     assert [float(w) for w in gan.head_weights()] == [1.0, 0.0, 0.0, 0.5, 0.5]
     assert np.array_equal(np.array(gan.joined), [NEVER, 0])
     assert list(gan.candidates()) == ["efficientnet_lite0"] and not gan.joins_at(10**9)
@@ -108,6 +110,12 @@ def test_a_trunk_of_imagenet_is_trained_wholly_partly_or_not(tmp_path, pictures,
     assert sum(kept) == len(kept) if share == 1.0 else 0 < sum(kept) < len(kept) if share else sum(kept) == 0
     sources = presets.load(str(tmp_path / "run")).pretrained_sources()
     assert [source["backbone"] for source in sources] == ["efficientnet_lite0"]
+    # What began from it remembers, through a resume and a preset.
+    plain = tiny_recipe()
+    init = {"generator": f"{tmp_path / 'run'}:generator"}
+    train(ENTRY, pictures, tmp_path / "next", samples=8, overrides=plain, init=init)
+    train(ENTRY, pictures, tmp_path / "next", samples=16)
+    assert presets.load(str(tmp_path / "next")).pretrained_sources() == sources
 
 
 def test_a_trunk_of_imagenet_begins_as_that_network(tiny):
@@ -116,6 +124,17 @@ def test_a_trunk_of_imagenet_begins_as_that_network(tiny):
     pictures = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
     expected = backbones.create("efficientnet_lite0", (16, 16, 3), (8,), input_size=32, bottlenecks=True)(pictures)[0]
     np.testing.assert_allclose(gan.part("discriminator.trunk")(pictures, training=True), expected, atol=1e-4)
+
+
+def test_imagenet_weights_go_into_a_trunk_by_name(tiny):
+    gan = tiny(ENTRY, **recipe_files.merge(PLAIN, {"model": {"trunk": "efficientnet_lite0"}}))
+    fresh = [np.array(weight) for weight in gan.part("discriminator.trunk").weights]
+    report = presets.transfer("imagenet/efficientnet_lite0:trunk", "discriminator.trunk", gan)
+    assert len(report.loaded) == len(fresh) and not report.mismatched
+    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
+    expected = backbones.create("efficientnet_lite0", (16, 16, 3), (8,), input_size=32, bottlenecks=True)(pictures)[0]
+    np.testing.assert_allclose(gan.part("discriminator.trunk")(pictures, training=True), expected, atol=1e-4)
+    assert [source["backbone"] for source in gan.pretrained_sources()] == ["efficientnet_lite0"]
 
 
 @pytest.mark.heavy

@@ -17,6 +17,9 @@ from ganzoo.training import pretrain, train
 
 METHODS = sorted(pretraining.list_methods())
 ENTRIES = registry.list_entries()
+# Each method is trained for one entry, and one method for all of them; the others are built, saved and given on.
+TRAINED = {(method, ENTRIES[i % len(ENTRIES)]) for i, method in enumerate(METHODS)}
+TRAINED |= {("variational", name) for name in ENTRIES}
 
 
 def small(method, name, **overrides):
@@ -38,20 +41,24 @@ def batches(model, steps):
     return tf.data.Dataset.from_tensor_slices(data).batch(size)
 
 
-@pytest.mark.parametrize("name", ENTRIES)
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_saves_and_initialises(method, name, tmp_path):
-    model = small(method, name)
-    before = {part: network.get_weights() for part, network in model.parts().items()}
+def check_training(model):
+    before = {part: [np.array(v) for v in network.trainable_variables] for part, network in model.parts().items()}
     data = batches(model, 2)
     losses = model.fit(data, epochs=2, verbose=0).history["student_loss"]
     assert np.isfinite(losses).all()
     for part, weights in before.items():
-        after = model.parts()[part].get_weights()
-        assert any(not np.array_equal(a, b) for a, b in zip(weights, after, strict=True)), part
+        after = model.parts()[part].trainable_variables
+        assert all(not np.array_equal(a, b) for a, b in zip(weights, after, strict=True)), part
     shown = model.show({key: np.concatenate([b[key] for b in data.as_numpy_iterator()]) for key in data.element_spec})
     assert shown is None or (shown.dtype == np.uint8 and shown.shape[1:] == model.sample_shapes()[0])
 
+
+@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_built_trained_saved_and_given_on(method, name, tmp_path):
+    model = small(method, name)
+    if (method, name) in TRAINED:
+        check_training(model)
     presets.save(model, tmp_path)
     entry = registry.get_entry(name)
     gan = registry.create(name, **recipe_files.merge(entry.raw["tiny"], {}))

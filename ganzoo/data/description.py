@@ -19,7 +19,7 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"min": min(values), "median": float(np.median(values)), "max": max(values)} if values else {}
 
 
-def _duplicates(samples: np.ndarray) -> int:
+def count_duplicates(samples: np.ndarray) -> int:
     """How many samples equal an earlier one, value for value, as they would be trained on."""
     seen = {hashlib.blake2b(np.ascontiguousarray(sample), digest_size=16).digest() for sample in samples}
     return len(samples) - len(seen)
@@ -139,7 +139,7 @@ def describe_data(data: object, options: PictureOptions | None = None, progress:
         aspect_ratios=_spread([original.width / original.height for original in originals]),
         modes=dict(Counter(original.mode for original in originals).most_common()),
         classes=found.class_counts,
-        duplicates=_duplicates(found.samples),
+        duplicates=count_duplicates(found.samples),
         problems=[tuple(problem) for problem in found.problems],
         notes=list(found.notes),
         fingerprint=found.fingerprint,

@@ -44,7 +44,7 @@ from ganzoo.layers.resample import Double, SmoothStart
 from ganzoo.layers.skip_excitation import skip_excitation
 from ganzoo.layers.spectral_norm import SpectralConv2D
 from ganzoo.matching import drifting_loss, summaries
-from ganzoo.phased_model import Batch
+from ganzoo.phased_model import Batch, distinct
 
 _PROJECTED = ("levels", "mixing", "mixing_width", "projected_from", "projected_ramp")
 _ENSEMBLE = ("ensemble_from", "ensemble_every", "ensemble_most", "ensemble_weight", "ensemble_levels")
@@ -357,16 +357,23 @@ class ProjectedMobileGAN(GAN):
         return fixed | ({"projection": self.projection} if self.options.projected_weight > 0 else {})
 
     def pretrained_sources(self) -> list[dict[str, str]]:
-        """The networks that taught the generator and have their weights; of the ensemble those that joined."""
+        """The networks that teach and have their weights, of the ensemble those that joined; and the source's."""
         joined = np.array(self.joined) != NEVER
         members = [member for member, has in zip(self.ensemble, joined, strict=True) if has]
         found = [member.source() for member in [*([self.frozen] if self.frozen else []), *members]]
         if self.options.trunk and self.options.backbone_weights != "random":
-            info = backbones.backbone_info(self.options.trunk)
-            found.append({"backbone": info.name, "family": info.family, "trained_on": info.trained_on})
-        return [source for source in found if source]
+            found.append(backbones.backbone_info(self.options.trunk).source_entry())
+        return distinct([*(source for source in found if source), *super().pretrained_sources()])
 
     # The ensemble.
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """As `PhasedModel.fit`; says so where an ensemble has nothing that lets its networks join."""
+        if self.ensemble and not any(isinstance(one, Joining) for one in kwargs.get("callbacks") or ()):
+            log.warning(
+                "No network of model.ensemble will join: pass `callbacks=gan.callbacks(run, data)`, or use train."
+            )
+        return super().fit(*args, **kwargs)
 
     def callbacks(self, run: Path, data: SampleSet | None) -> list[keras.callbacks.Callback]:
         """What lets the networks of the ensemble join."""
@@ -400,7 +407,7 @@ class ProjectedMobileGAN(GAN):
             # A network that has not joined costs no time.
             maps = tf.cond(
                 self.joined.value[index] != NEVER,
-                partial(lambda member: list(member.maps(samples).values()), member),
+                partial(_all_maps, member, samples),
                 partial(_no_maps, member, samples),
             )
             seen |= {f"ensemble_{index}_{level}": m for level, m in zip(member.shapes, maps, strict=True)}
@@ -425,6 +432,10 @@ class ProjectedMobileGAN(GAN):
             there = tf.cast(self.joined.value[index] != NEVER, tf.float32)
             weights += [options.ensemble_weight / len(member.shapes) * there] * len(member.shapes)
         return weights
+
+
+def _all_maps(member: FrozenFeatures, samples: tf.Tensor) -> list[tf.Tensor]:
+    return [tf.cast(features, tf.float32) for features in member.maps(samples).values()]
 
 
 def _no_maps(member: FrozenFeatures, samples: tf.Tensor) -> list[tf.Tensor]:

@@ -26,7 +26,6 @@ class Features(Decoding):
     """Features, colours and codes."""
 
     decoder_name = "generator"
-    adapted = ("standardise", "whiten")
     first_reals = 4096
 
     class Options(Section):
@@ -38,7 +37,7 @@ class Features(Decoding):
 
         network: str = "efficientnet_lite0"
         network_size: PositiveInt | None = None
-        levels: tuple[PositiveInt, ...] = (4, 8, 16)
+        levels: tuple[PositiveInt, ...] = (4, 8, 16, 32)
         feature_weight: NonNegativeFloat = 1.0
         absolute_weight: NonNegativeFloat = 1.0
         code_weight: NonNegativeFloat = 1.0
@@ -76,6 +75,10 @@ class Features(Decoding):
         own = {"trunk": self.trunk()} if self.settings.network == OWN else {}
         return {"standardise": self.standardise, "whiten": self.whiten, **own}
 
+    def pretrained_sources(self) -> list[dict[str, str]]:
+        """The network that teaches, unless it is the GAN's own."""
+        return [] if self.settings.network == OWN else [backbones.backbone_info(self.settings.network).source_entry()]
+
     def adapt(self, reals: np.ndarray) -> None:
         """Standardise the features, and take the principal components of the deepest ones, on real pictures."""
         standardise(self.standardise, self.teacher, reals[:512])
@@ -84,10 +87,15 @@ class Features(Decoding):
         mean = pooled.mean(axis=0)
         _, deviations, axes = np.linalg.svd(pooled - mean, full_matrices=False)
         width = self.whiten.output_shape[-1]
+        if pooled.shape[-1] < width:
+            raise self.refuse(
+                f"the deepest of pretrain.levels has {pooled.shape[-1]} channels, fewer than the generator's {width} "
+                "latents. Add a deeper level, take a wider network, or lower model.latent_dim."
+            )
         if len(deviations) < width or deviations[width - 1] < 1e-4 * deviations[0]:
             raise self.refuse(
-                f"{len(reals)} pictures' features have fewer than {width} components, one for each latent. Give more "
-                "pictures, take a wider network, or lower model.latent_dim."
+                f"the features of {len(reals)} pictures have fewer than {width} components, one for each latent. Give "
+                "more pictures, or lower model.latent_dim."
             )
         deviations = deviations[:width] / np.sqrt(len(pooled) - 1)
         kernel = (axes[:width] / deviations[:, None]).T

@@ -35,7 +35,7 @@ class Masked(Task):
         features = x = self.features()
         size, _, channels = self.sample_shape()
         if size % self.settings.patch:
-            raise self.refuse(f"pretrain.patch = {self.settings.patch} does not divide data.size = {size}.")
+            raise self.refuse(f"its option patch = {self.settings.patch} does not divide data.size = {size}.")
         if len(x.shape) == 2:
             side = 4
             x = layers.Dense(side * side * self.settings.width, name="spread")(x)

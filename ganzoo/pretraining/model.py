@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ganzoo import pretraining, registry
 from ganzoo.config import Recipe
-from ganzoo.phased_model import Batch, ClassCondition, Phase, PhasedModel
+from ganzoo.phased_model import Batch, ClassCondition, Phase, PhasedModel, distinct
 from ganzoo.pretraining.task import bundle
 
 
@@ -28,7 +28,7 @@ class Pretraining(PhasedModel):
         alone = {"pretrain": {}, "freeze": (), "auxiliary": ()}
         self.gan = registry.create_from_recipe(self.recipe.model_copy(update=alone))
         self.task = pretraining.task_class(self.recipe.pretrain["method"])(self.gan, self.recipe.pretrain)
-        self.adapted, self.first_reals = self.task.adapted, self.task.first_reals
+        self.first_reals = self.task.first_reals
         self.student = bundle(self.task.parts, "student")
 
     def networks(self) -> dict[str, keras.Model]:
@@ -66,6 +66,10 @@ class Pretraining(PhasedModel):
     def parts(self) -> dict[str, keras.Model]:
         """`trunk` and the task's parts."""
         return {"trunk": self.task.trunk(), **self.task.parts}
+
+    def pretrained_sources(self) -> list[dict[str, str]]:
+        """The task's, and those of the weights that it began with."""
+        return distinct([*self.task.pretrained_sources(), *super().pretrained_sources()])
 
     def preset_parts(self) -> dict[str, keras.Model]:
         """All parts, with what belongs to them."""

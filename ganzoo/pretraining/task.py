@@ -35,7 +35,6 @@ class Task:
 
     labelled: ClassVar[bool] = False  # whether it learns from the data's classes
     runs_along: ClassVar[bool] = False  # whether it can run beside a GAN's losses: it needs but the trunk and reals
-    adapted: ClassVar[tuple[str, ...]] = ()
     first_reals: ClassVar[int] = 512
 
     def __init__(self, gan: "GAN", given: Mapping[str, Any], path: str = "pretrain"):
@@ -75,6 +74,10 @@ class Task:
     def fixed_networks(self) -> dict[str, keras.Model]:
         """Networks that are not trained but belong to the state, by name."""
         return {}
+
+    def pretrained_sources(self) -> list[dict[str, str]]:
+        """The pretrained networks that teach, see `PhasedModel.pretrained_sources`."""
+        return []
 
     def exported(self) -> dict[str, keras.Model]:
         """More networks for the preset, made of what was learnt."""
