@@ -10,8 +10,8 @@ network-free features, and reads the discriminator's lead from the losses' logs:
   objective makes logits of them.
 
 It warns where spread or coverage, once good, has halved; where spread is still small after many samples; and where the
-lead is large twice in a row. A warning is told again only after the sign had gone. Where the recipe lets it act, it acts
-at the first sign, and again every three looks while one lasts. Recall is told but not judged.
+lead is large twice in a row. A warning is told again only after the sign had gone. Where the recipe lets it act, it
+acts at once, and again every three looks while a sign lasts. Recall is told but not judged.
 """
 
 import json

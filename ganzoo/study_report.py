@@ -116,8 +116,8 @@ def _protocol(cell: Mapping[str, Any]) -> str:
         f"`{cell['entry']}`, {cell['minutes']:g} processor minutes a run; {samples:,} samples against as many reals. "
         f"Real against real: sliced Wasserstein {min(floors):.1f} to {max(floors):.1f}, KID "
         f"{network['floor']['kid']:.3f}, FID {network['floor']['fid']:.1f}, recall {network['floor']['recall']:.2f}. "
-        "Numbers of several seeds stand beside each other; +-: the largest deviation over subsamples; *: flattered, the "
-        "network that scores was trained on what a network that taught was. Gains: the seeds' means against scratch. "
+        "Numbers of several seeds stand beside each other; +-: the largest deviation over subsamples; *: flattered, "
+        "the network that scores was trained on what a network that taught was. Gains: the seeds' means to scratch's. "
         "Time: the share of a run's after which it has the KID (to the training pictures, looked at while it trains) "
         "with which the run from scratch ends."
     )

@@ -250,6 +250,19 @@ def test_masks_hide_the_same_share_of_every_picture():
     assert len({m.tobytes() for m in mask}) > 1
 
 
+def test_features_have_a_component_for_each_latent_of_the_default_entry():
+    """EfficientNet-Lite0's stride 16 has 112 channels, the entry 128 latents."""
+    full = registry.get_entry("image/projected_mobile_64").recipe().model.latent_dim
+    options = {"pretrain": {"levels": [16, 32], "network_size": 32}, "model": {"latent_dim": full}}
+    model = small("features", "image/projected_mobile_64", **options)
+    reals = np.random.default_rng(0).integers(0, 256, (300, *model.sample_shapes()[0])).astype("uint8")
+    model.adapt(reals)
+    assert model.task.codes_of(model.domain.to_unit(tf.constant(reals[:4]))).shape == (4, full)
+    options["pretrain"]["levels"] = [8, 16]
+    with pytest.raises(RecipeError, match=r"112 channels, fewer than .* 128"):
+        small("features", "image/projected_mobile_64", **options).adapt(reals)
+
+
 def test_codes_of_features_are_white():
     model = small("features", "image/dcgan_32")
     pictures = np.random.default_rng(0).integers(0, 256, (64, 1, 1, 3)).astype("uint8")
