@@ -172,6 +172,11 @@ class Best(Periodic):
         self._options, self._data = options, data
         self._off = False
 
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Look at what a run begins with, where it begins with given weights."""
+        if self.model.step_count == 0 and self.model.recipe.init:
+            self._act_now()
+
     def act(self) -> None:
         """Score the averaged generator; keep it where no earlier one was better."""
         if not self._off:

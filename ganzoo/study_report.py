@@ -42,11 +42,12 @@ def write_tables(cells: Sequence[Mapping[str, Any]], out: Path, groups: Sequence
 def reached(curve: Sequence[Sequence[float]], score: float) -> float | None:
     """The first second at which a curve of `(seconds, score)`, lower is better, is at `score` or below; None: never.
 
-    Between two points the score's logarithm is a straight line, where both are positive.
+    It must be so at two points in a row, or at the last: one may be luck. Between two points the score's logarithm is
+    a straight line, where both are positive.
     """
     before: Sequence[float] | None = None
-    for seconds, value in curve:
-        if value <= score:
+    for index, (seconds, value) in enumerate(curve):
+        if max(later for _, later in curve[index : index + 2]) <= score:
             if before is None or min(value, score) <= 0 or before[1] <= value:
                 return seconds
             share = np.log(before[1] / score) / np.log(before[1] / value)
