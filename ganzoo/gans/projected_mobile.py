@@ -153,10 +153,10 @@ class ProjectedMobileGAN(GAN):
         if len(set(options.ensemble)) < len(options.ensemble):
             raise RecipeError(f"model.ensemble names a backbone twice: {list(options.ensemble)}.")
         changed = options.model_dump(exclude_defaults=True)
-        for switch, keys in (("projected_weight", _PROJECTED), ("ensemble", _ENSEMBLE)):
+        for switch, keys, off in (("projected_weight", _PROJECTED, "0"), ("ensemble", _ENSEMBLE, "empty")):
             idle = [] if getattr(options, switch) else [f"model.{key}" for key in keys if key in changed]
             if idle:
-                log.warning("No effect while model.%s is %s: %s.", switch, getattr(options, switch), ", ".join(idle))
+                log.warning("No effect while model.%s is %s: %s.", switch, off, ", ".join(idle))
         super().__init__(recipe)
 
     def build_networks(self) -> None:
@@ -254,6 +254,8 @@ class ProjectedMobileGAN(GAN):
         self.frozen = self._build_frozen(shape)
         maps = self._build_projection() if self.options.projected_weight > 0 else {}
         maps |= self._build_ensemble(shape)
+        # Keras saves what it finds among a model's attributes.
+        self._frozen_networks = [[one.network, one.standardise] for one in self._all_frozen()]
         for name, map_shape in maps.items():
             inputs[name] = keras.Input(map_shape, name=name)
             logits.append(self._small(map_shape, name)(inputs[name]))
