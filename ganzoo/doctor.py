@@ -26,7 +26,7 @@ _EMPTY = 4.0  # deviation of a picture's values, of 255
 _DRAWN = 0.3  # share of equal neighbouring pixels; photographs have about 0.13, drawings 0.5 and more
 _FEW, _SOME = 300, 3_000
 _COMPARED = 5_000  # pictures for near duplicates
-_TIE = 0.01  # of a probe's accuracy
+_TIE = 0.8  # a log loss above this share of another is no better
 _PROBED = 400  # pictures of each kind
 _FEWEST_TRIED = 20
 TRIAL = 20.0  # seconds
@@ -116,6 +116,9 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
             reasons[0] += ": small pictures. The published weights of image/wgan_gp_32 are for ten classes of digits."
         reasons.append(f"Fine-tune published weights: {count} pictures are few to learn from.")
         options.append("--how freeze_d")
+    elif entry == "image/projected_mobile_64" and facts["kind"] == "drawings":
+        verb = "finetune"
+        reasons.append("Fine-tune published weights: they were trained on clip art, and these are drawings.")
     if count < _SOME:
         policy = "[translation, cutout]" if facts["kind"] == "drawings" else "[colour, translation, cutout]"
         options.append(f'--set "augment.policy={policy}"')
@@ -130,21 +133,24 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
             f"{facts['near_empty']} pictures are nearly of one colour: take them out if they are no samples."
         )
     if facts.get("probe"):
-        told = ", ".join(f"{name} {share:.1%}" for name, share in facts["probe"].items())
-        best = max(facts["probe"], key=lambda name: facts["probe"][name])
+        losses = {name: result["log_loss"] for name, result in facts["probe"].items()}
+        told = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
+        best = min(losses, key=lambda name: losses[name])
         own = getattr(registry.get_entry(entry).recipe().model, "backbone", None)
-        if facts["probe"][best] - facts["probe"].get(own, 0.0) <= _TIE:
-            reasons.append(f"Frozen networks tell reals from early samples about equally well: {told}.")
+        if losses[best] > _TIE * losses.get(own, np.inf):
+            reasons.append(f"Frozen networks tell reals from early samples about equally surely (log loss {told}).")
         else:
-            reasons.append(f"Of the frozen networks {best} tells reals from early samples most surely: {told}.")
-            if own:
+            reasons.append(
+                f"Of the frozen networks {best} tells reals from early samples most surely (log loss {told})."
+            )
+            if own and verb == "train":
                 options.append(f"--set model.backbone={best}")
     commands = []
     if verb == "train":
         commands.append(f"ganzoo pretrain variational --for {entry} --data {data} --run runs/pretrained --minutes 2")
         options.insert(0, "--init generator=runs/pretrained:decoder --init discriminator.trunk=runs/pretrained:trunk")
         reasons.append("Pretrain both networks as a variational autoencoder: see PRETRAINING.md for what that gives.")
-    minutes = 10 if verb == "finetune" else 30
+    minutes = 10 if count < _FEW else 30
     if speed := facts.get("samples_per_second"):
         if verb == "train":
             samples = registry.get_entry(entry).recipe().training.samples
@@ -232,11 +238,13 @@ def mirror_ratio(pictures: np.ndarray) -> float:
     return float(other.mean() / max(own.mean(), 1e-9))
 
 
-def probe(found: SampleSet, fakes: str) -> dict[str, float]:
-    """What a linear probe of each backbone whose weights are here tells of reals and of a GAN's samples, by name."""
-    from ganzoo import backbones, presets
+def probe(found: SampleSet, fakes: str) -> dict[str, dict[str, float]]:
+    """What a linear probe of each backbone whose weights are here tells of reals and of a GAN's samples.
+
+    `{name: {"accuracy", "log_loss"}}`, see `ganzoo.frozen_features.Probe`.
+    """
+    from ganzoo import backbones, frozen_features, presets
     from ganzoo.backbone_catalogue import LITE_SIDES
-    from ganzoo.frozen_features import probe as accuracy
 
     gan = presets.load(fakes)
     chosen = np.random.default_rng(0).permutation(len(found))[:_PROBED]
@@ -248,7 +256,8 @@ def probe(found: SampleSet, fakes: str) -> dict[str, float]:
             network = backbones.create(name, reals.shape[1:], levels=(8, 16, 32), input_size=128)
         except WeightsError:
             continue  # its weights are not installed
-        scores[name] = round(accuracy(network, reals, made), 4)
+        told = frozen_features.probe(network, reals, made)
+        scores[name] = {"accuracy": round(told.accuracy, 4), "log_loss": round(told.log_loss, 5)}
     return scores
 
 

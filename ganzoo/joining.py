@@ -11,7 +11,7 @@ import numpy as np
 from ganzoo.callbacks import keep_event
 from ganzoo.data import SampleSet
 from ganzoo.errors import DataError
-from ganzoo.frozen_features import FEWEST_PROBED, probe
+from ganzoo.frozen_features import FEWEST_PROBED, most_telling, probe
 
 log = logging.getLogger("ganzoo")
 
@@ -52,9 +52,9 @@ class Joining(keras.callbacks.Callback):
         seen = self.model.sample_count
         fakes = self.model.generate(len(self._reals), seed=seen, live=True)
         told = {name: probe(network, self._reals, fakes) for name, network in self.model.candidates().items()}
-        best = max(told, key=lambda name: told[name])
+        best = most_telling(told)
         self.model.join(best)
-        shares = ", ".join(f"{name} {share:.1%}" for name, share in told.items())
+        shares = "; ".join(f"{name} {result}" for name, result in told.items())
         text = f"{best} joins the discriminator (told apart by a linear probe: {shares})"
         log.info("After %s samples: %s", f"{seen:,}", text)
         keep_event(self._run, seen, text)
