@@ -226,12 +226,19 @@ def finetune(**arguments: Any) -> None:
     _train(function, **arguments)
 
 
+_WHICH = """Which to take, as far as it was measured (PRETRAINING.md has the numbers): none where published weights suit
+the pictures (`ganzoo finetune`); variational for both networks (--init generator=RUN:decoder, --init
+discriminator.trunk=RUN:trunk) where there are about 1,000 pictures and minutes to spare; classifier where there are
+labels and the entry takes classes. `ganzoo doctor DATA` looks at the pictures and gives the commands."""
+
+
 def _methods() -> str:
     from ganzoo.pretraining import list_methods
 
     methods = list_methods()
     width = max(len(name) for name in methods)
-    return "\b\nMETHOD is one of\n" + "\n".join(f"  {name:{width}}  {text}" for name, text in methods.items())
+    listed = "\n".join(f"  {name:{width}}  {text}" for name, text in methods.items())
+    return f"\b\nMETHOD is one of\n{listed}\n\n{_WHICH}"
 
 
 class _PretrainCommand(click.Command):

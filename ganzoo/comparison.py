@@ -60,6 +60,10 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
         "Left out of this page": bullets(unread),
     }
     note = "Lower is better, but for precision, recall, density (best at 1) and coverage."
+    clocks = {label: run["clock"] for label, run in zip(labels, found, strict=True)}
+    if len(set(clocks.values())) > 1:
+        told = ", ".join(f"{label}: {clock}" for label, clock in clocks.items())
+        note += f" These runs counted different times (training.clock), so compare scores over samples: {told}."
     body = [f"<h1>{len(found)} runs</h1><p>{escape(note)}</p>"]
     body += [f"<section>\n<h2>{title}</h2>\n{content}\n</section>" for title, content in sections.items() if content]
     path = write_page(Path(out), "Comparison", body)
@@ -106,6 +110,7 @@ def _read(run: Path, unread: list[str]) -> dict[str, Any]:
         "run": str(run),
         "entry": raw.get("entry", ""),
         "data": data.get("fingerprint"),
+        "clock": (raw.get("training") or {}).get("clock", "wall"),
         "pretraining_seconds": pretraining_time(run),
         "seconds": lines[-1]["seconds"] if lines else 0.0,
         "samples": lines[-1]["samples"] if lines else 0,

@@ -45,6 +45,14 @@ def test_two_runs_share_a_page_on_which_pretraining_counts(tmp_path, pictures):
     assert "pretrained" in page and "<script" not in page
 
 
+def test_runs_that_counted_other_times_are_told(tmp_path, pictures):
+    for clock in ("wall", "processor"):
+        changes = recipe_files.merge(TINY, {"training": {"clock": clock}, "evaluation": {"every": 0}})
+        train(ENTRY, pictures, tmp_path / clock, samples=16, overrides=changes)
+    compare_runs([tmp_path / "wall", tmp_path / "processor"], tmp_path / "page.html")
+    assert "counted different times" in (tmp_path / "page.html").read_text()
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path, pictures):
     train(ENTRY, pictures, tmp_path / "one", samples=16, overrides=TINY)
     train(ENTRY, pictures[:30], tmp_path / "other", samples=16, overrides=TINY)
