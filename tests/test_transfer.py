@@ -166,7 +166,8 @@ def test_consolidation_is_the_weighted_distance_from_the_source(tiny, reals):
 
 
 @pytest.mark.parametrize("name", registry.list_entries())
-def test_consolidation_holds_every_generator_back(name, tiny, reals):
+def test_consolidation_holds_every_generator_back(name, tiny, reals, monkeypatch):
+    monkeypatch.setattr("ganzoo.consolidation._BATCHES", 4)  # enough here, and quick
     distances = {}
     for weight in (1e-9, 1e6):
         gan = tiny(name, consolidation=weight)
