@@ -1,6 +1,7 @@
 """The catalogue of backbones: names, input ranges, sources, licences and architectures. Imports nothing heavy."""
 
 import fnmatch
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +82,11 @@ class BackboneInfo:
     def source_entry(self) -> dict[str, str]:
         """What a scorecard must know of a network that taught a generator."""
         return {"backbone": self.name, "family": self.family, "trained_on": self.trained_on or "unknown"}
+
+
+def distinct(sources: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Each of some `BackboneInfo.source_entry()` once."""
+    return [source for index, source in enumerate(sources) if source not in sources[:index]]
 
 
 def keras_cv_presets() -> dict[str, tuple[str, dict[str, Any]]]:

@@ -298,8 +298,9 @@ def _hub_network(
         tuple(float(number) for number in np.broadcast_to(fallback if given is None else given, 3))
         for given, fallback in ((converter.scale, 1.0), (converter.offset, 0.0))
     )
-    own = [127.5 * s for s in scale], [127.5 * s + o for s, o in zip(scale, offset, strict=True)]
-    return network, replace(info, scale=tuple(own[0]), offset=tuple(own[1]))
+    # The converter takes values p of 0 to 255: p = 127.5 x + 127.5.
+    moved = tuple(127.5 * s + o for s, o in zip(scale, offset, strict=True))
+    return network, replace(info, scale=tuple(127.5 * s for s in scale), offset=moved)
 
 
 def _built(info: BackboneInfo, shape: tuple[int, ...], make: Any) -> "keras.Model":

@@ -87,7 +87,7 @@ class Guard(Periodic):
                 keep_event(self._run, self._done, text)
             if not look["signs"] and "go_back" in self._options.act:
                 self._keep_good()
-            if look["signs"] and self._looks_since_mend() >= _RESTS:
+            if self._options.act and look["signs"] and self._looks_since_mend() >= _RESTS:
                 self._mend()
                 look["mended"] = True
             with (self._run / "guards.jsonl").open("a", encoding="utf-8") as file:
@@ -117,17 +117,16 @@ class Guard(Periodic):
 
     def _mend(self) -> None:
         done = []
+        rate = self.model.optimizers["discriminator"].learning_rate
         good = self._read_good() if "go_back" in self._options.act else None
         if good is not None:
             counters = {"step": self.model.step_count, "samples_seen": self.model.sample_count}
-            rate = self.model.optimizers["discriminator"].learning_rate
             kept = [(value, np.array(value)) for value in (rate, *self.model.numbers().values())]
             self.model.load_state({**good, **{name: np.int64(count) for name, count in counters.items()}})
             for value, number in kept:  # what was done against earlier signs stays done
                 value.assign(number)
             done.append("went back to the last state without a warning")
         if "slow_discriminator" in self._options.act:
-            rate = self.model.optimizers["discriminator"].learning_rate
             rate.assign(rate / 2.0)
             done.append(f"lowered the discriminator's learning rate to {float(rate):.3g}")
         if "augment" in self._options.act:

@@ -129,7 +129,8 @@ class PhasedModel(keras.Model):
         self.built = True
         self._begun = False
         self.inherited_sources: list[dict[str, str]] = []  # of the weights that it began with
-        self._frozen = [(rule.until, layers_of(self.part(rule.part), rule)) for rule in recipe.freeze]
+        rules = sorted(recipe.freeze, key=lambda rule: rule.until is None)  # what is for ever has the last word
+        self._frozen = [(rule.until, layers_of(self.part(rule.part), rule)) for rule in rules]
         for _, layers in self._frozen:
             set_trainable(layers, False)
 
@@ -298,9 +299,7 @@ class PhasedModel(keras.Model):
     def thaw(self) -> bool:
         """Let those layers be trained whose time has come, and no others; whether that changed anything."""
         before = [layer.trainable for _, layers in self._frozen for layer in layers]
-        for until, layers in sorted(
-            self._frozen, key=lambda rule: rule[0] is None
-        ):  # what is for ever has the last word
+        for until, layers in self._frozen:
             set_trainable(layers, until is not None and self.sample_count >= until)
         return before != [layer.trainable for _, layers in self._frozen for layer in layers]
 
@@ -578,11 +577,6 @@ class PhasedModel(keras.Model):
 
         raw = config["recipe"]
         return cls(validate(raw, get_domain(raw["domain"]).Options, gan_class(raw["gan"]).Options))
-
-
-def distinct(sources: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Each source once."""
-    return [source for index, source in enumerate(sources) if source not in sources[:index]]
 
 
 def _gradient(tape: tf.GradientTape, total: Any, variables: Sequence[Any], factors: Any = None) -> list[tf.Tensor]:

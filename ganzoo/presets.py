@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo import registry
+from ganzoo.backbone_catalogue import distinct
 from ganzoo.cache import atomic_write, atomic_write_bytes, read_safetensors
 from ganzoo.errors import WeightsError, unknown_name
 from ganzoo.foreign_weights import SUFFIXES, is_weights_file, mapped
@@ -147,7 +148,8 @@ def transfer(
     network = gan.part(target)
     if where.startswith(IMAGENET):
         return _from_backbone(where.removeprefix(IMAGENET), part, target, gan, skip, partial)
-    arrays = read_weights(where)
+    path = weights_file(where)
+    arrays = read_safetensors(path)
     prefix = part.replace(".", "/")
     found = _below(arrays, prefix)
     if not found:
@@ -155,8 +157,7 @@ def transfer(
             {".".join(name.split("/")[:depth]) for name in arrays for depth in (1, 2) if name.count("/") > depth}
         )
         raise WeightsError(unknown_name(f"part of {where}", part, groups))
-    teachers = _teachers(weights_file(where).parent)
-    return _transfer(network, found, target, source, gan, skip, partial, teachers)
+    return _transfer(network, found, target, source, gan, skip, partial, _teachers(path.parent))
 
 
 def _transfer(
@@ -169,7 +170,6 @@ def _transfer(
     partial: bool,
     teachers: Sequence[dict[str, str]] = (),
 ) -> TransferReport:
-    from ganzoo.phased_model import distinct
     from ganzoo.variables import named_variables
 
     variables = named_variables(network)

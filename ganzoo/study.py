@@ -90,13 +90,11 @@ def bench(
         if _in(plan, name, row)
         for seed in (seeds or plan["seeds"])[: 1 if plan["rows"][row].get("published") else None]
     ]
-    for name in sets:
-        for cell in (cell for cell in cells if cell.set_name == name):
-            cell.check(sets[name])
-            break
+    for cell in {cell.set_name: cell for cell in cells}.values():  # one for each set
+        cell.check(sets[cell.set_name])
     for cell in cells:
-        cell.do(sets[cell.set_name])
-        _write(out, plan)
+        if cell.do(sets[cell.set_name]):
+            _write(out, plan)
     return _write(out, plan)
 
 
@@ -154,14 +152,14 @@ class _Cell:
                     "could not be compared. Name another --out."
                 )
 
-    def do(self, samples: _Samples) -> None:
-        """Pretrain, train, score; each only where it was not done yet."""
+    def do(self, samples: _Samples) -> bool:
+        """Pretrain, train, score; each only where it was not done yet. Whether there was anything to do."""
         if (self._run / RESULT).is_file():
             before = read_json(self._run / RESULT)
             if before["conditions"]["row"] != self._row:
                 raise RecipeError(f"The row '{self._names['row']}' has changed since {self._run}. Name another --out.")
             if "failed" not in before:
-                return
+                return False
         log.info("%s: %s, seed %d", *self._names.values())
         entry, seed, row = self._set["entry"], self._names["seed"], self._row
         data = samples.pictures if samples.labels is None else (samples.pictures, samples.labels)
@@ -184,17 +182,15 @@ class _Cell:
                 "seed": seed,
                 "overrides": merge(self._overrides, nest(row.get("overrides") or {})),
             }
-            if row.get("published"):
-                self._keep(samples, self._scores(samples, entry))
-                return
             if how := row.get("finetune"):
                 finetune(entry, data, self._run, how, **arguments)
-            else:
+            elif not row.get("published"):
                 train(entry, data, self._run, init=init, **arguments)
-            self._keep(samples, self._scores(samples, str(self._run)))
+            self._keep(samples, self._scores(samples, entry if row.get("published") else str(self._run)))
         except GanzooError as error:
             self._keep(samples, {"failed": str(error)})
             log.warning("%s: %s, seed %d failed: %s", *self._names.values(), error)
+        return True
 
     def _scores(self, samples: _Samples, name: str) -> dict[str, Any]:
         gan = presets.load(name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo import presets, pretraining, recipe_files, registry
+from ganzoo.backbone_catalogue import distinct
 from ganzoo.cache import atomic_write_bytes, parsed, read_json
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
@@ -367,7 +368,6 @@ def pretraining_time(run: Path) -> float:
 
 def _restore(gan: "PhasedModel", run: Path) -> float:
     from ganzoo.callbacks import keep_event, load_checkpoint
-    from ganzoo.phased_model import distinct
 
     seconds = load_checkpoint(gan, run)
     seen = gan.sample_count

@@ -41,9 +41,10 @@ def pictures():
 
 
 @pytest.mark.heavy
-def test_the_most_telling_network_joins_and_only_that_is_trained(tmp_path, pictures):
+def test_the_most_telling_network_joins_and_only_that_is_trained(tmp_path, pictures, caplog):
     recipe = tiny_recipe(ENSEMBLE)
     train(ENTRY, pictures, tmp_path / "whole", samples=32, overrides=recipe)
+    assert "will join" not in caplog.text
     events = [json.loads(line) for line in (tmp_path / "whole/events.jsonl").read_text().splitlines()]
     joins = [event for event in events if "joins the discriminator" in event["text"]]
     assert [event["samples"] for event in joins] == [16]
@@ -178,6 +179,13 @@ def test_any_classifier_is_a_trunk_with_weights_from_a_file(tiny, reals, tmp_pat
 def test_impossible_ensembles_are_refused(change, message):
     with pytest.raises(RecipeError, match=message):
         registry.create(ENTRY, **tiny_recipe(ENSEMBLE, {"model": change}))
+
+
+def test_a_plain_fit_says_that_no_network_will_join(tiny, caplog):
+    gan = tiny(ENTRY, **recipe_files.merge(PLAIN, ENSEMBLE))
+    with pytest.raises(DataError):  # before any step
+        gan.fit(np.zeros((8, 5, 5, 3), "uint8"), verbose=0)
+    assert "No network of model.ensemble will join" in caplog.text
 
 
 def test_an_ensemble_needs_reals_to_measure_on(tmp_path, pictures):

@@ -33,6 +33,7 @@ import tensorflow as tf
 from keras import layers
 
 from ganzoo import backbones, distribution
+from ganzoo.backbone_catalogue import distinct
 from ganzoo.config import NonNegativeFloat, NonNegativeInt, PositiveInt, Section
 from ganzoo.data import SampleSet
 from ganzoo.errors import RecipeError
@@ -44,7 +45,7 @@ from ganzoo.layers.resample import Double, SmoothStart
 from ganzoo.layers.skip_excitation import skip_excitation
 from ganzoo.layers.spectral_norm import SpectralConv2D
 from ganzoo.matching import drifting_loss, summaries
-from ganzoo.phased_model import Batch, distinct
+from ganzoo.phased_model import Batch
 
 _PROJECTED = ("levels", "mixing", "mixing_width", "projected_from", "projected_ramp")
 _ENSEMBLE = ("ensemble_from", "ensemble_every", "ensemble_most", "ensemble_weight", "ensemble_levels")
@@ -162,6 +163,7 @@ class ProjectedMobileGAN(GAN):
     def build_networks(self) -> None:
         """As `GAN`; and when each network of the ensemble joined."""
         super().build_networks()
+        self._can_join = False
         self.joined = self.add_weight(
             name="joined",
             shape=(len(self.options.ensemble),),
@@ -360,9 +362,8 @@ class ProjectedMobileGAN(GAN):
 
     def pretrained_sources(self) -> list[dict[str, str]]:
         """The networks that teach and have their weights, of the ensemble those that joined; and the source's."""
-        joined = np.array(self.joined) != NEVER
-        members = [member for member, has in zip(self.ensemble, joined, strict=True) if has]
-        found = [member.source() for member in [*([self.frozen] if self.frozen else []), *members]]
+        waiting = self.candidates()
+        found = [one.source() for one in self._all_frozen() if one is self.frozen or one.name not in waiting]
         if self.options.trunk and self.options.backbone_weights != "random":
             found.append(backbones.backbone_info(self.options.trunk).source_entry())
         return distinct([*(source for source in found if source), *super().pretrained_sources()])
@@ -370,8 +371,8 @@ class ProjectedMobileGAN(GAN):
     # The ensemble.
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """As `PhasedModel.fit`; says so where an ensemble has nothing that lets its networks join."""
-        if self.ensemble and not any(isinstance(one, Joining) for one in kwargs.get("callbacks") or ()):
+        """As `PhasedModel.fit`; says so where nothing was asked for that lets the networks of an ensemble join."""
+        if self.ensemble and not self._can_join:
             log.warning(
                 "No network of model.ensemble will join: pass `callbacks=gan.callbacks(run, data)`, or use train."
             )
@@ -379,11 +380,12 @@ class ProjectedMobileGAN(GAN):
 
     def callbacks(self, run: Path, data: SampleSet | None) -> list[keras.callbacks.Callback]:
         """What lets the networks of the ensemble join."""
+        self._can_join = True
         return [Joining(run, data)] if self.ensemble else []
 
     def joins_at(self, samples: int) -> bool:
         """Whether another network of the ensemble is due to join after so many samples."""
-        options, there = self.options, int(np.sum(np.array(self.joined) != NEVER))
+        options, there = self.options, len(self.ensemble) - len(self.candidates())
         due = options.ensemble_from + there * options.ensemble_every
         return there < min(options.ensemble_most, len(self.ensemble)) and samples >= due
 

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo import pretraining, registry
+from ganzoo.backbone_catalogue import distinct
 from ganzoo.config import Recipe
-from ganzoo.phased_model import Batch, ClassCondition, Phase, PhasedModel, distinct
+from ganzoo.phased_model import Batch, ClassCondition, Phase, PhasedModel
 from ganzoo.pretraining.task import bundle
 
 
