@@ -370,6 +370,7 @@ def doctor(data: str | None, fakes: str | None, trial: float | None, as_json: bo
 @click.option("--seed", "seeds", multiple=True, type=_SEED, help="Only this seed; may be given again.")
 @click.option("--minutes", type=click.FloatRange(min=0.01), help="Of a cell; the study's by default.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of all recipes.")
+@click.option("--source", "sources", multiple=True, metavar="SET=RUN", help="The GAN that rows fine-tune on a set.")
 @_json
 @_verb(resumes=True)
 def bench(
@@ -380,13 +381,23 @@ def bench(
     seeds: tuple[int, ...],
     minutes: float | None,
     sets: tuple[str, ...],
+    sources: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Do a study of the zoo, such as 'pretraining'; the same command goes on with it."""
     from ganzoo.study import bench as function
 
     data = dict(_split(pair, "--data", "SET=DATA") for pair in pairs)
-    cells = function(study, out, data, rows=rows, seeds=seeds, minutes=minutes, overrides=_overrides(sets))
+    cells = function(
+        study,
+        out,
+        data,
+        rows=rows,
+        seeds=seeds,
+        minutes=minutes,
+        overrides=_overrides(sets),
+        sources=dict(_split(pair, "--source", "SET=RUN") for pair in sources),
+    )
     _print(cells, as_json, f"{len(cells)} cells: {Path(out) / 'results.csv'}")
 
 

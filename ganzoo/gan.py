@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from ganzoo import distribution
 from ganzoo.augment import augment
+from ganzoo.backbone_catalogue import distinct
 from ganzoo.config import Auxiliary, Optimizer, Recipe
 from ganzoo.consolidation import Consolidation
 from ganzoo.distribution import GlobalRandom
@@ -136,6 +137,14 @@ class GAN(PhasedModel):
         """The probability of augmentation where a guard may raise it."""
         acts = "augment" in self.recipe.guards.act
         return {"augment_probability": self.augment_probability} if acts else {}
+
+    def trunk_sources(self) -> list[dict[str, str]]:
+        """The pretrained networks of which the discriminator's trunk is made, see `pretrained_sources`."""
+        return []
+
+    def pretrained_sources(self) -> list[dict[str, str]]:
+        """Those of the trunk, and of the weights that the GAN began with."""
+        return distinct([*self.trunk_sources(), *super().pretrained_sources()])
 
     def only_for_training(self) -> dict[str, keras.Model]:
         """The source of the consolidation."""

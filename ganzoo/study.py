@@ -12,6 +12,7 @@ where fewer than a quarter of that are left).
 """
 
 import csv
+import hashlib
 import io
 import json
 import logging
@@ -51,6 +52,7 @@ def bench(
     seeds: Sequence[int] | None = None,
     minutes: float | None = None,
     overrides: Mapping[str, Any] | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Do a study, or go on with it; cells that are done are kept.
 
@@ -63,6 +65,9 @@ def bench(
         seeds: some seeds; the study's by default.
         minutes: a cell's time; pretraining takes the same share of it as in the study.
         overrides: recipe keys for all cells.
+        sources: by the names of the sets, the run or entry whose GAN is fine-tuned; the set's own entry, with its
+            published weights, by default. Where those were trained on the set itself (its `source: other`), rows that
+            fine-tune are left out without one.
 
     Returns:
         The cells that are done, each as a flat dict.
@@ -75,7 +80,12 @@ def bench(
     if study not in paths:
         raise RecipeError(unknown_name("study", study, paths))
     plan = read_yaml(paths[study])
-    for what, asked, known in (("set", data, plan["sets"]), ("row", rows or (), plan["rows"])):
+    sources = dict(sources or {})
+    for what, asked, known in (
+        ("set", data, plan["sets"]),
+        ("set", sources, plan["sets"]),
+        ("row", rows or (), plan["rows"]),
+    ):
         for name in asked:
             if name not in known:
                 raise RecipeError(unknown_name(f"{what} of the study {study}", name, known))
@@ -84,10 +94,10 @@ def bench(
     rows = rows or list(plan["rows"])
     sets = {name: _subset(plan["sets"][name], source, plan["reference"]) for name, source in data.items()}
     cells = [
-        _Cell(plan, name, row, seed, out, minutes, dict(overrides or {}))
+        _Cell(plan, name, row, seed, out, minutes, dict(overrides or {}), sources.get(name))
         for row in rows
         for name in sets
-        if _in(plan, name, row)
+        if _in(plan, name, row, name in sources)
         for seed in (seeds or plan["seeds"])[: 1 if plan["rows"][row].get("published") else None]
     ]
     for cell in {cell.set_name: cell for cell in cells}.values():  # one for each set
@@ -98,9 +108,11 @@ def bench(
     return _write(out, plan)
 
 
-def _in(plan: Mapping[str, Any], name: str, row: str) -> bool:
+def _in(plan: Mapping[str, Any], name: str, row: str, has_source: bool) -> bool:
     """Whether a row is done on a set: both may name those of the other that they are for."""
     rows, sets = plan["sets"][name].get("rows"), plan["rows"][row].get("sets")
+    if plan["rows"][row].get("finetune") and plan["sets"][name].get("source") == "other" and not has_source:
+        return False
     return (rows is None or row in rows) and (sets is None or name in sets)
 
 
@@ -122,16 +134,26 @@ class _Cell:
         out: Path,
         minutes: float | None,
         overrides: dict[str, Any],
+        source: str | None,
     ):
         self._set, self._row = plan["sets"][name], plan["rows"][row]
+        self._source = source or self._set["entry"] if self._row.get("finetune") else None
         self._names = {"set": name, "row": row, "seed": seed}
         self.set_name, self._out = name, out
         self._minutes = minutes or self._set["minutes"]
         self._pretraining_minutes = plan.get("pretraining_share", 0.0) * self._minutes
         folder = _folder(row)
         self._run = out / name / folder / str(seed)
-        alone = f"_{folder}" if self._row.get("pretrain") else ""  # rows without options of their own share one
-        self._pretraining = out / name / f"pretraining_{self._row.get('method')}{alone}" / str(seed)
+        self._methods = self._row.get("method") or []
+        if isinstance(self._methods, str):
+            self._methods = [self._methods]
+        self._options = self._row.get("pretrain") or {}
+        self._pretrainings = []
+        for index in range(len(self._methods)):
+            done = self._methods[: index + 1]
+            alone = any(method in self._options for method in done)  # rows without options of their own share one
+            steps = "_".join(["pretraining", *done, *([folder] if alone else [])])
+            self._pretrainings.append(out / name / steps / str(seed))
         self._plan = plan
         checks = {**plan["checks"], "check_networks": ["self_supervised"]}
         timed = {"training": {"clock": "processor"}}
@@ -145,7 +167,7 @@ class _Cell:
         wanted = self._conditions(samples)
         for path in sorted(self._out.glob(f"{self.set_name}/*/*/{RESULT}")):
             found = read_json(path).get("conditions") or {}
-            different = [key for key in wanted if key != "row" and found.get(key) != wanted[key]]
+            different = [key for key in wanted if key not in ("row", "source") and found.get(key) != wanted[key]]
             if different:
                 raise RecipeError(
                     f"{path.parent} was done under other conditions ({', '.join(different)}), so that its numbers "
@@ -155,8 +177,8 @@ class _Cell:
     def do(self, samples: _Samples) -> bool:
         """Pretrain, train, score; each only where it was not done yet. Whether there was anything to do."""
         if (self._run / RESULT).is_file():
-            before = read_json(self._run / RESULT)
-            if before["conditions"]["row"] != self._row:
+            before, now = read_json(self._run / RESULT), self._conditions(samples)
+            if any(before["conditions"].get(key) != now[key] for key in ("row", "source")):
                 raise RecipeError(f"The row '{self._names['row']}' has changed since {self._run}. Name another --out.")
             if "failed" not in before:
                 return False
@@ -165,25 +187,27 @@ class _Cell:
         data = samples.pictures if samples.labels is None else (samples.pictures, samples.labels)
         init, spent = {}, 0.0
         try:
-            if row.get("method"):
+            for index, method in enumerate(self._methods):
+                before = {"trunk": f"{self._pretrainings[index - 1]}:trunk"} if index else {}
                 pretrain(
-                    row["method"],
+                    method,
                     entry,
                     data,
-                    self._pretraining,
+                    self._pretrainings[index],
                     minutes=self._pretraining_minutes,
                     seed=seed,
-                    overrides=merge(self._common, nest(row.get("pretrain") or {})),
+                    overrides=merge(self._common, nest(self._options.get(method) or {})),
+                    init=before,
                 )
-                init = {target: f"{self._pretraining}:{part}" for target, part in row["init"].items()}
-                spent = self._pretraining_minutes
+                init = {target: f"{self._pretrainings[index]}:{part}" for target, part in row["init"].items()}
+                spent += self._pretraining_minutes
             arguments = {
                 "minutes": self._minutes - spent,
                 "seed": seed,
                 "overrides": merge(self._overrides, nest(row.get("overrides") or {})),
             }
             if how := row.get("finetune"):
-                finetune(entry, data, self._run, how, **arguments)
+                finetune(self._source, data, self._run, how, **arguments)
             elif not row.get("published"):
                 train(entry, data, self._run, init=init, **arguments)
             self._keep(samples, self._scores(samples, entry if row.get("published") else str(self._run)))
@@ -210,6 +234,7 @@ class _Cell:
         scoring = ("samples", "subsamples", "networks", "checks")
         return {
             "row": dict(self._row),
+            "source": self._source and hashlib.sha256(presets.weights_file(self._source).read_bytes()).hexdigest()[:16],
             "scoring": {key: self._plan[key] for key in scoring},
             "overrides": json.loads(json.dumps(self._overrides)),
             "data": content_hash(samples.pictures)[:16],

@@ -464,6 +464,16 @@ def test_a_keras_hub_preset_is_a_pyramid_in_its_own_range(hub_preset, tmp_path):
     np.testing.assert_allclose(bytes_trunk(x)[-1], network(127.5 * x + 127.5, training=False), rtol=1e-3, atol=1e-2)
 
 
+def test_a_keras_hub_preset_is_a_trunk(hub_preset, tiny):
+    folder, _ = hub_preset
+    name = "keras_hub/resnet_18_imagenet"
+    model = {"trunk": name, "backbone_weights": str(folder), "projected_weight": 0.0, "matching_weight": 0.0}
+    gan = tiny("image/projected_mobile_64", model=model)
+    pictures = noise(2, 16, 16, 3)
+    expected = backbones.create(name, (16, 16, 3), (8,), folder, input_size=32, bottlenecks=True)(pictures)[0]
+    np.testing.assert_allclose(gan.part("discriminator.trunk")(pictures, training=True), expected, atol=1e-3)
+
+
 def test_keras_hub_says_what_is_missing(tmp_path):
     import keras_hub
 

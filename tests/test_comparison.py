@@ -78,7 +78,10 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     cells = bench("pretraining", tmp_path, data, **arguments)
     assert (tmp_path / "small/scratch/0/result.json").stat().st_mtime_ns == before
     by_row = {cell["row"]: cell for cell in cells}
-    assert set(by_row) == {"scratch", "rotation, D", "patchwork"}
+    assert set(by_row) == {"scratch", "rotation, D", "patchwork", "in turn, D"}
+    assert by_row["in turn, D"]["pretraining_seconds"] > by_row["rotation, D"]["pretraining_seconds"]
+    second = tmp_path / "small/pretraining_rotation_masked/0"
+    assert read_json(second / "transfer.json")[0]["source"] == f"{second.parents[1]}/pretraining_rotation/0:trunk"
     assert by_row["rotation, D"]["pretraining_seconds"] > 0 and by_row["rotation, D"]["minutes"] == 0.02
     card = read_json(tmp_path / "small/scratch/0/result.json")["scorecard"]
     assert card["protocol"]["reals"] == 40 and card["protocol"]["samples"] == 20
@@ -90,14 +93,14 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     with pytest.raises(RecipeError, match="'scratch' has changed"):
         bench("pretraining", tmp_path, data, rows=["scratch"], **arguments)
     monkeypatch.setitem(PLAN["rows"], "scratch", {})
-    assert len((tmp_path / "results.csv").read_text().splitlines()) == 4
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 5
     tables = (tmp_path / "results.md").read_text()
-    assert tables.count("\n| ") == 3 and "- patchwork, seed 0, failed: " in tables
+    assert tables.count("\n| ") == 4 and "- patchwork, seed 0, failed: " in tables
     assert (tmp_path / "results.png").read_bytes()[:4] == b"\x89PNG"
     elsewhere = tmp_path / "elsewhere"  # results alone are enough to go on
     elsewhere.mkdir()
     shutil.copy(tmp_path / "results.json", elsewhere)
-    assert len(bench("pretraining", elsewhere, data, rows=["scratch", "rotation, D"], **arguments)) == 3
+    assert len(bench("pretraining", elsewhere, data, rows=["scratch", "rotation, D"], **arguments)) == 4
     assert not list(elsewhere.glob("**/checkpoints"))
     with pytest.raises(RecipeError, match="Did you mean 'scratch'"):
         bench("pretraining", tmp_path, data, rows=["scratsch"])
@@ -105,6 +108,7 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
         bench("pretraining", tmp_path, {"large": pictures})
 
 
+INIT = {"discriminator.trunk": "trunk"}
 PLAN = {
     "pretraining_share": 0.2,
     "seeds": [0],
@@ -116,9 +120,10 @@ PLAN = {
     "sets": {"small": {"entry": ENTRY, "count": 20, "minutes": 5.0}},
     "rows": {
         "scratch": {},
-        "rotation, D": {"method": "rotation", "init": {"discriminator.trunk": "trunk"}},
+        "rotation, D": {"method": "rotation", "init": INIT},
         "elsewhere": {"sets": ["another"]},
-        "patchwork": {"method": "masked", "pretrain": {"pretrain.patch": 5}, "init": {"discriminator.trunk": "trunk"}},
+        "patchwork": {"method": "masked", "pretrain": {"masked": {"pretrain.patch": 5}}, "init": INIT},
+        "in turn, D": {"method": ["rotation", "masked"], "init": INIT},
     },
 }
 

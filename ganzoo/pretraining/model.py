@@ -69,8 +69,8 @@ class Pretraining(PhasedModel):
         return {"trunk": self.task.trunk(), **self.task.parts}
 
     def pretrained_sources(self) -> list[dict[str, str]]:
-        """The task's, and those of the weights that it began with."""
-        return distinct([*self.task.pretrained_sources(), *super().pretrained_sources()])
+        """The task's, that of a trunk with weights of its own, and those of the weights that it began with."""
+        return distinct([*self.task.pretrained_sources(), *self.gan.trunk_sources(), *super().pretrained_sources()])
 
     def preset_parts(self) -> dict[str, keras.Model]:
         """All parts, with what belongs to them."""

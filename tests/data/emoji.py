@@ -24,6 +24,30 @@ def emoji_pngs(font: Path = FONT):
     yield from sorted(pictures.items())
 
 
+def emoji_groups(font: Path = FONT) -> dict[str, str]:
+    """What each glyph shows, by its first character and the skin tones in it: flags, people, faces, or things."""
+    from fontTools.ttLib import TTFont
+
+    with TTFont(font) as opened:
+        characters = {glyph: code for code, glyph in opened.getBestCmap().items()}
+        sequences = {name: (name,) for name, _ in emoji_pngs(font)}
+        for lookup in opened["GSUB"].table.LookupList.Lookup:
+            for table in (getattr(table, "ExtSubTable", table) for table in lookup.SubTable):
+                for first, ligatures in getattr(table, "ligatures", {}).items():
+                    sequences |= {ligature.LigGlyph: (first, *ligature.Component) for ligature in ligatures}
+    return {name: _group([characters.get(glyph, 0) for glyph in glyphs]) for name, glyphs in sequences.items()}
+
+
+def _group(codes: list[int]) -> str:
+    if 0x1F1E6 <= codes[0] <= 0x1F1FF or codes[0] in (0x1F3F3, 0x1F3F4):
+        return "flags"
+    toned = any(0x1F3FB <= code <= 0x1F3FF for code in codes)
+    if toned or 0x1F466 <= codes[0] <= 0x1F486 or 0x1F9D1 <= codes[0] <= 0x1F9DF:
+        return "people"
+    faces = ((0x1F600, 0x1F64F), (0x1F910, 0x1F92F), (0x1F970, 0x1F97A))
+    return "faces" if any(first <= codes[0] <= last for first, last in faces) else "things"
+
+
 def _square(picture: Image.Image, size: int | None) -> Image.Image:
     """`picture` (RGBA) centred on a transparent square, brought to `size` pixels a side with its aspect kept."""
     side = max(picture.size)
@@ -36,7 +60,11 @@ def _square(picture: Image.Image, size: int | None) -> Image.Image:
 
 
 def extract_emoji(
-    folder: str | Path, size: int | None = 64, background: str | None = None, limit: int | None = None
+    folder: str | Path,
+    size: int | None = 64,
+    background: str | None = None,
+    limit: int | None = None,
+    grouped: bool = False,
 ) -> list[Path]:
     """Writes the emoji into `folder` as square PNGs named `0000_GLYPH.png`, `0001_GLYPH.png`, ...
 
@@ -45,6 +73,7 @@ def extract_emoji(
         size: pixels a side; None keeps the font's own 136.
         background: a colour's name or #rrggbb onto which the pictures are composed; None keeps their transparency.
         limit: writes only so many, evenly taken over the whole font, with the names they have in the whole set.
+        grouped: one folder for each of `emoji_groups`, as classes.
 
     Returns:
         The paths, in the order of their names.
@@ -54,6 +83,7 @@ def extract_emoji(
     pictures = list(enumerate(emoji_pngs()))
     if limit is not None and limit < len(pictures):
         pictures = [pictures[i * len(pictures) // limit] for i in range(limit)]
+    groups = emoji_groups() if grouped else {}
     written = []
     for index, (name, data) in pictures:
         picture = _square(Image.open(io.BytesIO(data)).convert("RGBA"), size)
@@ -61,7 +91,8 @@ def extract_emoji(
             ground = Image.new("RGBA", picture.size, background)
             ground.alpha_composite(picture)
             picture = ground.convert("RGB")
-        path = folder / f"{index:04d}_{name}.png"
+        path = folder / groups.get(name, "") / f"{index:04d}_{name}.png"
+        path.parent.mkdir(exist_ok=True)
         picture.save(path)
         written.append(path)
     return written
