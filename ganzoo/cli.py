@@ -352,13 +352,14 @@ def verify(path: str, as_json: bool) -> None:
     metavar="SECONDS",
     help="Of training, to measure how fast it is and which backbone tells most; 20 by default, 0 leaves it out.",
 )
+@click.option("--backbone", "also", multiple=True, metavar="NAME", help="Probe this too; may be given again.")
 @_json
 @_verb()
-def doctor(data: str | None, fakes: str | None, trial: float | None, as_json: bool) -> None:
+def doctor(data: str | None, fakes: str | None, trial: float | None, also: tuple[str, ...], as_json: bool) -> None:
     """Say what is installed and missing; with DATA, what the pictures are like and how to train on them."""
     from ganzoo.doctor import TRIAL, check_installation, examine, text
 
-    result = check_installation() if data is None else examine(data, fakes, TRIAL if trial is None else trial)
+    result = check_installation() if data is None else examine(data, fakes, TRIAL if trial is None else trial, also)
     _print(result, as_json, text(result))
 
 

