@@ -170,6 +170,7 @@ class Best(Periodic):
         count = min(options.every_samples, len(data))
         self._reals = data.samples[np.random.default_rng(0).permutation(len(data))[:count]]
         self._options, self._data = options, data
+        self._networks = options.check_networks
         self._off = False
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -191,11 +192,11 @@ class Best(Periodic):
             fakes = self.model.generate(len(self._reals), seed=self.model.recipe.seed)
             try:
                 score = self.model.domain.quick_score(self._reals, fakes)
-                more = self._scores()
             except EvaluationError as error:
                 log.info("The best weights are not looked for: %s", error)
                 self._off = True
                 return
+            more = self._scores()
             best = all(score < check["score"] for check in earlier)
             if best:
                 presets.save(self.model, self._run / "best")
@@ -211,12 +212,17 @@ class Best(Periodic):
             file.write(json.dumps(check) + "\n")
 
     def _scores(self) -> dict[str, Any]:
-        networks = self._options.check_networks
-        if not networks:
+        if not self._networks:
             return {}
         labels = self._data.labels if self.model.conditions_spec() else None
         samples = self._options.every_samples
-        return {"scores": evaluation.quick_scores(self.model, self._data.samples, networks, samples, labels)}
+        try:
+            found = evaluation.quick_scores(self.model, self._data.samples, self._networks, samples, labels)
+        except EvaluationError as error:
+            log.info("No scores over %s while it trains: %s", ", ".join(self._networks), error)
+            self._networks = ()
+            return {}
+        return {"scores": found}
 
 
 class Limits(keras.callbacks.Callback):

@@ -29,13 +29,14 @@ from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, GanzooError, RecipeError, unknown_name
 from ganzoo.evaluation import score
 from ganzoo.metrics.arrays import content_hash
+from ganzoo.page import read_lines
 from ganzoo.recipe_files import merge, nest, read_yaml
 from ganzoo.training import finetune, pretrain, pretraining_time, train
 
 log = logging.getLogger("ganzoo")
 
 RESULT, RESULTS = "result.json", "results.json"
-_LARGE = ("curves", "scorecard", "conditions")  # what results.csv has no columns for
+_LARGE = ("curves", "scorecard", "conditions", "warnings")  # what results.csv has no columns for
 
 
 def list_studies() -> dict[str, str]:
@@ -220,13 +221,18 @@ class _Cell:
         gan = presets.load(name)
         plan = self._plan
         card = score(gan, samples.reference, plan["samples"], plan["networks"], subsamples=plan["subsamples"])
+        spent = pretraining_time(self._run)
+        given = spent if self._source else 0.0  # what the GAN that is fine-tuned took: it was there already
+        looks = curves(self._run, [])
         return {
             "sliced_wasserstein": card.sliced_wasserstein["average"],
             **card.networks[0].scores,
             "samples": gan.sample_count,
-            "pretraining_seconds": round(pretraining_time(self._run), 1),
+            "pretraining_seconds": round(spent - given, 1),
+            "source_seconds": round(given, 1),
             "scorecard": card.to_dict(),
-            "curves": curves(self._run, []),
+            "curves": {name: [(at - given, value) for at, value in points] for name, points in looks.items()},
+            "warnings": [look for look in read_lines(self._run / "guards.jsonl", []) if look["signs"]],
         }
 
     def _conditions(self, samples: _Samples) -> dict[str, Any]:
@@ -291,6 +297,6 @@ def _write(out: Path, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     writer.writerows(flat)
     atomic_write_bytes(out / "results.csv", file.getvalue().encode())
     study_report.write_tables(found, out, plan.get("groups", ()))
-    if any(cell.get("curves") for cell in found):
+    if any(study_report.curve_name(cell) for cell in found):
         study_report.draw(found, out / "results.png")
     return flat

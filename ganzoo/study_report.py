@@ -74,7 +74,7 @@ def draw(cells: Sequence[Mapping[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    cells = [cell for cell in cells if cell.get("curves")]
+    cells = [cell for cell in cells if curve_name(cell)]
     sets = list(dict.fromkeys(cell["set"] for cell in cells))
     columns = min(len(sets), 2)
     rows = -(-len(sets) // columns)
@@ -83,7 +83,7 @@ def draw(cells: Sequence[Mapping[str, Any]], path: Path) -> None:
         axis.axis("off")
     for axis, name in zip(axes.flat, sets, strict=False):
         mine = [cell for cell in cells if cell["set"] == name]
-        score = _curve(mine[0])
+        score = curve_name(mine[0])
         names = sorted(dict.fromkeys(cell["row"] for cell in mine), key=lambda row: _mean(mine, row, _KID))
         chosen = [_SCRATCH, *[row for row in names if row != _SCRATCH][:_SHOWN]]
         for index, row in enumerate(row for row in chosen if row in names):
@@ -99,9 +99,9 @@ def draw(cells: Sequence[Mapping[str, Any]], path: Path) -> None:
     pyplot.close(figure)
 
 
-def _curve(cell: Mapping[str, Any]) -> str:
-    """The name of a cell's curve of the KID."""
-    return next(name for name in cell["curves"] if name.startswith(_KID))
+def curve_name(cell: Mapping[str, Any]) -> str | None:
+    """The name of a cell's curve of the KID, if it has one."""
+    return next((name for name in cell.get("curves") or () if name.startswith(_KID)), None)
 
 
 def _mean(cells: Sequence[Mapping[str, Any]], row: str, score: str) -> float:
@@ -128,6 +128,8 @@ def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     others = [network["name"] for network in next(iter(rows.values()))[0]["scorecard"]["networks"][1:]]
     heads = ["begins with", "sliced W.", "gain", "KID", "gain", "FID", "recall", "coverage"]
     heads += [f"KID ({name})" for name in others] + ["time to scratch's KID"]
+    warned = any(cell.get("warnings") for cells in rows.values() for cell in cells)
+    heads += ["first warning"] if warned else []
     lines = [" | ".join(["", *heads, ""]).strip(), "|".join(["", *["---"] * len(heads), ""])]
     scratch = rows.get(_SCRATCH, ())
     for row in sorted(rows, key=lambda row: np.mean([cell["sliced_wasserstein"] for cell in rows[row]])):
@@ -138,7 +140,8 @@ def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
         for index in range(len(others)):
             found = [cell["scorecard"]["networks"][index + 1] for cell in cells]
             values.append(", ".join(f"{one['scores']['kid']:.0f}" + "*" * bool(one["marks"]) for one in found))
-        lines.append(" | ".join(["", *values, _time(cells, scratch), ""]).strip())
+        values += [_time(cells, scratch), *([_warnings(cells)] if warned else [])]
+        lines.append(" | ".join(["", *values, ""]).strip())
     return lines
 
 
@@ -162,14 +165,23 @@ def _gain(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any
     return f"{mine / theirs - 1:+.0%}"
 
 
+def _warnings(cells: Sequence[Mapping[str, Any]]) -> str:
+    """When the guards first warned in each run, and of what."""
+    looks = [next(iter(cell.get("warnings") or ()), None) for cell in cells]
+    return ", ".join(
+        f"{look['samples']:,} samples, {look['seconds']:.0f} s ({' and '.join(look['signs'])})" if look else "none"
+        for look in looks
+    )
+
+
 def _time(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any]]) -> str:
     """The share of a run's time after which it has the KID with which the run from scratch of its seed ends."""
     ends = {cell["seed"]: cell for cell in scratch}
     found = []
     for cell in cells:
-        if cell["seed"] not in ends or not cell["curves"]:
+        score = curve_name(cell)
+        if score is None or score not in ends.get(cell["seed"], {}).get("curves", {}):
             continue
-        score = _curve(cell)
         seconds = reached(cell["curves"][score], final(ends[cell["seed"]], score))
         found.append("not" if seconds is None else f"{seconds / (60 * cell['minutes']):.2f}")
     return ", ".join(found)

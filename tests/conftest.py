@@ -17,6 +17,11 @@ def _environment(tmp_path_factory):
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
+def pytest_collection_modifyitems(items):
+    """The longest first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: "projected" not in item.nodeid)
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     import keras

@@ -69,7 +69,7 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
 
     labels = np.arange(60) % 2
     monkeypatch.setattr(study, "read_yaml", lambda path: PLAN)
-    tiny = recipe_files.merge(registry.get_entry(ENTRY).raw["tiny"], {"training": {"batch_size": 8}})
+    tiny = {key: registry.get_entry(ENTRY).raw["tiny"][key] for key in ("model", "training")}
     arguments = {"minutes": 0.02, "overrides": tiny}
     data = {"small": (pictures, labels)}
     first = bench("pretraining", tmp_path, data, rows=["scratch"], **arguments)
@@ -102,6 +102,14 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     shutil.copy(tmp_path / "results.json", elsewhere)
     assert len(bench("pretraining", elsewhere, data, rows=["scratch", "rotation, D"], **arguments)) == 4
     assert not list(elsewhere.glob("**/checkpoints"))
+    source = {"small": str(tmp_path / "small/scratch/0")}
+    cells = bench("pretraining", tmp_path, data, rows=["another GAN"], sources=source, **arguments)
+    tuned = next(cell for cell in cells if cell["row"] == "another GAN")
+    assert tuned["source_seconds"] > 0 and tuned["pretraining_seconds"] == 0
+    looks = read_json(tmp_path / "small/another_GAN/0/result.json")["curves"]["kid, self_supervised"]
+    assert 0 <= looks[0][0] < tuned["source_seconds"]  # its clock begins with the fine-tuning
+    with pytest.raises(RecipeError, match="'another GAN' has changed"):
+        bench("pretraining", tmp_path, data, rows=["another GAN"], sources={"small": ENTRY}, **arguments)
     with pytest.raises(RecipeError, match="Did you mean 'scratch'"):
         bench("pretraining", tmp_path, data, rows=["scratsch"])
     with pytest.raises(RecipeError, match="set of the study"):
@@ -117,11 +125,12 @@ PLAN = {
     "subsamples": 2,
     "networks": ["self_supervised"],
     "checks": {"every": 32, "every_samples": 20},
-    "sets": {"small": {"entry": ENTRY, "count": 20, "minutes": 5.0}},
+    "sets": {"small": {"entry": ENTRY, "count": 20, "minutes": 5.0, "source": "other"}},
     "rows": {
         "scratch": {},
         "rotation, D": {"method": "rotation", "init": INIT},
         "elsewhere": {"sets": ["another"]},
+        "another GAN": {"finetune": "all"},  # not of the entry's weights: the set has `source: other`
         "patchwork": {"method": "masked", "pretrain": {"masked": {"pretrain.patch": 5}}, "init": INIT},
         "in turn, D": {"method": ["rotation", "masked"], "init": INIT},
     },
@@ -157,13 +166,19 @@ def test_tables_compare_with_scratch(tmp_path):
         return {**named, **scores, "scorecard": card, "curves": curve}
 
     cells = [cell("scratch", 0, 40.0, 30.0), cell("scratch", 1, 20.0, 30.0), cell("good", 0, 10.0, 6.0)]
+    cells[1]["warnings"] = [{"samples": 10_048, "seconds": 19.2, "signs": ["lead"]}]
     cells.append({"set": "small", "row": "good", "seed": 1, "failed": "no"})
     write_tables(cells, tmp_path, ["good", "scratch"])
     lines = (tmp_path / "results.md").read_text().splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("|")][2:]
     assert [row[0] for row in rows] == ["| good", "| scratch"]
-    assert rows[0][1:5] == ["10.0 +- 2.0", "-75%", "0.100 +- 0.020", "+0%"] and rows[0][-2:] == ["700*", "0.10 |"]
-    assert rows[1][1:3] == ["40.0, 20.0 +- 2.0", "+0%"] and rows[1][-1] == "0.50, 0.50 |"
+    assert rows[0][1:5] == ["10.0 +- 2.0", "-75%", "0.100 +- 0.020", "+0%"] and rows[0][-3:] == [
+        "700*",
+        "0.10",
+        "none |",
+    ]
+    assert rows[1][1:3] == ["40.0, 20.0 +- 2.0", "+0%"]
+    assert rows[1][-2:] == ["0.50, 0.50", "none, 10,048 samples, 19 s (lead) |"]
     assert lines[-3:] == [
         "- good, seed 1, failed: no",
         "- good: 0 of 2 runs neither failed nor collapsed",  # 0.1 is less than half of 0.5

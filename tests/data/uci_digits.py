@@ -1,17 +1,20 @@
 """Handwritten digits of other writers than MNIST's, in MNIST's form: a source for transfer.
 
 scikit-learn's copy of UCI's optical digits (Alpaydin and Kaynak 1998, CC BY 4.0; 1,797 pictures of 8 x 8 by 13 writers)
-is enlarged, made crisp, and varied: slant, width, turn and stroke. `python tests/data/uci_digits.py FILE.npz`
+is enlarged, thinned to lines, varied (slant, width, turn) and drawn anew with pens of several widths.
+`python tests/data/uci_digits.py FILE.npz`
 """
 
 import sys
 
 import numpy as np
 from scipy import ndimage
+from skimage.morphology import skeletonize
 from sklearn.datasets import load_digits
 
 SIZE, BOX = 32, 20  # MNIST's digits fill 20 of 28 pixels; the rest, and two more on each side, is black
 _FINE = 4  # the shapes are drawn so many times finer, then averaged
+_PEN = (3.5, 7.5)  # half the stroke, in fine pixels
 
 
 def enlarged_digits(variants: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -24,26 +27,26 @@ def enlarged_digits(variants: int = 8, seed: int = 0) -> tuple[np.ndarray, np.nd
 
 def _drawn(digit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     smooth = ndimage.zoom(np.pad(digit, 2), 12, order=3)
-    threshold = rng.uniform(0.35, 0.62)  # the higher, the thinner the stroke
-    ink = 1 / (1 + np.exp(-25 * (smooth - threshold)))
-    turn, slant, width = rng.normal(0, 0.12), rng.normal(-0.15, 0.25), rng.uniform(1.1, 1.6)
-    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.array(
-        [[1, 0], [slant, 1 / width]]
+    turn, slant, width = rng.normal(0, 0.12), rng.normal(-0.15, 0.25), rng.uniform(0.9, 1.4)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    matrix = rotation @ np.array([[1, 0], [slant, 1 / width]])
+    shape = np.array(smooth.shape)
+    turned = ndimage.affine_transform(
+        smooth, matrix, shape / 2 - matrix @ shape, output_shape=tuple(2 * shape), order=1
     )
-    side = np.array(ink.shape) / 2
-    wide = 2 * np.array(ink.shape)
-    turned = ndimage.affine_transform(ink, matrix, side - matrix @ (wide / 2), output_shape=tuple(wide), order=1)
-    rows, columns = (np.flatnonzero(turned.max(axis) > 0.5) for axis in (1, 0))
-    if not len(rows) or not len(columns):
-        return _drawn(digit, rng)  # nothing was left of a thin stroke
-    found = turned[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    fitted = ndimage.zoom(found, _FINE * BOX / max(found.shape), order=1)
-    canvas = np.zeros((_FINE * SIZE, _FINE * SIZE))
-    top, left = np.round(np.array(canvas.shape) / 2 - ndimage.center_of_mass(fitted)).astype(int)
-    top, left = (np.clip([top, left], 0, np.array(canvas.shape) - fitted.shape)).astype(int)
-    canvas[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
-    small = canvas.reshape(SIZE, _FINE, SIZE, _FINE).mean((1, 3))
-    return np.round(255 * small.clip(0, 1)).astype(np.uint8)
+    mask = turned > 0.45
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    found = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    pen = rng.uniform(*_PEN)
+    fitted = ndimage.zoom(found.astype(float), (_FINE * BOX) / max(found.shape), order=1) > 0.5
+    line = np.zeros((_FINE * SIZE, _FINE * SIZE), bool)
+    top, left = np.round(np.array(line.shape) / 2 - ndimage.center_of_mass(fitted)).astype(int)
+    top, left = np.clip([top, left], 0, np.array(line.shape) - fitted.shape)
+    line[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
+    distance = ndimage.distance_transform_edt(~skeletonize(line))
+    ink = np.clip((pen - distance) / 3 + 0.5, 0, 1)
+    small = ink.reshape(SIZE, _FINE, SIZE, _FINE).mean((1, 3))
+    return np.round(255 * small).astype(np.uint8)
 
 
 if __name__ == "__main__":
