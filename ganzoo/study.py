@@ -31,7 +31,7 @@ from ganzoo.evaluation import score
 from ganzoo.metrics.arrays import content_hash
 from ganzoo.page import read_lines
 from ganzoo.recipe_files import merge, nest, read_yaml
-from ganzoo.training import finetune, pretrain, pretraining_time, train
+from ganzoo.training import finetune, pretrain, pretraining_times, train
 
 log = logging.getLogger("ganzoo")
 
@@ -112,9 +112,14 @@ def bench(
 def _in(plan: Mapping[str, Any], name: str, row: str, has_source: bool) -> bool:
     """Whether a row is done on a set: both may name those of the other that they are for."""
     rows, sets = plan["sets"][name].get("rows"), plan["rows"][row].get("sets")
-    if plan["rows"][row].get("finetune") and plan["sets"][name].get("source") == "other" and not has_source:
+    if _transfers(plan["rows"][row]) and plan["sets"][name].get("source") == "other" and not has_source:
         return False
     return (rows is None or row in rows) and (sets is None or name in sets)
+
+
+def _transfers(row: Mapping[str, Any]) -> bool:
+    """Whether a row begins with another GAN, or with parts of it."""
+    return bool(row.get("finetune") or row.get("given"))
 
 
 class _Samples(NamedTuple):
@@ -138,7 +143,7 @@ class _Cell:
         source: str | None,
     ):
         self._set, self._row = plan["sets"][name], plan["rows"][row]
-        self._source = source or self._set["entry"] if self._row.get("finetune") else None
+        self._source = source or self._set["entry"] if _transfers(self._row) else None
         self._names = {"set": name, "row": row, "seed": seed}
         self.set_name, self._out = name, out
         self._minutes = minutes or self._set["minutes"]
@@ -202,6 +207,7 @@ class _Cell:
                 )
                 init = {target: f"{self._pretrainings[index]}:{part}" for target, part in row["init"].items()}
                 spent += self._pretraining_minutes
+            init |= {target: f"{self._source}:{part}" for target, part in (row.get("given") or {}).items()}
             arguments = {
                 "minutes": self._minutes - spent,
                 "seed": seed,
@@ -221,14 +227,15 @@ class _Cell:
         gan = presets.load(name)
         plan = self._plan
         card = score(gan, samples.reference, plan["samples"], plan["networks"], subsamples=plan["subsamples"])
-        spent = pretraining_time(self._run)
-        given = spent if self._source else 0.0  # what the GAN that is fine-tuned took: it was there already
+        own = {str(path.resolve()) for path in self._pretrainings}
+        times = pretraining_times(self._run)
+        given = sum(seconds for run, seconds in times.items() if run not in own)  # was there already
         looks = curves(self._run, [])
         return {
             "sliced_wasserstein": card.sliced_wasserstein["average"],
             **card.networks[0].scores,
             "samples": gan.sample_count,
-            "pretraining_seconds": round(spent - given, 1),
+            "pretraining_seconds": round(sum(times.values()) - given, 1),
             "source_seconds": round(given, 1),
             "scorecard": card.to_dict(),
             "curves": {name: [(at - given, value) for at, value in points] for name, points in looks.items()},

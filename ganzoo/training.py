@@ -352,18 +352,19 @@ def _times(source: str) -> dict[str, float]:
     if not colon or not (run / "metrics.jsonl").is_file():
         return {}
     lines = [line for line in map(parsed, (run / "metrics.jsonl").read_text().splitlines()) if line]
-    return {str(run.resolve()): lines[-1]["seconds"] if lines else 0.0, **_ancestors(run)}
+    return {str(run.resolve()): lines[-1]["seconds"] if lines else 0.0, **pretraining_times(run)}
 
 
-def _ancestors(run: Path) -> dict[str, float]:
+def pretraining_times(run: Path) -> dict[str, float]:
+    """Seconds of training of the runs from which this one began, and of those from which they did, by run."""
     path = run / "transfer.json"
     reports = read_json(path) if path.is_file() else []
     return {name: seconds for report in reports for name, seconds in (report.get("times") or {}).items()}
 
 
 def pretraining_time(run: Path) -> float:
-    """Seconds that the runs trained from which this one began, and those from which they did, each counted once."""
-    return sum(_ancestors(run).values())
+    """The sum of `pretraining_times`: each run is counted once."""
+    return sum(pretraining_times(run).values())
 
 
 def _restore(gan: "PhasedModel", run: Path) -> float:

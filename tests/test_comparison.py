@@ -103,9 +103,11 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     assert len(bench("pretraining", elsewhere, data, rows=["scratch", "rotation, D"], **arguments)) == 4
     assert not list(elsewhere.glob("**/checkpoints"))
     source = {"small": str(tmp_path / "small/scratch/0")}
-    cells = bench("pretraining", tmp_path, data, rows=["another GAN"], sources=source, **arguments)
-    tuned = next(cell for cell in cells if cell["row"] == "another GAN")
-    assert tuned["source_seconds"] > 0 and tuned["pretraining_seconds"] == 0
+    cells = bench("pretraining", tmp_path, data, rows=["another GAN", "both"], sources=source, **arguments)
+    by_row = {cell["row"]: cell for cell in cells}
+    tuned, both = by_row["another GAN"], by_row["both"]
+    assert tuned["source_seconds"] == both["source_seconds"] > 0 and tuned["pretraining_seconds"] == 0
+    assert both["pretraining_seconds"] == by_row["rotation, D"]["pretraining_seconds"]
     looks = read_json(tmp_path / "small/another_GAN/0/result.json")["curves"]["kid, self_supervised"]
     assert 0 <= looks[0][0] < tuned["source_seconds"]  # its clock begins with the fine-tuning
     with pytest.raises(RecipeError, match="'another GAN' has changed"):
@@ -131,6 +133,7 @@ PLAN = {
         "rotation, D": {"method": "rotation", "init": INIT},
         "elsewhere": {"sets": ["another"]},
         "another GAN": {"finetune": "all"},  # not of the entry's weights: the set has `source: other`
+        "both": {"method": "rotation", "init": INIT, "given": {"generator": "generator"}},
         "patchwork": {"method": "masked", "pretrain": {"masked": {"pretrain.patch": 5}}, "init": INIT},
         "in turn, D": {"method": ["rotation", "masked"], "init": INIT},
     },
