@@ -147,7 +147,9 @@ class _Cell:
         self._names = {"set": name, "row": row, "seed": seed}
         self.set_name, self._out = name, out
         self._minutes = minutes or self._set["minutes"]
-        self._pretraining_minutes = plan.get("pretraining_share", 0.0) * self._minutes
+        self._usual_minutes = plan.get("pretraining_share", 0.0) * self._minutes
+        share = self._row.get("pretraining_share")
+        self._pretraining_minutes = self._usual_minutes if share is None else share * self._minutes
         folder = _folder(row)
         self._run = out / name / folder / str(seed)
         self._methods = self._row.get("method") or []
@@ -157,7 +159,8 @@ class _Cell:
         self._pretrainings = []
         for index in range(len(self._methods)):
             done = self._methods[: index + 1]
-            alone = any(method in self._options for method in done)  # rows without options of their own share one
+            # Rows without options of their own share one.
+            alone = share is not None or any(method in self._options for method in done)
             steps = "_".join(["pretraining", *done, *([folder] if alone else [])])
             self._pretrainings.append(out / name / steps / str(seed))
         self._plan = plan
@@ -253,7 +256,7 @@ class _Cell:
             "data": content_hash(samples.pictures)[:16],
             "reference": content_hash(samples.reference)[:16],
             "minutes": self._minutes,
-            "pretraining_minutes": self._pretraining_minutes,
+            "pretraining_minutes": self._usual_minutes,
         }
 
     def _keep(self, samples: _Samples, result: dict[str, Any]) -> None:

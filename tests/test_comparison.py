@@ -80,8 +80,9 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     by_row = {cell["row"]: cell for cell in cells}
     assert set(by_row) == {"scratch", "rotation, D", "patchwork", "in turn, D"}
     assert by_row["in turn, D"]["pretraining_seconds"] > by_row["rotation, D"]["pretraining_seconds"]
-    second = tmp_path / "small/pretraining_rotation_masked/0"
-    assert read_json(second / "transfer.json")[0]["source"] == f"{second.parents[1]}/pretraining_rotation/0:trunk"
+    second = tmp_path / "small/pretraining_rotation_masked_in_turn_D/0"
+    first = f"{second.parents[1]}/pretraining_rotation_in_turn_D/0:trunk"  # its share is not that of other rows
+    assert read_json(second / "transfer.json")[0]["source"] == first
     assert by_row["rotation, D"]["pretraining_seconds"] > 0 and by_row["rotation, D"]["minutes"] == 0.02
     card = read_json(tmp_path / "small/scratch/0/result.json")["scorecard"]
     assert card["protocol"]["reals"] == 40 and card["protocol"]["samples"] == 20
@@ -135,7 +136,7 @@ PLAN = {
         "another GAN": {"finetune": "all"},  # not of the entry's weights: the set has `source: other`
         "both": {"method": "rotation", "init": INIT, "given": {"generator": "generator"}},
         "patchwork": {"method": "masked", "pretrain": {"masked": {"pretrain.patch": 5}}, "init": INIT},
-        "in turn, D": {"method": ["rotation", "masked"], "init": INIT},
+        "in turn, D": {"method": ["rotation", "masked"], "init": INIT, "pretraining_share": 0.3},
     },
 }
 
