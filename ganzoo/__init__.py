@@ -24,6 +24,8 @@ _HOMES = {
     "pretrain": "training",
     "list_methods": "pretraining",
     "compare_runs": "comparison",
+    "bench": "study",
+    "list_studies": "study",
     "evaluate": "evaluation",
     "generate": "sampling",
     "export_generator": "export",

@@ -1,6 +1,7 @@
 """Where ganzoo keeps what it can compute again, and how a file comes to be whole or not at all."""
 
 import json
+import math
 import os
 import uuid
 from collections.abc import Callable
@@ -43,13 +44,16 @@ def atomic_write(path: str | Path, writer: Callable[[Path], None]) -> Path:
     return path
 
 
-def read_json(path: str | Path) -> Any:
-    """What a JSON file holds; raises `GanzooError` naming it where it is no JSON."""
+def read_json(path: str | Path, form: type = object) -> Any:
+    """What a JSON file holds; raises `GanzooError` naming it where it is no JSON, or not of the `form` (dict, list)."""
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise GanzooError(f"{path} is damaged ({error}). Remove it, or put back a whole one.") from None
+    if not isinstance(found, form):
+        raise GanzooError(f"{path} is damaged (no {form.__name__}). Remove it, or put back a whole one.")
+    return found
 
 
 def atomic_write_bytes(path: str | Path, content: bytes) -> Path:
@@ -57,12 +61,25 @@ def atomic_write_bytes(path: str | Path, content: bytes) -> Path:
     return atomic_write(path, lambda temporary: temporary.write_bytes(content))
 
 
-def parsed(line: str) -> dict[str, Any] | None:
-    """The object of a JSONL file's line; None where a killed process tore it."""
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        return None
+def read_objects(path: Path, *numbers: str) -> list[dict[str, Any]]:
+    """The objects of a JSONL file, none where it is missing.
+
+    Lines that a killed process tore are left out, and objects in which one of `numbers` is no number.
+    """
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict) and all(is_number(value.get(name)) for name in numbers):
+            found.append(value)
+    return found
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from ganzoo import evaluation, presets
-from ganzoo.cache import atomic_write, parsed, read_safetensors
+from ganzoo.cache import atomic_write, read_objects, read_safetensors
 from ganzoo.config import Evaluation
 from ganzoo.data import SampleSet
 from ganzoo.errors import EvaluationError, TrainingError, WeightsError
@@ -186,8 +186,7 @@ class Best(Periodic):
 
     def _look(self, seconds: float) -> None:
         path = self._run / "checks.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
-        earlier = [check for check in map(parsed, lines) if check and check["samples"] != self._done]
+        earlier = [check for check in read_objects(path, "samples", "score") if check["samples"] != self._done]
         with self.model.calibrated():
             fakes = self.model.generate(len(self._reals), seed=self.model.recipe.seed)
             try:
@@ -283,10 +282,14 @@ class Progress(keras.callbacks.Callback):
             self._bar.stop()
 
 
-def keep_event(run: Path, samples: int, text: str) -> None:
-    """Write an event into the run's `events.jsonl`."""
+def keep_event(run: Path, samples: int, text: str, repeats: bool = False) -> None:
+    """Write an event into the run's `events.jsonl`.
+
+    `repeats`: it happens again where a run goes on from an earlier checkpoint, which then forgets it.
+    """
+    event = {"samples": samples, "text": text} | ({"repeats": True} if repeats else {})
     with (run / "events.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"samples": samples, "text": text}) + "\n")
+        file.write(json.dumps(event) + "\n")
 
 
 def _interval_ended(gan: Any, every: int) -> bool:

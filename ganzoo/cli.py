@@ -79,6 +79,8 @@ def _sources(pairs: tuple[str, ...]) -> dict[str, Any]:
     """`--init TARGET=SOURCE` with its rules, as a recipe's `init`."""
     found: dict[str, Any] = {}
     for target, text in (_split(pair, "--init", _INIT) for pair in pairs):
+        if target in found:
+            raise RecipeError(f"--init names '{target}' twice. A part has one source.")
         source, *rules = text.split(",")
         init: dict[str, Any] = {"source": source}
         for rule in rules:
@@ -229,23 +231,36 @@ def finetune(**arguments: Any) -> None:
 _WHICH = """Which to take, as far as it was measured (PRETRAINING.md has the numbers): none where published weights suit
 the pictures (`ganzoo finetune`); variational for both networks (--init generator=RUN:decoder, --init
 discriminator.trunk=RUN:trunk) where there are about 1,000 pictures and minutes to spare; classifier where there are
-labels and the entry takes classes. `ganzoo doctor DATA` looks at the pictures and gives the commands."""
+labels and the entry takes classes (its `embedding` too). `ganzoo doctor DATA` looks at the pictures and gives the
+commands."""
 
 
-def _methods() -> str:
-    from ganzoo.pretraining import list_methods
+_STUDY = """`zoo_configs/_studies/STUDY.yaml` names its sets and rows, and the command for all of it."""
 
-    methods = list_methods()
-    width = max(len(name) for name in methods)
-    listed = "\n".join(f"  {name:{width}}  {text}" for name, text in methods.items())
-    return f"\b\nMETHOD is one of\n{listed}\n\n{_WHICH}"
+
+def _choices(name: str, found: dict[str, str], more: str) -> str:
+    width = max(map(len, found))
+    listed = "\n".join(f"  {key:{width}}  {text}" for key, text in found.items())
+    return f"\b\n{name} is one of\n{listed}\n\n{more}"
 
 
 class _PretrainCommand(click.Command):
     """Its help lists the methods, which are read when it is asked for."""
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        self.epilog = _methods()
+        from ganzoo.pretraining import list_methods
+
+        self.epilog = _choices("METHOD", list_methods(), _WHICH)
+        super().format_epilog(context, formatter)
+
+
+class _BenchCommand(click.Command):
+    """Its help lists the studies."""
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from ganzoo.study import list_studies
+
+        self.epilog = _choices("STUDY", list_studies(), _STUDY)
         super().format_epilog(context, formatter)
 
 
@@ -363,7 +378,7 @@ def doctor(data: str | None, fakes: str | None, trial: float | None, also: tuple
     _print(result, as_json, text(result))
 
 
-@main.command()
+@main.command(cls=_BenchCommand)
 @click.argument("study")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="A folder for runs and results.")
 @click.option("--data", "pairs", multiple=True, required=True, metavar="SET=DATA", help="Data of one of its sets.")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ganzoo import registry
-from ganzoo.cache import read_json
+from ganzoo.cache import is_number, read_json, read_objects
 from ganzoo.errors import TrainingError
-from ganzoo.page import bullets, chart, is_number, picture, read_lines, show, table, write_page
+from ganzoo.page import bullets, chart, picture, read_lines, show, table, write_page
 from ganzoo.training import pretraining_time
 
 _AXIS = "minutes of training and pretraining"
@@ -34,8 +34,9 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     Raises:
         TrainingError: fewer than two runs, or one that is no run, or runs on different data.
     """
-    if len(set(map(str, runs))) < 2:
-        raise TrainingError("Two runs or more can be compared. Name their directories.")
+    places = [Path(run).resolve() for run in runs]
+    if len(runs) < 2 or len(set(places)) < len(runs):
+        raise TrainingError("Two runs or more, each named once, can be compared. Name their directories.")
     unread: list[str] = []
     found = [_read(Path(run), unread) for run in runs]
     data = {run["run"]: run["data"] for run in found}
@@ -76,7 +77,7 @@ def curves(run: Path, unread: list[str]) -> dict[str, list[tuple[float, float]]]
     before = pretraining_time(run)
     found: dict[str, dict[float, tuple[float, float]]] = {}
     for check in read_lines(run / "checks.jsonl", unread):
-        scores = {str(check.get("name")): check.get("score"), **_flat(check.get("scores") or {})}
+        scores = {str(check.get("name")): check.get("score"), **_flat(check.get("scores"))}
         for name, value in scores.items():
             if is_number(value) and is_number(check.get("seconds")):
                 # A resumed run takes looks again: the last one at a number of samples counts.
@@ -84,9 +85,9 @@ def curves(run: Path, unread: list[str]) -> dict[str, list[tuple[float, float]]]
     return {name: sorted(points.values()) for name, points in found.items()}
 
 
-def _flat(scores: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(scores: Any) -> dict[str, Any]:
     flat = {}
-    for name, value in scores.items():
+    for name, value in scores.items() if isinstance(scores, Mapping) else ():
         if isinstance(value, Mapping):
             flat |= {f"{key}, {name}": score for key, score in value.items()}
         else:
@@ -102,10 +103,10 @@ def _read(run: Path, unread: list[str]) -> dict[str, Any]:
         raise TrainingError(
             f"{run} is a pretraining, and has no samples to score. Compare the runs that began from it."
         )
-    lines = read_lines(run / "metrics.jsonl", unread)
+    lines = read_objects(run / "metrics.jsonl", "samples", "seconds")
     grids = sorted((run / "samples").glob("[0-9]*.png"))
     points = curves(run, unread)
-    data = read_json(run / "data.json") if (run / "data.json").is_file() else {}
+    data = read_json(run / "data.json", dict) if (run / "data.json").is_file() else {}
     return {
         "run": str(run),
         "entry": raw.get("entry", ""),

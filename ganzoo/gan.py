@@ -309,8 +309,12 @@ class GAN(PhasedModel):
         return np.concatenate(samples)
 
     def calibrate(self, batches: int = 8, batch_size: int = 64) -> None:
-        """Recompute the BatchNorm statistics of `generator_ema` as a plain average over fresh latents."""
-        layers = batch_norms(self.generator_ema)
+        """Recompute the BatchNorm statistics of `generator_ema` as a plain average over fresh latents.
+
+        Those of frozen layers stay as they are, as they do in the generator itself.
+        """
+        pairs = zip(batch_norms(self.generator_ema), batch_norms(self.generator), strict=True)
+        layers = [layer for layer, live in pairs if live.trainable]
         if not layers:
             return
         momenta = [layer.momentum for layer in layers]

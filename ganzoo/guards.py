@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganzoo.cache import atomic_write, parsed, read_safetensors
+from ganzoo.cache import atomic_write, read_objects, read_safetensors
 from ganzoo.callbacks import Clock, Periodic, keep_event
 from ganzoo.config import Guards
 from ganzoo.data import SampleSet
@@ -60,6 +60,7 @@ class Guard(Periodic):
         chosen = data.samples[np.random.default_rng(0).permutation(len(data))[:count]]
         self._reals = np.asarray(chosen)
         self._lead: float | None = None
+        self._idle = False  # it had nothing left to do, and said so
         self._looks = self._read()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -84,7 +85,7 @@ class Guard(Periodic):
             for sign in new:
                 text = f"{_told(sign, look)}: {_MENDS['lead' if sign == 'lead' else 'collapse']}."
                 log.warning("After %s samples: %s", f"{self._done:,}", text)
-                keep_event(self._run, self._done, text)
+                keep_event(self._run, self._done, text, repeats=True)
             if not look["signs"] and "go_back" in self._options.act:
                 self._keep_good()
             if self._options.act and look["signs"] and self._looks_since_mend() >= _RESTS:
@@ -131,17 +132,20 @@ class Guard(Periodic):
             done.append(f"lowered the discriminator's learning rate to {float(rate):.3g}")
         if "augment" in self._options.act:
             probability = self.model.augment_probability
-            probability.assign(min(float(probability) + _STEP, MOST_AUGMENTED))
-            done.append(f"raised the probability of augmentation to {float(probability):.2f}")
+            if float(probability) < MOST_AUGMENTED - 1e-6:
+                probability.assign(min(float(probability) + _STEP, MOST_AUGMENTED))
+                done.append(f"raised the probability of augmentation to {float(probability):.2f}")
+        if not done and not self._idle:
+            done.append("can do no more of what guards.act lets it")
+            self._idle = True
         for text in done:
             log.warning("The guard %s.", text)
-            keep_event(self._run, self._done, f"The guard {text}.")
+            keep_event(self._run, self._done, f"The guard {text}.", repeats=True)
 
     def _read(self) -> list[dict[str, Any]]:
         """Looks of earlier sessions, up to the checkpoint from which this one goes on."""
-        path = self._run / "guards.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
-        return [look for look in map(parsed, lines) if look]
+        looks = read_objects(self._run / "guards.jsonl", "samples", "spread")
+        return [look for look in looks if isinstance(look.get("signs"), list)]
 
     def set_model(self, model: "GAN") -> None:
         """Forget looks that a resumed run will take again; look at the reals."""
@@ -169,10 +173,10 @@ def signs(look: Mapping[str, Any], earlier: list[dict[str, Any]]) -> list[str]:
     young = len(earlier) < PATIENCE
     if look["spread"] < SPREAD and ((best >= 2 * look["spread"] and best >= SPREAD) or not young):
         found.append("spread")
-    covered = max((past["coverage"] or 0.0 for past in earlier), default=0.0)
+    covered = max((past.get("coverage") or 0.0 for past in earlier), default=0.0)
     if look["coverage"] is not None and covered >= 0.2 and look["coverage"] < covered / 2:
         found.append("coverage")
-    led = earlier[-1]["lead"] if earlier else None
+    led = earlier[-1].get("lead") if earlier else None
     if look["lead"] is not None and look["lead"] > LEAD and led is not None and led > LEAD:
         found.append("lead")
     return found

@@ -57,4 +57,4 @@ class Joining(keras.callbacks.Callback):
         shares = "; ".join(f"{name} {result}" for name, result in told.items())
         text = f"{best} joins the discriminator (told apart by a linear probe: {shares})"
         log.info("After %s samples: %s", f"{seen:,}", text)
-        keep_event(self._run, seen, text)
+        keep_event(self._run, seen, text, repeats=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from ganzoo.cache import atomic_write_bytes
+from ganzoo.cache import atomic_write_bytes, is_number
 
 _POINTS = 150  # of a curve
 _COLOURS = 8
@@ -48,11 +48,6 @@ def read_lines(path: Path, unread: list[str]) -> list[dict[str, Any]]:
     if broken:
         unread.append(f"{path.name}: lines that are no JSON objects: {broken}")
     return found
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def show(value: Any) -> str:

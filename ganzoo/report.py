@@ -11,13 +11,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ganzoo.cache import is_number
 from ganzoo.errors import EvaluationError, TrainingError
 from ganzoo.metrics.scorecard import Scorecard, compare
 from ganzoo.page import (
     bullets,
     chart,
     details,
-    is_number,
     pairs,
     picture,
     read_lines,

@@ -23,13 +23,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ganzoo import presets, registry, study_report
-from ganzoo.cache import atomic_write_bytes, read_json
+from ganzoo.cache import atomic_write_bytes, read_json, read_objects
 from ganzoo.comparison import curves
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, GanzooError, RecipeError, unknown_name
 from ganzoo.evaluation import score
 from ganzoo.metrics.arrays import content_hash
-from ganzoo.page import read_lines
 from ganzoo.recipe_files import merge, nest, read_yaml
 from ganzoo.training import finetune, pretrain, pretraining_times, train
 
@@ -74,22 +73,25 @@ def bench(
         The cells that are done, each as a flat dict.
 
     Raises:
-        GanzooError: an unknown set or row, or cells in `out` that were done under other conditions. A cell that fails
-            is noted as failed, and tried again the next time.
+        GanzooError: an unknown set or row, a wrong key, or cells in `out` that were done under other conditions. A cell
+            that fails is noted as failed, and tried again the next time; it is an error where all of them do.
     """
     paths = registry.recipe_paths("_studies")
     if study not in paths:
         raise RecipeError(unknown_name("study", study, paths))
     plan = read_yaml(paths[study])
     sources = dict(sources or {})
-    for what, asked, known in (
-        ("set", data, plan["sets"]),
-        ("set", sources, plan["sets"]),
-        ("row", rows or (), plan["rows"]),
-    ):
+    for what, asked, known in (("set", [*data, *sources], plan["sets"]), ("row", rows or (), plan["rows"])):
         for name in asked:
             if name not in known:
                 raise RecipeError(unknown_name(f"{what} of the study {study}", name, known))
+    if unused := sorted(set(sources) - set(data)):
+        raise RecipeError(f"A source is given for {', '.join(unused)}, but no data. Give --data for it too.")
+    for row in rows or ():
+        if not any(_in(plan, name, row, name in sources) for name in data):
+            raise RecipeError(
+                f"The row '{row}' is done on none of {', '.join(data)}: it is for other sets, or needs a --source."
+            )
     out = Path(out)
     _restore(out)
     rows = rows or list(plan["rows"])
@@ -106,7 +108,11 @@ def bench(
     for cell in cells:
         if cell.do(sets[cell.set_name]):
             _write(out, plan)
-    return _write(out, plan)
+    done = _write(out, plan)
+    failures = [text for cell in cells if (text := cell.failure())]
+    if cells and len(failures) == len(cells):
+        raise GanzooError(f"None of the {len(cells)} cells could be done. The first: {failures[0]}")
+    return done
 
 
 def _in(plan: Mapping[str, Any], name: str, row: str, has_source: bool) -> bool:
@@ -118,8 +124,8 @@ def _in(plan: Mapping[str, Any], name: str, row: str, has_source: bool) -> bool:
 
 
 def _transfers(row: Mapping[str, Any]) -> bool:
-    """Whether a row begins with another GAN, or with parts of it."""
-    return bool(row.get("finetune") or row.get("given"))
+    """Whether a row begins with another GAN, or with parts of it, or is that GAN."""
+    return bool(row.get("finetune") or row.get("given") or row.get("published"))
 
 
 class _Samples(NamedTuple):
@@ -172,10 +178,14 @@ class _Cell:
         self._overrides = merge(merge({"evaluation": checks}, own), nest(overrides))
 
     def check(self, samples: _Samples) -> None:
-        """Raise a `RecipeError` where a cell of the set was done under other conditions."""
+        """Raise a `RecipeError` where the recipe is wrong, or a cell of the set was done under other conditions."""
+        registry.get_entry(self._set["entry"]).recipe(**self._overrides)
         wanted = self._conditions(samples)
         for path in sorted(self._out.glob(f"{self.set_name}/*/*/{RESULT}")):
-            found = read_json(path).get("conditions") or {}
+            cell = read_json(path, dict)
+            found = cell.get("conditions") or {}
+            if "failed" in cell:  # it will be tried again
+                continue
             different = [key for key in wanted if key not in ("row", "source") and found.get(key) != wanted[key]]
             if different:
                 raise RecipeError(
@@ -186,11 +196,13 @@ class _Cell:
     def do(self, samples: _Samples) -> bool:
         """Pretrain, train, score; each only where it was not done yet. Whether there was anything to do."""
         if (self._run / RESULT).is_file():
-            before, now = read_json(self._run / RESULT), self._conditions(samples)
-            if any(before["conditions"].get(key) != now[key] for key in ("row", "source")):
+            before, now = read_json(self._run / RESULT, dict), self._conditions(samples)
+            changed = any(before["conditions"].get(key) != now[key] for key in ("row", "source"))
+            if "failed" not in before and changed:
                 raise RecipeError(f"The row '{self._names['row']}' has changed since {self._run}. Name another --out.")
             if "failed" not in before:
                 return False
+            (self._run / RESULT).unlink()  # a folder that is no run would be in the way
         log.info("%s: %s, seed %d", *self._names.values())
         entry, seed, row = self._set["entry"], self._names["seed"], self._row
         data = samples.pictures if samples.labels is None else (samples.pictures, samples.labels)
@@ -220,11 +232,15 @@ class _Cell:
                 finetune(self._source, data, self._run, how, **arguments)
             elif not row.get("published"):
                 train(entry, data, self._run, init=init, **arguments)
-            self._keep(samples, self._scores(samples, entry if row.get("published") else str(self._run)))
+            self._keep(samples, self._scores(samples, self._source if row.get("published") else str(self._run)))
         except GanzooError as error:
             self._keep(samples, {"failed": str(error)})
             log.warning("%s: %s, seed %d failed: %s", *self._names.values(), error)
         return True
+
+    def failure(self) -> str | None:
+        """Why the cell could not be done, if it could not."""
+        return read_json(self._run / RESULT, dict).get("failed")
 
     def _scores(self, samples: _Samples, name: str) -> dict[str, Any]:
         gan = presets.load(name)
@@ -242,7 +258,7 @@ class _Cell:
             "source_seconds": round(given, 1),
             "scorecard": card.to_dict(),
             "curves": {name: [(at - given, value) for at, value in points] for name, points in looks.items()},
-            "warnings": [look for look in read_lines(self._run / "guards.jsonl", []) if look["signs"]],
+            "warnings": [look for look in read_objects(self._run / "guards.jsonl", "samples") if look.get("signs")],
         }
 
     def _conditions(self, samples: _Samples) -> dict[str, Any]:
@@ -288,7 +304,9 @@ def _folder(row: str) -> str:
 def _restore(out: Path) -> None:
     """Give the cells that `results.json` holds their files again, where these are gone."""
     if (out / RESULTS).is_file():
-        for cell in read_json(out / RESULTS):
+        for cell in read_json(out / RESULTS, list):
+            if not isinstance(cell, dict) or not {"set", "row", "seed", "conditions"} <= set(cell):
+                raise GanzooError(f"{out / RESULTS} is no study's results. Remove it, or name another --out.")
             path = out / cell["set"] / _folder(cell["row"]) / str(cell["seed"]) / RESULT
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ganzoo.cache import atomic_write, atomic_write_bytes
 
-_SEEN, _LEFT = 0.1, 0.5  # a run whose recall was above the first and fell below this share of its best has collapsed
+_SEEN, _LEFT = 0.1, 0.5  # a run whose recall ends below the first, or below this share of its best, has collapsed
 _SCRATCH = "scratch"
 _SHOWN = 3  # rows with curves beside `scratch`, the best ones
 _KID = "kid"
@@ -57,9 +57,9 @@ def reached(curve: Sequence[Sequence[float]], score: float) -> float | None:
 
 
 def collapsed(cell: Mapping[str, Any]) -> bool:
-    """Whether a run's recall, once above 0.1, ended below half of its best."""
+    """Whether a run's recall ended below 0.1, or below half of its best."""
     recalls = [value for name, curve in cell["curves"].items() if name.startswith("recall") for _, value in curve]
-    return bool(recalls) and max(recalls) >= _SEEN and recalls[-1] < _LEFT * max(recalls)
+    return bool(recalls) and recalls[-1] < max(_SEEN, _LEFT * max(recalls))
 
 
 def final(cell: Mapping[str, Any], score: str) -> float:
@@ -162,7 +162,10 @@ def _gain(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any
     if not seeds:
         return ""
     mine, theirs = (np.mean([cell[score] for cell in some if cell["seed"] in seeds]) for some in (cells, scratch))
-    return f"{mine / theirs - 1:+.0%}"
+    floor = scratch[0]["scorecard"]["networks"][0]["floor"].get(score) or 0.0
+    if theirs <= 2 * abs(floor):
+        return ""  # nothing is left to gain, and a KID may even be negative
+    return f"{max(mine, 0.0) / theirs - 1:+.0%}"
 
 
 def _warnings(cells: Sequence[Mapping[str, Any]]) -> str:

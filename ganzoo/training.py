@@ -13,7 +13,7 @@ import numpy as np
 
 from ganzoo import presets, pretraining, recipe_files, registry
 from ganzoo.backbone_catalogue import distinct
-from ganzoo.cache import atomic_write_bytes, parsed, read_json
+from ganzoo.cache import atomic_write_bytes, read_json, read_objects
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, GanzooError, RecipeError, TrainingError, unknown_name
@@ -234,7 +234,7 @@ def _resume(
     if registry.get_entry(name).recipe().entry != saved.entry:
         raise TrainingError(f"{run} is a run of {saved.entry}, not of {name}. Name another directory.")
     recipe, sample_set = _read(saved, data)
-    before = read_json(run / "data.json")["fingerprint"]
+    before = read_json(run / "data.json", dict).get("fingerprint")
     now = sample_set.fingerprint if sample_set is not None else None
     if before != now:
         raise TrainingError(
@@ -351,14 +351,14 @@ def _times(source: str) -> dict[str, float]:
     run = run.parent if run.name in ("best", "preset") else run
     if not colon or not (run / "metrics.jsonl").is_file():
         return {}
-    lines = [line for line in map(parsed, (run / "metrics.jsonl").read_text().splitlines()) if line]
+    lines = read_objects(run / "metrics.jsonl", "seconds")
     return {str(run.resolve()): lines[-1]["seconds"] if lines else 0.0, **pretraining_times(run)}
 
 
 def pretraining_times(run: Path) -> dict[str, float]:
     """Seconds of training of the runs from which this one began, and of those from which they did, by run."""
     path = run / "transfer.json"
-    reports = read_json(path) if path.is_file() else []
+    reports = read_json(path, list) if path.is_file() else []
     return {name: seconds for report in reports for name, seconds in (report.get("times") or {}).items()}
 
 
@@ -372,26 +372,24 @@ def _restore(gan: "PhasedModel", run: Path) -> float:
 
     seconds = load_checkpoint(gan, run)
     seen = gan.sample_count
-    metrics = run / "metrics.jsonl"
-    if metrics.is_file():
-        # Lines after the checkpoint will be written again.
-        kept = [line for line in metrics.read_text().splitlines() if _samples_of(line) <= seen]
-        atomic_write_bytes(metrics, "".join(f"{line}\n" for line in kept).encode())
+    metrics, events = run / "metrics.jsonl", run / "events.jsonl"
+    # What came after the checkpoint will be written again.
+    _keep(metrics, [line for line in read_objects(metrics, "samples") if line["samples"] <= seen])
+    told = read_objects(events, "samples")
+    _keep(events, [event for event in told if event["samples"] <= seen or not event.get("repeats")])
     if seconds is None and gan.recipe.init:
         _transfer(gan, run)
     elif (run / "transfer.json").is_file():
-        found = [source for report in read_json(run / "transfer.json") for source in report.get("teachers") or ()]
+        found = [source for report in read_json(run / "transfer.json", list) for source in report.get("teachers") or ()]
         gan.inherited_sources = distinct(found)
     keep_event(run, seen, f"resumed at {seen:,} samples")
     log.info("Resuming at %s samples.", f"{seen:,}")
     return seconds or 0.0
 
 
-def _samples_of(line: str) -> float:
-    try:
-        return json.loads(line)["samples"]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return float("inf")
+def _keep(path: Path, lines: list[dict[str, Any]]) -> None:
+    if path.is_file():
+        atomic_write_bytes(path, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
 
 
 def _fit(

@@ -9,7 +9,7 @@ import pytest
 from ganzoo import pretraining, recipe_files, registry
 from ganzoo.cache import read_json
 from ganzoo.comparison import compare_runs, curves
-from ganzoo.errors import RecipeError, TrainingError
+from ganzoo.errors import GanzooError, RecipeError, TrainingError
 from ganzoo.study import bench
 from ganzoo.study_report import final, reached, write_tables
 from ganzoo.training import pretrain, pretraining_time, train
@@ -62,6 +62,13 @@ def test_what_cannot_be_compared_is_refused(tmp_path, pictures):
         compare_runs([tmp_path / "one", tmp_path / "other"])
     with pytest.raises(TrainingError, match="no run directory"):
         compare_runs([tmp_path / "one", tmp_path])
+    with pytest.raises(TrainingError, match="each named once"):
+        compare_runs([tmp_path / "one", f"{tmp_path}/other/../one"])
+    (tmp_path / "one/checks.jsonl").write_text('{"scores": [1], "samples": 8, "seconds": 1.0, "score": 3.0}\n[1]\n{"a"')
+    assert curves(tmp_path / "one", []) == {"None": [(1.0, 3.0)]}
+    (tmp_path / "one/data.json").write_text("[]")
+    with pytest.raises(GanzooError, match=r"data\.json is damaged \(no dict\)"):
+        compare_runs([tmp_path / "one", tmp_path / "other"])
 
 
 def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
@@ -113,8 +120,22 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     assert 0 <= looks[0][0] < tuned["source_seconds"]  # its clock begins with the fine-tuning
     with pytest.raises(RecipeError, match="'another GAN' has changed"):
         bench("pretraining", tmp_path, data, rows=["another GAN"], sources={"small": ENTRY}, **arguments)
+    with pytest.raises(GanzooError, match="None of the 1 cells could be done. The first: 'masked' does not suit"):
+        bench("pretraining", tmp_path, data, rows=["patchwork"], **arguments)
+    monkeypatch.setitem(PLAN["rows"], "patchwork", {"method": "masked", "init": INIT})  # mended, and tried again
+    cells = bench("pretraining", tmp_path, data, rows=["patchwork"], **arguments)
+    assert "failed" not in next(cell for cell in cells if cell["row"] == "patchwork")
     with pytest.raises(RecipeError, match="Did you mean 'scratch'"):
         bench("pretraining", tmp_path, data, rows=["scratsch"])
+    with pytest.raises(RecipeError, match="'elsewhere' is done on none of small"):
+        bench("pretraining", tmp_path, data, rows=["elsewhere"])
+    with pytest.raises(RecipeError, match="'another GAN' is done on none of small"):
+        bench("pretraining", tmp_path, data, rows=["another GAN"])
+    with pytest.raises(RecipeError, match="trainin"):
+        bench("pretraining", tmp_path / "typo", data, overrides={"trainin.samples": 5})
+    (elsewhere / "results.json").write_text('{"a": 1}')
+    with pytest.raises(GanzooError, match=r"results\.json is damaged \(no list\)"):
+        bench("pretraining", elsewhere, data)
     with pytest.raises(RecipeError, match="set of the study"):
         bench("pretraining", tmp_path, {"large": pictures})
 

@@ -58,15 +58,18 @@ PHOTOGRAPHS = {"kind": "photographs"}
         ({"count": 9_000}, ["finetune image/projected_mobile_64", "--minutes 30"]),
         (
             {"count": 9_000, "kind": "photographs"},
-            ["pretrain variational", "train image/projected_mobile_64", "--init"],
+            ["ganzoo train image/projected_mobile_64", "--minutes 30"],
         ),
         ({"count": 200, "median_side": 28, "classes": {"a": 80, "b": 90}}, ["finetune image/dcgan_32"]),
         (PHOTOGRAPHS | {"probe": probed(0.2, 0.1)}, ["model.backbone=efficientnet_lite2"]),
-        (PHOTOGRAPHS | {"probe": probed(0.1, 0.09)}, ["--init"]),
+        (PHOTOGRAPHS | {"probe": probed(0.1, 0.09)}, ["ganzoo train"]),
+        (PHOTOGRAPHS | {"probe": probed(0.1, 0.2)}, ["ganzoo train"]),
         ({"probe": probed(0.2, 0.1)}, ["finetune"]),
-        ({"count": 9_000, "median_side": 28}, ["--for image/dcgan_32"]),
-        ({"median_side": 28, "classes": {"a": 80, "b": 90}}, ["--for image/wgan_gp_32"]),
-        ({"median_side": 28, "classes": {"a": 80, "b": 9}}, ["--for image/dcgan_32"]),
+        ({"count": 9_000, "median_side": 28}, ["ganzoo train image/dcgan_32"]),
+        ({"count": 1_000, "median_side": 28}, ["pretrain variational --for image/dcgan_32", "--init generator="]),
+        ({"count": 1_000, "median_side": 28, "probe": probed(0.2, 0.1)}, ["pretrain variational"]),
+        ({"median_side": 28, "classes": {"a": 80, "b": 90}}, ["ganzoo train image/wgan_gp_32"]),
+        ({"median_side": 28, "classes": {"a": 80, "b": 9}}, ["ganzoo train image/dcgan_32"]),
         ({"mirrored": True}, ["--set data.flip=true"]),
         # 200,000 samples are the recipe's: 200,000 / 50 = 4,000 s
         (PHOTOGRAPHS | {"samples_per_second": 50.0}, ["--run runs/mine --minutes 67"]),
@@ -81,6 +84,7 @@ def test_recommendations(facts, parts):
     found = recommend(plain | facts, "pictures")
     assert all(part in found["command"] for part in parts)
     assert "--data pictures" in found["command"] and any(reason.startswith("At ") for reason in found["reasons"])
+    assert ("ganzoo pretrain" in found["command"]) == any("pretrain" in part for part in parts)
     assert ("model.backbone" in found["command"]) == any("model.backbone" in part for part in parts)
 
 

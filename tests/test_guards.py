@@ -85,6 +85,33 @@ def test_a_guard_warns_acts_and_a_resumed_run_is_the_same(tmp_path, monkeypatch)
     assert "looks, " in (tmp_path / "whole/report.html").read_text()
 
 
+def test_a_guard_says_once_that_it_can_do_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr("ganzoo.guards.signs", lambda look, earlier: ["lead"])
+    monkeypatch.setattr("ganzoo.guards._RESTS", 1)
+    data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    changes = {
+        "guards": {"every": 8, "samples": 20, "act": ["augment"]},
+        "augment": {"policy": ["cutout"], "probability": 0.75},
+    }
+    train(ENTRY, data, tmp_path, samples=48, overrides=recipe_files.merge(TINY, changes))
+    texts = [json.loads(line)["text"] for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    acts = [text for text in texts if text.startswith("The guard")]
+    assert [text.rpartition(" ")[2] for text in acts] == ["0.85.", "0.90.", "it."], acts
+
+
+def test_what_happens_again_after_a_resume_is_told_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("ganzoo.guards.signs", lambda look, earlier: ["lead"] if look["samples"] >= 24 else [])
+    data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    changes = {"guards": {"every": 8, "samples": 20}, "training": {"snapshot_every": 32}}
+    tiny = recipe_files.merge(TINY, changes)
+    train(ENTRY, data, tmp_path, samples=56, overrides=tiny)
+    (tmp_path / "checkpoints/000000056.safetensors").unlink()  # as if killed after the warning at 24, or before 32
+    (tmp_path / "checkpoints/000000032.safetensors").unlink()
+    train(ENTRY, data, tmp_path, samples=56, overrides=tiny)
+    texts = (tmp_path / "events.jsonl").read_text()
+    assert texts.count("The discriminator leads") == 1 and "resumed at 0 samples" in texts
+
+
 def test_acts_without_effect_are_refused(tiny):
     for changes in ({"policy": []}, {"policy": ["cutout"], "probability": 1.0}):
         with pytest.raises(RecipeError, match=r"'augment' raises augment\.probability"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ganzoo
-from ganzoo import recipe_files, registry
+from ganzoo import pretraining, recipe_files, registry
 
 CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 NAME = "image/perceptron_28"
@@ -59,6 +59,12 @@ def test_the_example_trains_and_exports(plugin, tiny, reals, tmp_path):
     assert ganzoo.load(str(tmp_path / "run")).generate(2).shape == (2, 28, 28, 1)
     card = ganzoo.export_generator(str(tmp_path / "run"), tmp_path / "export", ["tflite"], ["none"])
     assert card["files"][0]["max_error"] < 1e-4
+
+
+def test_the_example_is_pretrained(plugin, tmp_path):
+    tiny = recipe_files.merge(ganzoo.get_entry(NAME).raw["tiny"], pretraining.small_form("masked"))
+    result = ganzoo.pretrain("masked", NAME, "mnist5k", tmp_path / "run", samples=16, overrides=tiny)
+    assert result["parts"] == ["filling", "trunk"]  # 28 is no power of two: patches of 7, doubled from 4 and cropped
 
 
 def test_without_the_package_its_entry_is_unknown():

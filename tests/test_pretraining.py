@@ -250,6 +250,18 @@ def test_masks_hide_the_same_share_of_every_picture():
     assert len({m.tobytes() for m in mask}) > 1
 
 
+def test_few_pictures_are_shown_too(tmp_path):
+    tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("autoencoder"))
+    data = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("uint8")
+    pretrain("autoencoder", "image/dcgan_32", data, tmp_path / "run", samples=16, overrides=tiny)
+    assert list((tmp_path / "run/samples").glob("0*.png"))
+    tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("features"))
+    with pytest.raises(RecipeError, match="fewer than 8 components"):
+        pretrain("features", "image/dcgan_32", data[:1], tmp_path / "features", samples=16, overrides=tiny)
+    with pytest.raises(RecipeError, match="batch_size must be 2"):
+        pretraining.create(pretraining.recipe("simclr", "image/dcgan_32", {"training.batch_size": 1}))
+
+
 def test_features_have_a_component_for_each_latent_of_the_default_entry():
     """EfficientNet-Lite0's stride 16 has 112 channels, the entry 128 latents."""
     full = registry.get_entry("image/projected_mobile_64").recipe().model.latent_dim

@@ -76,6 +76,19 @@ def test_frozen_layers_stay_bit_for_bit(rule, frozen, tiny, reals):
     assert changed(gan, before) & layers == layers - still
 
 
+def test_frozen_normalisations_stay_in_what_is_sampled(tiny, reals, tmp_path):
+    presets.save(tiny(ENTRY), tmp_path / "source")
+    gan = tiny(ENTRY, freeze=[{"part": "generator", "layers": ["norm_4"]}])
+    presets.transfer(f"{tmp_path / 'source'}:generator", "generator", gan)
+    gan.fit(reals(gan, 3), verbose=0)
+    presets.save(gan, tmp_path / "tuned")
+    before, after = (presets.read_weights(str(tmp_path / name)) for name in ("source", "tuned"))
+    kept = {key for key in before if np.array_equal(before[key], after[key])}
+    assert {key for key in kept if "norm" in key and key.startswith("generator/")} == {
+        f"generator/norm_4/{name}" for name in ("gamma", "beta", "moving_mean", "moving_variance")
+    }
+
+
 def test_a_rule_that_names_nothing_is_refused(tiny):
     with pytest.raises(RecipeError, match=r"no layer of generator matches \['upp_\*'\]\. It has \['dense'"):
         tiny(ENTRY, freeze=[{"part": "generator", "layers": ["upp_*"]}])

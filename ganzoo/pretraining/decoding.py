@@ -49,7 +49,8 @@ class Decoding(Task):
         drawn = self.gan.draw_latents(2 * ROW, seed=self.gan.recipe.seed)[self.latents_name]
         shown = [self._shown(drawn, self.gan.draw_conditions(len(drawn)))]
         if examples is not None:
-            count = min(len(examples["real"]), 3 * ROW) // ROW * ROW
+            most = min(len(examples["real"]), 3 * ROW)
+            count = most // ROW * ROW or most
             reals = examples["real"][:count]
             conditions = {name: examples[name][:count] for name in self.conditions_spec()}
             made = self._shown(self.codes_of(self.domain.to_unit(tf.constant(reals))), conditions)

@@ -92,10 +92,10 @@ class Features(Decoding):
                 f"the deepest of pretrain.levels has {pooled.shape[-1]} channels, fewer than the generator's {width} "
                 "latents. Add a deeper level, take a wider network, or lower model.latent_dim."
             )
-        if len(deviations) < width or deviations[width - 1] < 1e-4 * deviations[0]:
+        if len(deviations) < width or deviations[width - 1] <= 1e-4 * deviations[0]:
             raise self.refuse(
-                f"the features of {len(reals)} pictures have fewer than {width} components, one for each latent. Give "
-                "more pictures, or lower model.latent_dim."
+                f"the features of these pictures have fewer than {width} components, one for each latent. Give more "
+                "pictures, or lower model.latent_dim."
             )
         deviations = deviations[:width] / np.sqrt(len(pooled) - 1)
         kernel = (axes[:width] / deviations[:, None]).T

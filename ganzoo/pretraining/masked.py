@@ -24,18 +24,22 @@ class Masked(Task):
     runs_along = True
 
     class Options(Section):
-        """The share of masked patches, their side in pixels, the decoder's width."""
+        """The share of masked patches, their side in pixels, the decoder's width.
+
+        Without a `patch`, the largest side up to 8 that divides the pictures'.
+        """
 
         share: Fraction = 0.5
-        patch: PositiveInt = 8
+        patch: PositiveInt | None = None
         width: PositiveInt = 32
 
     def build_parts(self) -> dict[str, keras.Model]:
         """`filling`: pictures -> pictures."""
         features = x = self.features()
         size, _, channels = self.sample_shape()
-        if size % self.settings.patch:
-            raise self.refuse(f"its option patch = {self.settings.patch} does not divide data.size = {size}.")
+        self.patch = self.settings.patch or max(side for side in range(1, 9) if size % side == 0)
+        if size % self.patch:
+            raise self.refuse(f"its option patch = {self.patch} does not divide data.size = {size}.")
         if len(x.shape) == 2:
             side = 4
             x = layers.Dense(side * side * self.settings.width, name="spread")(x)
@@ -43,6 +47,10 @@ class Masked(Task):
         while x.shape[1] < size:
             x = layers.Conv2D(self.settings.width, 3, padding="same", name=f"fill_{x.shape[1]}")(x)
             x = Double(name=f"double_{x.shape[1]}")(layers.LeakyReLU(0.2, name=f"leaky_{x.shape[1]}")(x))
+        if x.shape[1] > size:
+            before = (x.shape[1] - size) // 2
+            after = x.shape[1] - size - before
+            x = layers.Cropping2D(((before, after), (before, after)), name="crop")(x)
         x = layers.Conv2D(channels, 3, padding="same", dtype="float32", name="to_picture")(x)
         return {"filling": self.on_trunk("filling", features, x)}
 
@@ -66,7 +74,7 @@ class Masked(Task):
 
     def _mask(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
         """1 in masked patches, 0 elsewhere: `(batch, height, width, 1)`, the same share in each picture."""
-        patch = self.settings.patch
+        patch = self.patch
         rows, columns = pictures.shape[1] // patch, pictures.shape[2] // patch
         count = max(1, round(self.settings.share * rows * columns))
         order = tf.argsort(tf.argsort(random.uniform((rows * columns,), "mask"), axis=1), axis=1)
