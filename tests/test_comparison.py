@@ -120,7 +120,7 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     assert 0 <= looks[0][0] < tuned["source_seconds"]  # its clock begins with the fine-tuning
     with pytest.raises(RecipeError, match="'another GAN' has changed"):
         bench("pretraining", tmp_path, data, rows=["another GAN"], sources={"small": ENTRY}, **arguments)
-    with pytest.raises(GanzooError, match="None of the 1 cells could be done. The first: 'masked' does not suit"):
+    with pytest.raises(GanzooError, match="None of the 1 cells could be done"):
         bench("pretraining", tmp_path, data, rows=["patchwork"], **arguments)
     monkeypatch.setitem(PLAN["rows"], "patchwork", {"method": "masked", "init": INIT})  # mended, and tried again
     cells = bench("pretraining", tmp_path, data, rows=["patchwork"], **arguments)

@@ -10,7 +10,7 @@ import pytest
 
 from ganzoo import backbones, presets, recipe_files, registry
 from ganzoo.backbone_catalogue import LITE_SIDES
-from ganzoo.errors import DataError, RecipeError
+from ganzoo.errors import DataError, RecipeError, WeightsError
 from ganzoo.frozen_features import probe
 from ganzoo.gans.projected_mobile import NEVER
 from ganzoo.training import train
@@ -139,6 +139,8 @@ def test_imagenet_weights_go_into_a_trunk_by_name(tiny):
     fresh = [np.array(weight) for weight in gan.part("discriminator.trunk").weights]
     report = presets.transfer("imagenet/efficientnet_lite0:trunk", "discriminator.trunk", gan)
     assert len(report.loaded) == len(fresh) and not report.mismatched
+    with pytest.raises(WeightsError, match=r"--set model\.trunk=efficientnet_lite0"):
+        presets.transfer("imagenet/efficientnet_lite0:trunk", "discriminator.trunk", tiny("image/dcgan_32"))
     pictures = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
     expected = backbones.create("efficientnet_lite0", (16, 16, 3), (8,), input_size=32, bottlenecks=True)(pictures)[0]
     np.testing.assert_allclose(gan.part("discriminator.trunk")(pictures, training=True), expected, atol=1e-4)
