@@ -284,8 +284,8 @@ def _from_backbone(
     arrays = {key: np.array(variable) for key, variable in named_variables(source).items()}
     if not wanted.keys() & arrays.keys():
         raise WeightsError(
-            f"{target} is no network like {name}: its weights fit nowhere. Take an entry whose discriminator may be one, "
-            f"such as image/projected_mobile_64 with --set model.trunk={name}."
+            f"{target} is no network like {name}: its weights fit nowhere. Take an entry whose discriminator may be "
+            f"one, such as image/projected_mobile_64 with --set model.trunk={name}."
         )
     if wanted.keys() <= arrays.keys():
         skip = (*skip, *(key for key in arrays if key not in wanted))  # layers above the target's level
