@@ -61,19 +61,25 @@ def atomic_write_bytes(path: str | Path, content: bytes) -> Path:
     return atomic_write(path, lambda temporary: temporary.write_bytes(content))
 
 
-def read_objects(path: Path, *numbers: str) -> list[dict[str, Any]]:
+def read_objects(path: Path, *numbers: str, unread: list[str] | None = None) -> list[dict[str, Any]]:
     """The objects of a JSONL file, none where it is missing.
 
-    Lines that a killed process tore are left out, and objects in which one of `numbers` is no number.
+    Lines that are no objects are left out (a killed process may have torn them), and objects in which one of `numbers`
+    is no number. `unread` is told how many lines are no objects; a torn last one is no news (a run may be writing it).
     """
-    found = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
+    found, broken = [], 0
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, 1):
         try:
             value = json.loads(line)
         except ValueError:
-            continue
-        if isinstance(value, dict) and all(is_number(value.get(name)) for name in numbers):
+            value = None
+        if not isinstance(value, dict):
+            broken += number < len(lines)
+        elif all(is_number(value.get(name)) for name in numbers):
             found.append(value)
+    if broken and unread is not None:
+        unread.append(f"{path.name}: lines that are no JSON objects: {broken}")
     return found
 
 

@@ -244,27 +244,31 @@ def _choices(name: str, found: dict[str, str], more: str) -> str:
     return f"\b\n{name} is one of\n{listed}\n\n{more}"
 
 
-class _PretrainCommand(click.Command):
-    """Its help lists the methods, which are read when it is asked for."""
+def _methods() -> str:
+    from ganzoo.pretraining import list_methods
+
+    return _choices("METHOD", list_methods(), _WHICH)
+
+
+def _studies() -> str:
+    from ganzoo.study import list_studies
+
+    return _choices("STUDY", list_studies(), _STUDY)
+
+
+class _ListingCommand(click.Command):
+    """Its help ends with a list, which is read when it is asked for."""
+
+    def __init__(self, *args: Any, listing: Callable[[], str], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._listing = listing
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        from ganzoo.pretraining import list_methods
-
-        self.epilog = _choices("METHOD", list_methods(), _WHICH)
+        self.epilog = self._listing()
         super().format_epilog(context, formatter)
 
 
-class _BenchCommand(click.Command):
-    """Its help lists the studies."""
-
-    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        from ganzoo.study import list_studies
-
-        self.epilog = _choices("STUDY", list_studies(), _STUDY)
-        super().format_epilog(context, formatter)
-
-
-@main.command(cls=_PretrainCommand)
+@main.command(cls=_ListingCommand, listing=_methods)
 @click.argument("method")
 @click.option("--for", "name", required=True, metavar="NAME", help="The entry (or run) whose parts are pretrained.")
 @_training_options
@@ -378,7 +382,7 @@ def doctor(data: str | None, fakes: str | None, trial: float | None, also: tuple
     _print(result, as_json, text(result))
 
 
-@main.command(cls=_BenchCommand)
+@main.command(cls=_ListingCommand, listing=_studies)
 @click.argument("study")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="A folder for runs and results.")
 @click.option("--data", "pairs", multiple=True, required=True, metavar="SET=DATA", help="Data of one of its sets.")

@@ -10,7 +10,7 @@ import numpy as np
 from ganzoo import registry
 from ganzoo.cache import is_number, read_json, read_objects
 from ganzoo.errors import TrainingError
-from ganzoo.page import bullets, chart, picture, read_lines, show, table, write_page
+from ganzoo.page import bullets, chart, picture, show, table, write_page
 from ganzoo.training import pretraining_time
 
 _AXIS = "minutes of training and pretraining"
@@ -76,10 +76,10 @@ def curves(run: Path, unread: list[str]) -> dict[str, list[tuple[float, float]]]
     """A run's scores by name, each a list of (seconds of training and pretraining, score)."""
     before = pretraining_time(run)
     found: dict[str, dict[float, tuple[float, float]]] = {}
-    for check in read_lines(run / "checks.jsonl", unread):
+    for check in read_objects(run / "checks.jsonl", "seconds", unread=unread):
         scores = {str(check.get("name")): check.get("score"), **_flat(check.get("scores"))}
         for name, value in scores.items():
-            if is_number(value) and is_number(check.get("seconds")):
+            if is_number(value):
                 # A resumed run takes looks again: the last one at a number of samples counts.
                 found.setdefault(name, {})[check.get("samples")] = (before + check["seconds"], value)
     return {name: sorted(points.values()) for name, points in found.items()}
@@ -103,7 +103,7 @@ def _read(run: Path, unread: list[str]) -> dict[str, Any]:
         raise TrainingError(
             f"{run} is a pretraining, and has no samples to score. Compare the runs that began from it."
         )
-    lines = read_objects(run / "metrics.jsonl", "samples", "seconds")
+    lines = read_objects(run / "metrics.jsonl", "samples", "seconds", unread=unread)
     grids = sorted((run / "samples").glob("[0-9]*.png"))
     points = curves(run, unread)
     data = read_json(run / "data.json", dict) if (run / "data.json").is_file() else {}

@@ -101,9 +101,8 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
     facts["kind"] = "drawings" if facts["equal_neighbours"] > _DRAWN else "photographs"
     facts["entry"] = _entry(facts)[0]
     facts["resolution"] = registry.get_entry(facts["entry"]).recipe().data.size
-    tried = bool(trial) and len(found) >= _FEWEST_TRIED
     facts |= {"samples_per_second": None, "probe": probe(found, fakes, also) if fakes else {}}
-    if tried:
+    if trial and len(found) >= _FEWEST_TRIED:
         with tempfile.TemporaryDirectory() as folder:
             facts["samples_per_second"] = _try(found, facts["entry"], folder, trial)
             if not fakes:
@@ -117,8 +116,12 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     """`{"reasons": [...], "command": "..."}` from what `examine` found: rules of thumb, each with its reason."""
     count = facts["count"]
     entry, reason = _entry(facts)
+    if count < _FEW and entry == "image/wgan_gp_32":
+        entry = "image/dcgan_32"
+        reason = f"{entry}: small pictures. The published weights of image/wgan_gp_32 are for ten classes of digits."
+    recipe = registry.get_entry(entry).recipe()
     reasons, options = [reason], []
-    side, size = facts["median_side"], registry.get_entry(entry).recipe().data.size
+    side, size = facts["median_side"], recipe.data.size
     if side and side >= 2 * size:
         reasons.append(f"At {size} x {size}, as large as the zoo goes: the pictures, of {side}, are made smaller.")
     else:
@@ -126,9 +129,6 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     verb = "train"
     if count < _FEW:
         verb = "finetune"
-        if entry == "image/wgan_gp_32":
-            entry = reasons[0] = "image/dcgan_32"
-            reasons[0] += ": small pictures. The published weights of image/wgan_gp_32 are for ten classes of digits."
         reasons.append(f"Fine-tune published weights: {count} pictures are few to learn from.")
         options.append("--how freeze_d")
     elif entry == "image/projected_mobile_64" and facts["kind"] == "drawings":
@@ -147,7 +147,7 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
         reasons.append(
             f"{facts['near_empty']} pictures are nearly of one colour: take them out if they are no samples."
         )
-    own = getattr(registry.get_entry(entry).recipe().model, "backbone", None)
+    own = getattr(recipe.model, "backbone", None)
     if own in facts.get("probe", {}):
         losses = {name: result["log_loss"] for name, result in facts["probe"].items()}
         told = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
@@ -171,8 +171,7 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     minutes = 10 if count < _FEW else 30
     if speed := facts.get("samples_per_second"):
         if verb == "train":
-            samples = registry.get_entry(entry).recipe().training.samples
-            minutes = max(math.ceil(samples / speed / 60), 1)
+            minutes = max(math.ceil(recipe.training.samples / speed / 60), 1)
         reasons.append(
             f"About {minutes} minutes: {int(60 * minutes * speed):,} samples, at the {speed:.0f} a second that this "
             "machine makes. Longer is better as long as the score in the report falls."

@@ -143,18 +143,14 @@ class Guard(Periodic):
             keep_event(self._run, self._done, f"The guard {text}.", repeats=True)
 
     def _read(self) -> list[dict[str, Any]]:
-        """Looks of earlier sessions, up to the checkpoint from which this one goes on."""
+        """Looks of earlier sessions; a resumed run has forgotten those after its checkpoint."""
         looks = read_objects(self._run / "guards.jsonl", "samples", "spread")
         return [look for look in looks if isinstance(look.get("signs"), list)]
 
     def set_model(self, model: "GAN") -> None:
-        """Forget looks that a resumed run will take again; look at the reals."""
+        """Look at the reals."""
         super().set_model(model)
         self._features = model.domain.small_features(self._reals)
-        kept = [look for look in self._looks if look["samples"] <= model.sample_count]
-        if len(kept) < len(self._looks):
-            (self._run / "guards.jsonl").write_text("".join(json.dumps(look) + "\n" for look in kept))
-        self._looks = kept
 
 
 def measure(real: np.ndarray, fake: np.ndarray) -> dict[str, float | None]:

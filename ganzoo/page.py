@@ -6,7 +6,6 @@ Every text is escaped, and a page forbids itself to load anything that is not in
 import base64
 import io
 import itertools
-import json
 import math
 import string
 from collections.abc import Mapping, Sequence
@@ -34,20 +33,6 @@ def write_page(path: Path, title: str, parts: Sequence[str]) -> Path:
 def read_text(path: Path) -> str:
     """A file as text, whatever its bytes."""
     return path.read_text(encoding="utf-8", errors="replace")
-
-
-def read_lines(path: Path, unread: list[str]) -> list[dict[str, Any]]:
-    """The objects of a JSONL file. A torn last line is no news (the run may be writing it), others are counted."""
-    found, broken = [], 0
-    lines = read_text(path).splitlines() if path.is_file() else []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(dict(json.loads(line).items()))
-        except (ValueError, AttributeError):
-            broken += number < len(lines)
-    if broken:
-        unread.append(f"{path.name}: lines that are no JSON objects: {broken}")
-    return found
 
 
 def show(value: Any) -> str:

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ganzoo.cache import is_number
+from ganzoo.cache import is_number, read_objects
 from ganzoo.errors import EvaluationError, TrainingError
 from ganzoo.metrics.scorecard import Scorecard, compare
 from ganzoo.page import (
@@ -20,7 +20,6 @@ from ganzoo.page import (
     details,
     pairs,
     picture,
-    read_lines,
     read_text,
     show,
     table,
@@ -49,17 +48,19 @@ def write_report(run: Path) -> Path:
             f"No run directory: {run} has no recipe.yaml. Start a run: `ganzoo train NAME --data DATA --run DIR`."
         )
     recipe = read_yaml(run / "recipe.yaml")
-    lines = [line for line in read_lines(run / "metrics.jsonl", unread) if is_number(line.get("samples"))]
+    lines = read_objects(run / "metrics.jsonl", "samples", unread=unread)
     last_of = {line["samples"]: line for line in lines}  # a resumed run writes lines again: the last ones count
     metrics = [last_of[samples] for samples in sorted(last_of)]
-    events = [(line.get("samples", ""), line.get("text", "")) for line in read_lines(run / "events.jsonl", unread)]
-    checks = read_lines(run / "checks.jsonl", unread)
+    events = [
+        (line.get("samples", ""), line.get("text", "")) for line in read_objects(run / "events.jsonl", unread=unread)
+    ]
+    checks = read_objects(run / "checks.jsonl", unread=unread)
     sections = {
         "Events": table(("samples", "event"), events),
         "Samples over time": _samples(run / "samples", unread),
         "Scores": _from_json(run / "scores.json", _scores, unread),
         "Best weights": _checks(checks, events),
-        "Guards": _guards(read_lines(run / "guards.jsonl", unread), events),
+        "Guards": _guards(read_objects(run / "guards.jsonl", unread=unread), events),
         "Curves": _curves(metrics, events),
         "Data": _from_json(run / "data.json", _data, unread),
         "Transferred weights": _from_json(run / "transfer.json", _transfers, unread),

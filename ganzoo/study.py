@@ -186,7 +186,7 @@ class _Cell:
             found = cell.get("conditions") or {}
             if "failed" in cell:  # it will be tried again
                 continue
-            different = [key for key in wanted if key not in ("row", "source") and found.get(key) != wanted[key]]
+            different = [key for key in wanted if found.get(key) != wanted[key]]
             if different:
                 raise RecipeError(
                     f"{path.parent} was done under other conditions ({', '.join(different)}), so that its numbers "
@@ -196,11 +196,12 @@ class _Cell:
     def do(self, samples: _Samples) -> bool:
         """Pretrain, train, score; each only where it was not done yet. Whether there was anything to do."""
         if (self._run / RESULT).is_file():
-            before, now = read_json(self._run / RESULT, dict), self._conditions(samples)
-            changed = any(before["conditions"].get(key) != now[key] for key in ("row", "source"))
-            if "failed" not in before and changed:
-                raise RecipeError(f"The row '{self._names['row']}' has changed since {self._run}. Name another --out.")
-            if "failed" not in before:
+            found = read_json(self._run / RESULT, dict)
+            if "failed" not in found:
+                if any(found["conditions"].get(key) != value for key, value in self._row_conditions().items()):
+                    raise RecipeError(
+                        f"The row '{self._names['row']}' has changed since {self._run}. Name another --out."
+                    )
                 return False
             (self._run / RESULT).unlink()  # a folder that is no run would be in the way
         log.info("%s: %s, seed %d", *self._names.values())
@@ -209,7 +210,6 @@ class _Cell:
         init, spent = {}, 0.0
         try:
             for index, method in enumerate(self._methods):
-                before = {"trunk": f"{self._pretrainings[index - 1]}:trunk"} if index else {}
                 pretrain(
                     method,
                     entry,
@@ -218,7 +218,7 @@ class _Cell:
                     minutes=self._pretraining_minutes,
                     seed=seed,
                     overrides=merge(self._common, nest(self._options.get(method) or {})),
-                    init=before,
+                    init={"trunk": f"{self._pretrainings[index - 1]}:trunk"} if index else None,
                 )
                 init = {target: f"{self._pretrainings[index]}:{part}" for target, part in row["init"].items()}
                 spent += self._pretraining_minutes
@@ -261,12 +261,15 @@ class _Cell:
             "warnings": [look for look in read_objects(self._run / "guards.jsonl", "samples") if look.get("signs")],
         }
 
+    def _row_conditions(self) -> dict[str, Any]:
+        """What is the row's own, and must be the same in all its cells."""
+        source = self._source and hashlib.sha256(presets.weights_file(self._source).read_bytes()).hexdigest()[:16]
+        return {"row": dict(self._row), "source": source}
+
     def _conditions(self, samples: _Samples) -> dict[str, Any]:
-        """What must be the same in all cells of a set, and the row."""
+        """What must be the same in all cells of a set."""
         scoring = ("samples", "subsamples", "networks", "checks")
         return {
-            "row": dict(self._row),
-            "source": self._source and hashlib.sha256(presets.weights_file(self._source).read_bytes()).hexdigest()[:16],
             "scoring": {key: self._plan[key] for key in scoring},
             "overrides": json.loads(json.dumps(self._overrides)),
             "data": content_hash(samples.pictures)[:16],
@@ -277,7 +280,7 @@ class _Cell:
 
     def _keep(self, samples: _Samples, result: dict[str, Any]) -> None:
         named = {**self._names, "minutes": self._minutes, "entry": self._set["entry"]}
-        content = {**named, **result, "conditions": self._conditions(samples)}
+        content = {**named, **result, "conditions": self._row_conditions() | self._conditions(samples)}
         self._run.mkdir(parents=True, exist_ok=True)
         atomic_write_bytes(self._run / RESULT, json.dumps(content, indent=1).encode())
 

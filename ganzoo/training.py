@@ -372,11 +372,11 @@ def _restore(gan: "PhasedModel", run: Path) -> float:
 
     seconds = load_checkpoint(gan, run)
     seen = gan.sample_count
-    metrics, events = run / "metrics.jsonl", run / "events.jsonl"
     # What came after the checkpoint will be written again.
-    _keep(metrics, [line for line in read_objects(metrics, "samples") if line["samples"] <= seen])
-    told = read_objects(events, "samples")
-    _keep(events, [event for event in told if event["samples"] <= seen or not event.get("repeats")])
+    for name in ("metrics.jsonl", "guards.jsonl"):
+        _keep(run / name, [line for line in read_objects(run / name, "samples") if line["samples"] <= seen])
+    told = read_objects(run / "events.jsonl", "samples")
+    _keep(run / "events.jsonl", [one for one in told if one["samples"] <= seen or not one.get("repeats")])
     if seconds is None and gan.recipe.init:
         _transfer(gan, run)
     elif (run / "transfer.json").is_file():
