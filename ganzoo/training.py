@@ -412,7 +412,8 @@ def _fit(
     if not done:
         stream = _stream(gan, sample_set, data, seen)
         clock = callbacks.Clock(seconds, training.clock)
-        parts: list[Any] = []
+        # The limits come first, so that the last checkpoint's seconds reach them: a finished run has nothing to resume.
+        parts: list[Any] = [callbacks.Limits(clock, samples, limit)]
         if sample_set is not None and gan.recipe.guards.every and not gan.recipe.pretrain:
             # Before the snapshots, which keep what the guard (and the model's own callbacks) did.
             parts.append(guards.Guard(run, clock, gan.recipe.guards, sample_set))
@@ -420,7 +421,6 @@ def _fit(
         parts += [
             callbacks.MetricsLog(run, clock, training.log_every, training.snapshot_every),
             callbacks.Snapshots(run, clock, training.snapshot_every, _examples(sample_set)),
-            callbacks.Limits(clock, samples, limit),
         ]
         if sample_set is not None and gan.recipe.evaluation.every and not gan.recipe.pretrain:
             parts.append(callbacks.Best(run, clock, gan.recipe.evaluation, sample_set))

@@ -31,11 +31,25 @@ def look(spread=1.0, coverage=0.8, lead=2.0):
         (look(coverage=0.05), [look(coverage=0.15)], []),
         (look(lead=LEAD + 1), [look()], []),
         (look(lead=LEAD + 1), [look(lead=LEAD + 1)], ["lead"]),
+        (look(lead=5.0, coverage=0.3), [look(lead=5.0, coverage=0.3)] * 9, ["lead"]),  # smaller, but it lasts
+        (look(lead=5.0, coverage=0.3), [look(lead=5.0, coverage=0.3)] * 8, []),
+        (
+            look(lead=5.0, coverage=0.3),
+            [look(lead=lead, coverage=0.3) for lead in [6.0] * 5 + [5.0] * 4],
+            [],
+        ),  # it falls
+        (look(lead=5.0, coverage=0.3), [look(lead=lead, coverage=0.3) for lead in [3.0] * 5 + [4.0] * 4], []),
+        (look(lead=5.0, coverage=0.6), [look(lead=5.0, coverage=0.6)] * 9, []),
         (look(spread=0.1, coverage=0.0, lead=99.0), [look(lead=50.0)], ["spread", "coverage", "lead"]),
     ],
 )
 def test_signs(now, earlier, expected):
     assert signs(now, earlier) == expected
+
+
+def test_a_lead_that_is_unknown_is_no_sign():
+    assert signs(look(lead=None), [look(lead=5.0, coverage=0.3)] * 20) == []
+    assert signs({**look(lead=9.0), "coverage": None}, [look(lead=9.0)] * 20) == []
 
 
 def test_measures_of_known_clouds():

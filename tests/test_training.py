@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ganzoo import presets, registry
+from ganzoo import presets, recipe_files, registry
 from ganzoo.errors import DataError, TrainingError
 from ganzoo.training import finetune, train
 
@@ -60,6 +60,13 @@ def test_the_best_weights_are_kept_beside_the_last(tmp_path):
 def test_minutes_are_a_limit(tmp_path):
     result = train(ENTRY, pictures(), tmp_path / "run", minutes=0.01, overrides=TINY)
     assert result["finished"] and result["samples"] >= 8
+
+
+def test_a_run_whose_time_is_over_is_not_trained_on(tmp_path):
+    # The last checkpoint was written at the very step at which the time ended.
+    changes = recipe_files.merge(TINY, {"training": {"snapshot_every": 8, "clock": "processor"}})
+    first, again = (train(ENTRY, pictures(), tmp_path / "run", minutes=0.01, overrides=changes) for _ in range(2))
+    assert first["samples"] == again["samples"]
 
 
 def test_resume_refuses_other_recipes_and_other_data(tmp_path):
