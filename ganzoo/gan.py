@@ -20,7 +20,8 @@ from ganzoo.consolidation import Consolidation
 from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import RecipeError, TrainingError
 from ganzoo.objectives import get_objective, mean_of_positions, sum_of_heads
-from ganzoo.phased_model import Batch, ClassCondition, Latent, Phase, PhasedModel, batch_norms
+from ganzoo.phased_model import PhasedModel, batch_norms
+from ganzoo.phases import Batch, ClassCondition, Latent, Phase
 
 GRID_SAMPLES = 64
 MOST_AUGMENTED = 0.9

@@ -7,8 +7,8 @@ scaling over replicas, exact states and resuming then serve it as they stand.
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,12 +18,12 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo import distribution
-from ganzoo.config import Optimizer, Recipe, Regularizer, Section, validate
+from ganzoo.config import Optimizer, Recipe, Section, validate
 from ganzoo.distribution import GlobalRandom
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError, unknown_name
 from ganzoo.freezing import Thaw, layers_of, set_trainable
-from ganzoo.regularizers import get_regularizer
+from ganzoo.phases import Batch, ClassCondition, Latent, Phase, gradient, phase_gradients
 from ganzoo.variables import misfits, named_variables
 
 if TYPE_CHECKING:
@@ -31,62 +31,6 @@ if TYPE_CHECKING:
 
 NOT_FINITE = "is not finite"
 TOO_FEW = "A batch has fewer samples than a step takes apart (training.d_steps)"
-
-
-@dataclass(frozen=True)
-class Latent:
-    """A latent input of the generator: its shape without the batch, standard normal."""
-
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ClassCondition:
-    """A class as condition: an int32 input `(batch,)` in `[0, classes)`."""
-
-    classes: int
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a phase works on: one replica's reals in the domain's units, conditions, latents, stateless randomness.
-
-    `fake` are samples that were made of these latents already, if they were.
-    """
-
-    real: Any
-    conditions: dict[str, tf.Tensor]
-    latents: dict[str, tf.Tensor]
-    random: GlobalRandom
-    fake: Any = None
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A part of the step that trains one network.
-
-    Attributes:
-        network: a key of `GAN.networks()` and of the recipe's optimizers.
-        loss: `loss(batch, context) -> (loss per example (batch,), logs)`, differentiated by the network's weights.
-        prepare: `prepare(batch) -> context`, computed without gradient; penalties read its `real` and `fake`.
-        critic: `critic(batch, inputs) -> (batch,)`, what the penalties differentiate.
-        penalties: regularizers added to the loss.
-        steps: optimizer steps in one train step, each with fresh reals.
-        also: other networks whose weights the loss trains too.
-        direct: where it reuses fakes, its loss depends on the network's weights beside them.
-        reuses: it works on the batch and the fakes of the step before, which the generator then makes but once; the
-            phase's network is the generator.
-    """
-
-    network: str
-    loss: Callable[[Batch, Any], tuple[tf.Tensor, dict[str, tf.Tensor]]]
-    prepare: Callable[[Batch], Any] = lambda batch: {}
-    critic: Callable[[Batch, Any], tf.Tensor] | None = None
-    penalties: tuple[Regularizer, ...] = ()
-    steps: int = 1
-    also: tuple[str, ...] = ()
-    reuses: bool = False
-    direct: bool = False
 
 
 class PhasedModel(keras.Model):
@@ -382,14 +326,14 @@ class PhasedModel(keras.Model):
         groups = {name: self.networks()[name].trainable_variables for name in (phase.network, *phase.also)}
         variables = [variable for group in groups.values() for variable in group]
         optimizer = self.optimizers[phase.network]
-        gradients_of = self._compiled(partial(self._gradients, phase, variables, optimizer))
+        gradients_of = self._compiled(partial(phase_gradients, phase, variables, optimizer, self.recipe.seed))
         purpose = phase.network if phase.reuses else batch.random.purpose
         arguments = (batch.real, batch.conditions, batch.latents, batch.fake, batch.random.step)
         gradients, logs = gradients_of(purpose, *arguments)
         if phase.reuses:
             leaves = tf.nest.flatten(batch.fake)
             led, direct = gradients[: len(leaves)], gradients[len(leaves) :]
-            gradients = _gradient(tape, leaves, variables, led)
+            gradients = gradient(tape, leaves, variables, led)
             if direct:
                 gradients = [g + d for g, d in zip(gradients, direct, strict=True)]
         if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -410,67 +354,6 @@ class PhasedModel(keras.Model):
             for name, group in groups.items():
                 self.optimizers[name].apply(gradients[start : start + len(group)], group)
                 start += len(group)
-        return gradients, logs
-
-    def _gradients(
-        self,
-        phase: Phase,
-        variables: Sequence[Any],
-        optimizer: Any,
-        purpose: str,
-        real: Any,
-        conditions: dict[str, tf.Tensor],
-        latents: dict[str, tf.Tensor],
-        fake: Any,
-        step: tf.Tensor,
-    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """The gradients of a phase's loss and penalties, each replica's share of the global mean.
-
-        By the network's variables; by the fakes where the phase reuses them.
-        """
-        count = tf.shape(tf.nest.flatten(real)[0])[0]
-        batch = Batch(real, conditions, latents, GlobalRandom(self.recipe.seed, step, purpose, count), fake)
-        context = phase.prepare(batch)
-        leaves = tf.nest.flatten(fake) if phase.reuses else []
-        targets = [*leaves, *(variables if phase.direct else ())] if phase.reuses else variables
-        scale = getattr(optimizer, "scale_loss", lambda loss: loss)
-        logs: dict[str, tf.Tensor] = {}
-
-        def penalty(regularizer: Regularizer) -> tf.Tensor:
-            values = get_regularizer(regularizer.name)(
-                partial(phase.critic, batch), context["real"], context["fake"], batch.random.child(regularizer.name)
-            )
-            return distribution.scale_loss(values)
-
-        with tf.GradientTape() as tape:
-            tape.watch(leaves)
-            per_example, extra = phase.loss(batch, context)
-            logs[f"{phase.network}_loss"] = total = distribution.scale_loss(per_example)
-            for regularizer in phase.penalties:
-                if regularizer.every == 1:
-                    logs[regularizer.name] = value = penalty(regularizer)
-                    total += regularizer.weight * value
-            total = scale(total)
-        logs |= {name: distribution.scale_loss(value) for name, value in extra.items()}
-        gradients = _gradient(tape, total, targets)
-
-        def lazily(regularizer: Regularizer) -> list[tf.Tensor]:
-            with tf.GradientTape() as tape:
-                tape.watch(leaves)
-                value = penalty(regularizer)
-                total = scale(regularizer.weight * regularizer.every * value)
-            # Logged k-fold, as it counts, so that a mean over steps is the penalty's.
-            return [regularizer.every * value, *_gradient(tape, total, targets)]
-
-        for regularizer in phase.penalties:
-            if regularizer.every > 1:
-                value, *added = tf.cond(
-                    tf.equal(step % regularizer.every, 0),
-                    partial(lazily, regularizer),
-                    partial(_zeros_like, [total, *gradients]),
-                )
-                logs[regularizer.name] = value
-                gradients = [g + a for g, a in zip(gradients, added, strict=True)]
         return gradients, logs
 
     def _average(self, seen: tf.Tensor) -> None:
@@ -579,15 +462,6 @@ class PhasedModel(keras.Model):
         return cls(validate(raw, get_domain(raw["domain"]).Options, gan_class(raw["gan"]).Options))
 
 
-def _gradient(tape: tf.GradientTape, total: Any, variables: Sequence[Any], factors: Any = None) -> list[tf.Tensor]:
-    """The gradient by each variable, zeros where `total` does not depend on it; `factors`: of what `total` leads to."""
-    found = tape.gradient(total, variables, output_gradients=factors)
-    return [
-        tf.zeros(v.shape, v.dtype) if g is None else tf.convert_to_tensor(g)
-        for g, v in zip(found, variables, strict=True)
-    ]
-
-
 def _as_dict(data: Any) -> dict[str, Any]:
     """What Keras or a dataset hands over as one batch, as a dict with `real`."""
     if isinstance(data, tuple) and len(data) == 1:
@@ -598,10 +472,6 @@ def _as_dict(data: Any) -> dict[str, Any]:
             f"{len(data)}. Map your dataset with `lambda x, y: {{'real': x, 'class_id': y}}`, or to x alone."
         )
     return dict(data) if isinstance(data, Mapping) else {"real": data}
-
-
-def _zeros_like(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    return [tf.zeros_like(tensor) for tensor in tensors]
 
 
 def _first_reals(data: Any, count: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from ganzoo import distribution
 from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import DataError, RecipeError, TrainingError
 from ganzoo.matching import drifting_loss, summaries
-from ganzoo.phased_model import Batch
+from ganzoo.phases import Batch
 
 LAZY_R1 = {"name": "r1", "weight": 1.0, "every": 2}
 ALL = ["colour", "translation", "cutout"]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from ganzoo import distribution, presets, pretraining, recipe_files, registry
 from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
-from ganzoo.phased_model import Batch
+from ganzoo.phases import Batch
 from ganzoo.pretraining.rotation import rotation_loss, turned
 from ganzoo.pretraining.simclr import _enlarging, contrastive_loss
 from ganzoo.training import pretrain, train

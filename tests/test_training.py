@@ -174,7 +174,7 @@ def test_a_run_killed_three_times_equals_an_unbroken_one(tmp_path):
         "--data",
         str(tmp_path / "data.npy"),
         "--samples",
-        "32000",
+        "16000",
     ]
     command += [part for value in sets for part in ("--set", value)]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
@@ -198,5 +198,5 @@ def test_a_run_killed_three_times_equals_an_unbroken_one(tmp_path):
     subprocess.run([*command, "--run", str(tmp_path / "killed")], check=True, env=environment, capture_output=True)
     from safetensors.numpy import load_file
 
-    whole, killed = (load_file(tmp_path / run / "checkpoints" / "000032000.safetensors") for run in ("whole", "killed"))
+    whole, killed = (load_file(tmp_path / run / "checkpoints" / "000016000.safetensors") for run in ("whole", "killed"))
     assert all(np.array_equal(whole[key], killed[key]) for key in whole if key != "run/seconds")

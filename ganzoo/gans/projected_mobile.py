@@ -45,7 +45,7 @@ from ganzoo.layers.resample import Double, SmoothStart
 from ganzoo.layers.skip_excitation import skip_excitation
 from ganzoo.layers.spectral_norm import SpectralConv2D
 from ganzoo.matching import drifting_loss, summaries
-from ganzoo.phased_model import Batch
+from ganzoo.phases import Batch
 
 _PROJECTED = ("levels", "mixing", "mixing_width", "projected_from", "projected_ramp")
 _TRUNK_SIDES = (8, 16, 32, 64, 128)  # strides 2 to 32

@@ -14,7 +14,7 @@ from keras import layers
 from ganzoo.config import NonNegativeFloat, Section
 from ganzoo.distribution import GlobalRandom
 from ganzoo.layers.batch_norm import BatchNorm
-from ganzoo.phased_model import Batch
+from ganzoo.phases import Batch
 from ganzoo.pretraining.decoding import Decoding
 
 

@@ -7,7 +7,7 @@ from keras import layers
 
 from ganzoo.augment import augment
 from ganzoo.config import Fraction, NonNegativeInt, Section
-from ganzoo.phased_model import Batch
+from ganzoo.phases import Batch
 from ganzoo.pretraining.task import Task
 
 

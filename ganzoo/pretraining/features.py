@@ -16,7 +16,7 @@ from keras import layers
 from ganzoo import backbones
 from ganzoo.config import NonNegativeFloat, PositiveInt, Section
 from ganzoo.layers.channel_scale import standardise, standardiser
-from ganzoo.phased_model import Batch
+from ganzoo.phases import Batch
 from ganzoo.pretraining.decoding import Decoding
 
 OWN = "trunk"

@@ -13,7 +13,7 @@ from keras import layers
 from ganzoo.config import Fraction, PositiveInt, Section
 from ganzoo.distribution import GlobalRandom
 from ganzoo.layers.resample import Double
-from ganzoo.phased_model import Batch
+from ganzoo.phases import Batch
 from ganzoo.pretraining.decoding import ROW, in_rows
 from ganzoo.pretraining.task import Task
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 from ganzoo import pretraining, registry
 from ganzoo.backbone_catalogue import distinct
 from ganzoo.config import Recipe
-from ganzoo.phased_model import Batch, ClassCondition, Phase, PhasedModel
+from ganzoo.phased_model import PhasedModel
+from ganzoo.phases import Batch, ClassCondition, Phase
 from ganzoo.pretraining.task import bundle
 
 

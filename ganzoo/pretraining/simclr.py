@@ -9,7 +9,7 @@ from ganzoo import distribution
 from ganzoo.augment import augment
 from ganzoo.config import Fraction, PositiveFloat, PositiveInt, Section
 from ganzoo.distribution import GlobalRandom
-from ganzoo.phased_model import Batch
+from ganzoo.phases import Batch
 from ganzoo.pretraining.task import Task
 
 

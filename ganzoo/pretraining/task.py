@@ -13,7 +13,7 @@ from keras import layers
 
 from ganzoo.config import Section, validate_section
 from ganzoo.errors import RecipeError
-from ganzoo.phased_model import Batch, ClassCondition
+from ganzoo.phases import Batch, ClassCondition
 
 if TYPE_CHECKING:
     from ganzoo.gan import GAN

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from ganzoo.config import NonNegativeFloat
-from ganzoo.phased_model import Batch
+from ganzoo.phases import Batch
 from ganzoo.pretraining.autoencoder import Autoencoder
 
 
