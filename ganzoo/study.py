@@ -220,7 +220,7 @@ class _Cell:
                     overrides=merge(self._common, nest(self._options.get(method) or {})),
                     init={"trunk": f"{self._pretrainings[index - 1]}:trunk"} if index else None,
                 )
-                init = {target: f"{self._pretrainings[index]}:{part}" for target, part in row["init"].items()}
+                init = {target: _given(self._pretrainings[index], part) for target, part in row["init"].items()}
                 spent += self._pretraining_minutes
             init |= {target: f"{self._source}:{part}" for target, part in (row.get("given") or {}).items()}
             arguments = {
@@ -298,6 +298,12 @@ def _subset(plan: Mapping[str, Any], source: Any, reference: int) -> _Samples:
         others = np.sort(order[:reference])
     labels = None if found.labels is None else np.asarray(found.labels)[chosen]
     return _Samples(np.asarray(found.samples[chosen]), labels, np.asarray(found.samples[others]))
+
+
+def _given(run: Path, part: str | Mapping[str, Any]) -> dict[str, Any]:
+    """What a part of a GAN begins with: a run's part, by its name or with rules (`{part: NAME, partial: true}`)."""
+    rules = {"part": part} if isinstance(part, str) else dict(part)
+    return {"source": f"{run}:{rules.pop('part')}", **rules}
 
 
 def _folder(row: str) -> str:

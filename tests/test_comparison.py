@@ -141,6 +141,7 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
 
 
 INIT = {"discriminator.trunk": "trunk"}
+RULED = {"discriminator.trunk": {"part": "trunk", "partial": True}}
 PLAN = {
     "pretraining_share": 0.2,
     "seeds": [0],
@@ -155,7 +156,7 @@ PLAN = {
         "rotation, D": {"method": "rotation", "init": INIT},
         "elsewhere": {"sets": ["another"]},
         "another GAN": {"finetune": "all"},  # not of the entry's weights: the set has `source: other`
-        "both": {"method": "rotation", "init": INIT, "given": {"generator": "generator"}},
+        "both": {"method": "rotation", "init": RULED, "given": {"generator": "generator"}},
         "patchwork": {"method": "masked", "pretrain": {"masked": {"pretrain.patch": 5}}, "init": INIT},
         "in turn, D": {"method": ["rotation", "masked"], "init": INIT, "pretraining_share": 0.3},
     },
