@@ -413,15 +413,15 @@ def _fit(
         stream = _stream(gan, sample_set, data, seen)
         clock = callbacks.Clock(seconds, training.clock)
         # The limits come first, so that the last checkpoint's seconds reach them: a finished run has nothing to resume.
-        parts: list[Any] = [callbacks.Limits(clock, samples, limit)]
+        parts: list[Any] = [
+            callbacks.Limits(clock, samples, limit),
+            callbacks.MetricsLog(run, clock, training.log_every, training.snapshot_every),
+        ]
         if sample_set is not None and gan.recipe.guards.every and not gan.recipe.pretrain:
-            # Before the snapshots, which keep what the guard (and the model's own callbacks) did.
+            # After the log that it reads, before the snapshots, which keep what it (and the model's own callbacks) did.
             parts.append(guards.Guard(run, clock, gan.recipe.guards, sample_set))
         parts += gan.callbacks(run, sample_set)
-        parts += [
-            callbacks.MetricsLog(run, clock, training.log_every, training.snapshot_every),
-            callbacks.Snapshots(run, clock, training.snapshot_every, _examples(sample_set)),
-        ]
+        parts.append(callbacks.Snapshots(run, clock, training.snapshot_every, _examples(sample_set)))
         if sample_set is not None and gan.recipe.evaluation.every and not gan.recipe.pretrain:
             parts.append(callbacks.Best(run, clock, gan.recipe.evaluation, sample_set))
         bar = callbacks.Progress(clock, samples, limit) if progress else None

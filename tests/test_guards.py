@@ -40,6 +40,8 @@ def look(spread=1.0, coverage=0.8, lead=2.0):
         ),  # it falls
         (look(lead=5.0, coverage=0.3), [look(lead=lead, coverage=0.3) for lead in [3.0] * 5 + [4.0] * 4], []),
         (look(lead=5.0, coverage=0.6), [look(lead=5.0, coverage=0.6)] * 9, []),
+        (look(lead=7.0, coverage=0.7), [look(lead=7.5, coverage=0.7)] * 9, ["lead"]),
+        (look(lead=7.0, coverage=0.85), [look(lead=7.5, coverage=0.85)] * 9, []),
         (look(spread=0.1, coverage=0.0, lead=99.0), [look(lead=50.0)], ["spread", "coverage", "lead"]),
     ],
 )
@@ -124,6 +126,16 @@ def test_what_happens_again_after_a_resume_is_told_once(tmp_path, monkeypatch):
     train(ENTRY, data, tmp_path, samples=56, overrides=tiny)
     texts = (tmp_path / "events.jsonl").read_text()
     assert texts.count("The discriminator leads") == 1 and "resumed at 0 samples" in texts
+
+
+def test_the_lead_is_the_mean_since_the_last_look(tmp_path):
+    data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    changes = {"guards": {"every": 32, "samples": 20}, "training": {"log_every": 8, "snapshot_every": 32}}
+    train(ENTRY, data, tmp_path, samples=64, overrides=recipe_files.merge(TINY, changes))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    leads = [line["real_logits"] - line["fake_logits"] for line in lines]
+    looks = [json.loads(line) for line in (tmp_path / "guards.jsonl").read_text().splitlines()]
+    assert [one["lead"] for one in looks] == pytest.approx([np.mean(leads[:4]), np.mean(leads[4:])])
 
 
 def test_acts_without_effect_are_refused(tiny):
