@@ -95,5 +95,8 @@ def read_safetensors(path: Path) -> dict[str, Any]:
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is no readable safetensors file ({error}). Train or download it again.") from None
+    except (SafetensorError, OSError, AttributeError, TypeError, KeyError) as error:  # the last three: an unknown type
+        raise WeightsError(
+            f"{path} is no readable safetensors file ({error}). Train or download it again, with numbers of "
+            "types that numpy has."
+        ) from None

@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -106,6 +107,18 @@ def _split(pair: str, option: str, form: str) -> tuple[str, str]:
 
 _INIT = "TARGET=SOURCE[,skip=PATTERN]...[,partial][,mapping=FILE]"
 _SEED = click.IntRange(0, 2**32 - 1)
+
+
+class _Time(click.FloatRange):
+    """A finite time."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
+
+
 _json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
@@ -182,7 +195,7 @@ def _training_options(function: Callable) -> Callable:
         [
             click.option("--data", required=True, help="A folder, a zip, arrays, tfds:NAME, or a built-in name."),
             click.option("--run", required=True, type=click.Path(file_okay=False), help="The run directory."),
-            click.option("--minutes", type=click.FloatRange(min=0), help="Stop after so many minutes in all."),
+            click.option("--minutes", type=_Time(min=0), help="Stop after so many minutes in all."),
             click.option("--samples", type=click.IntRange(min=1), help="Stop after so many samples in all."),
             click.option("--seed", type=_SEED, help="The run's seed."),
             click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe."),
@@ -286,7 +299,9 @@ def pretrain(method: str, **arguments: Any) -> None:
 @click.option("--samples", type=click.IntRange(min=1), help="Generated samples, at most.")
 @click.option("--features", multiple=True, metavar="NET", help="self_supervised, squeezenet, efficientnet_lite2.")
 @click.option("--seed", default=0, show_default=True, type=_SEED)
-@click.option("--subsamples", default=0, type=click.IntRange(min=0), help="Tell deviations, over so many subsamples.")
+@click.option(
+    "--subsamples", default=0, type=click.IntRange(min=0), help="Tell deviations over so many halves: 2 or more."
+)
 @_json
 @_verb()
 def evaluate(
@@ -367,7 +382,7 @@ def verify(path: str, as_json: bool) -> None:
 )
 @click.option(
     "--trial",
-    type=click.FloatRange(min=0),
+    type=_Time(min=0),
     metavar="SECONDS",
     help="Of training, to measure how fast it is and which backbone tells most; 20 by default, 0 leaves it out.",
 )
@@ -378,6 +393,8 @@ def doctor(data: str | None, fakes: str | None, trial: float | None, also: tuple
     """Say what is installed and missing; with DATA, what the pictures are like and how to train on them."""
     from ganzoo.doctor import TRIAL, check_installation, examine, text
 
+    if data is None and (fakes or also or trial is not None):
+        raise DataError("--fakes, --trial and --backbone are about DATA: name it too.")
     result = check_installation() if data is None else examine(data, fakes, TRIAL if trial is None else trial, also)
     _print(result, as_json, text(result))
 
@@ -388,7 +405,7 @@ def doctor(data: str | None, fakes: str | None, trial: float | None, also: tuple
 @click.option("--data", "pairs", multiple=True, required=True, metavar="SET=DATA", help="Data of one of its sets.")
 @click.option("--row", "rows", multiple=True, help="Only this row; may be given again.")
 @click.option("--seed", "seeds", multiple=True, type=_SEED, help="Only this seed; may be given again.")
-@click.option("--minutes", type=click.FloatRange(min=0.01), help="Of a cell; the study's by default.")
+@click.option("--minutes", type=_Time(min=0.01), help="Of a cell; the study's by default.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of all recipes.")
 @click.option("--source", "sources", multiple=True, metavar="SET=RUN", help="The GAN that rows fine-tune on a set.")
 @_json
@@ -423,7 +440,7 @@ def bench(
 
 @main.command()
 @click.option("--run", default="runs/demo", show_default=True, type=click.Path(file_okay=False))
-@click.option("--minutes", default=4.0, show_default=True, type=click.FloatRange(min=0.05), help="Minutes of training.")
+@click.option("--minutes", default=4.0, show_default=True, type=_Time(min=0.05), help="Minutes of training.")
 @_json
 @_verb(resumes=True)
 def demo(run: str, minutes: float, as_json: bool) -> None:

@@ -32,7 +32,8 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
         `{"out", "runs": [{"run", "entry", "pretraining_seconds", "seconds", "samples", "scores"}]}`.
 
     Raises:
-        TrainingError: fewer than two runs, or one that is no run, or runs on different data.
+        TrainingError: fewer than two runs, or one that is no run, or runs on different data, or scored on different
+            numbers of samples.
     """
     places = [Path(run).resolve() for run in runs]
     if len(runs) < 2 or len(set(places)) < len(runs):
@@ -42,6 +43,12 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     data = {run["run"]: run["data"] for run in found}
     if len(set(data.values())) > 1:
         raise TrainingError(f"These runs saw different data, so their scores cannot be compared: {data}.")
+    scored = {run["run"]: run["scored"] for run in found}
+    if len(set(scored.values())) > 1:
+        raise TrainingError(
+            "Scores depend on the number of samples, so these runs cannot be compared (evaluation.every_samples): "
+            f"{scored}."
+        )
     labels = _labels([run["run"] for run in found])
     names = list(dict.fromkeys(name for run in found for name in run["curves"]))
     charts = [_chart(name, found, labels) for name in names]
@@ -61,6 +68,10 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
         "Left out of this page": bullets(unread),
     }
     note = "Lower is better, but for precision, recall, density (best at 1) and coverage."
+    if None in data.values():
+        note += (
+            " Nobody knows whether these runs saw the same data: some were given a dataset that cannot be looked at."
+        )
     clocks = {label: run["clock"] for label, run in zip(labels, found, strict=True)}
     if len(set(clocks.values())) > 1:
         told = ", ".join(f"{label}: {clock}" for label, clock in clocks.items())
@@ -112,6 +123,7 @@ def _read(run: Path, unread: list[str]) -> dict[str, Any]:
         "entry": raw.get("entry", ""),
         "data": data.get("fingerprint"),
         "clock": (raw.get("training") or {}).get("clock", "wall"),
+        "scored": (raw.get("evaluation") or {}).get("every_samples"),
         "pretraining_seconds": pretraining_time(run),
         "seconds": lines[-1]["seconds"] if lines else 0.0,
         "samples": lines[-1]["samples"] if lines else 0,

@@ -144,9 +144,9 @@ class Freeze(Section):
 class Guards(Section):
     """What watches a training for collapse (`ganzoo.guards`), every `every` samples (0: nothing does).
 
-    It looks at `samples` samples, and warns. `act` lets it do more, each time it warns: `augment` raises
-    `augment.probability` by 0.1 (up to 0.9), `slow_discriminator` halves the discriminator's learning rate, `go_back`
-    takes the last state without a warning.
+    It looks at `samples` samples, and warns. `act` lets it do more, when it warns and every third look while that
+    lasts: `augment` raises `augment.probability` by 0.1 (up to 0.9), `slow_discriminator` halves the discriminator's
+    learning rate, `go_back` takes the last state without a warning (not where the discriminator's lead is all).
     """
 
     every: NonNegativeInt = 5_000

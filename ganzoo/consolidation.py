@@ -6,7 +6,8 @@ that mattered for the source's samples are held back, the others are free,
 penalty = sum of F_i (w_i - source_i)^2 / sum of F_i,   F_i = E[(dL / dw_i)^2],
 
 where L is the discriminator's verdict on the source's samples, softplus(-D(G(z))). Here F is divided by its sum, so
-that a weight of the penalty means the same for all networks. Gradients are those of the mean over small batches.
+that a weight of the penalty means the same for all networks. Gradients are those of the mean over small batches, and
+D normalises by them, as in training.
 """
 
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo.objectives import sum_of_heads
+from ganzoo.phased_model import batch_norms
 
 if TYPE_CHECKING:
     from ganzoo.gan import GAN
@@ -41,6 +43,9 @@ class Consolidation:
         for kept, weight in zip(self.source.weights, gan.generator.weights, strict=True):
             kept.assign(weight)
         variables = _all_trained(gan.generator)
+        # The discriminator judges each batch by its statistics, as in training, but keeps none of them.
+        judged = [v for layer in batch_norms(gan.discriminator) for v in layer.non_trainable_variables]
+        before = [np.array(v) for v in judged]
         squares = [np.zeros(v.shape, np.float64) for v in variables]
         for index in range(_BATCHES):
             conditions = {name: tf.constant(value) for name, value in gan.draw_conditions(_BATCH).items()}
@@ -54,10 +59,12 @@ class Consolidation:
             for total, gradient in zip(squares, tape.gradient(loss, variables), strict=True):
                 if gradient is not None:
                     total += np.square(np.asarray(tf.convert_to_tensor(gradient), np.float64))
+        for variable, value in zip(judged, before, strict=True):
+            variable.assign(value)
         whole = max(sum(total.sum() for total in squares), 1e-30)
-        worth = {v.path: total / whole for v, total in zip(variables, squares, strict=True)}
+        worth = {id(v): total / whole for v, total in zip(variables, squares, strict=True)}
         for kept, weight in zip(self.worth.weights, gan.generator.weights, strict=True):
-            kept.assign(worth.get(weight.path, np.zeros(weight.shape)))
+            kept.assign(worth.get(id(weight), np.zeros(weight.shape)))
 
     def penalty(self, gan: "GAN") -> tf.Tensor:
         """The penalty of the generator's weights, a scalar."""

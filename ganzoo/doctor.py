@@ -116,9 +116,6 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     """`{"reasons": [...], "command": "..."}` from what `examine` found: rules of thumb, each with its reason."""
     count = facts["count"]
     entry, reason = _entry(facts)
-    if count < _FEW and entry == "image/wgan_gp_32":
-        entry = "image/dcgan_32"
-        reason = f"{entry}: small pictures. The published weights of image/wgan_gp_32 are for ten classes of digits."
     recipe = registry.get_entry(entry).recipe()
     reasons, options = [reason], []
     side, size = facts["median_side"], recipe.data.size
@@ -183,7 +180,7 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
 def _entry(facts: Mapping[str, Any]) -> tuple[str, str]:
     """The entry that suits the pictures, and why."""
     side, classes = facts["median_side"] or 64, facts["classes"]
-    if len(classes) > 1 and side <= 40 and min(classes.values()) >= 50:
+    if facts["count"] >= _FEW and len(classes) > 1 and side <= 40 and min(classes.values()) >= 50:
         name = "image/wgan_gp_32"
         return name, f"{name}: small pictures in {len(classes)} classes, each to be asked for by its number."
     name = "image/dcgan_32" if side <= 40 else "image/projected_mobile_64"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from ganzoo.config import Freeze
 from ganzoo.errors import RecipeError
@@ -39,6 +40,39 @@ class Thaw(keras.callbacks.Callback):
     def _look(self) -> None:
         if self.model.thaw() or self.model.train_function is None:  # a guard that went back unmakes it, too
             self.model.make_train_function(force=True)
+
+
+def correct_late(optimizer: keras.optimizers.Optimizer, late: Sequence[tuple[Sequence[Any], Any]]) -> None:
+    """Begin Adam's bias correction anew for weights that are trained from later on than an optimizer's others.
+
+    Their moments are still zero when they begin, while the optimizer's steps have been counted on, so that nothing
+    would correct their bias: their first step would be (1 - beta_1) / sqrt(1 - beta_2) times the learning rate (16
+    for 0.5 and 0.999). With c(n) = sqrt(1 - beta_2^n) / (1 - beta_1^n), which Kingma and Ba (2015, arXiv:1412.6980,
+    section 2) multiply the learning rate by at step n, those weights' learning rate is multiplied by c(k) / c(n).
+    Other optimizers have no such correction, and stay as they are.
+
+    Args:
+        optimizer: built.
+        late: weights, and the number of steps `k - 1` that were taken since they began (a scalar tensor's function).
+    """
+    adam = getattr(optimizer, "inner_optimizer", optimizer)
+    if not isinstance(adam, keras.optimizers.Adam):
+        return
+    begun = {adam._get_variable_index(weight): steps for weights, steps in late for weight in weights}
+    update_step = adam.update_step
+
+    def corrected(gradient: Any, variable: Any, learning_rate: Any) -> None:
+        steps = begun.get(adam._get_variable_index(variable))
+        if steps is not None:
+            learning_rate *= tf.cast(_correction(adam, steps()) / _correction(adam, adam.iterations), "float32")
+        update_step(gradient, variable, learning_rate)
+
+    adam.update_step = corrected
+
+
+def _correction(adam: keras.optimizers.Adam, steps: Any) -> tf.Tensor:
+    number = tf.cast(steps, tf.float32) + 1.0
+    return tf.sqrt(1.0 - adam.beta_2**number) / (1.0 - adam.beta_1**number)
 
 
 def _named_layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:

@@ -19,7 +19,7 @@ from ganzoo.config import Auxiliary, Optimizer, Recipe
 from ganzoo.consolidation import Consolidation
 from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import RecipeError, TrainingError
-from ganzoo.objectives import get_objective, mean_of_positions, sum_of_heads
+from ganzoo.objectives import get_objective, sum_of_heads
 from ganzoo.phased_model import PhasedModel, batch_norms
 from ganzoo.phases import Batch, ClassCondition, Latent, Phase
 
@@ -224,12 +224,18 @@ class GAN(PhasedModel):
         real = self.score(context["real"], batch.conditions)
         fake = self.score(context["fake"], batch.conditions)
         loss = self.objective.discriminator(real, fake, self.head_weights())
-        logs = {"real_logits": _mean_of_heads(real), "fake_logits": _mean_of_heads(fake)}
+        logs = {"real_logits": self._mean_of_heads(real), "fake_logits": self._mean_of_heads(fake)}
         for rule, task in self.tasks:
             value, more = task.loss(_each(batch, batch.real, rule))
             logs |= {rule.method: value, **{f"{rule.method}_{name}": extra for name, extra in more.items()}}
             loss += rule.weight * tf.reduce_mean(value)
         return loss, logs
+
+    def _mean_of_heads(self, logits: Any) -> tf.Tensor:
+        """The mean by the heads' weights: what does not judge yet counts nothing."""
+        heads, weights = tf.nest.flatten(logits), self.head_weights()
+        whole = len(heads) if weights is None else tf.maximum(tf.add_n([tf.cast(w, tf.float32) for w in weights]), 1e-8)
+        return sum_of_heads(heads, weights) / whole
 
     def _generator_loss(self, batch: Batch, context: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         fake = self._fake(batch)
@@ -341,8 +347,3 @@ def _each(batch: Batch, samples: Any, rule: Auxiliary) -> Batch:
     chosen = tf.nest.map_structure(lambda leaf: leaf[:: rule.stride], samples)
     count = tf.shape(tf.nest.flatten(chosen)[0])[0]
     return Batch(chosen, {}, {}, batch.random.child(rule.method, count))
-
-
-def _mean_of_heads(logits: Any) -> tf.Tensor:
-    heads = tf.nest.flatten(logits)
-    return sum(mean_of_positions(head) for head in heads) / len(heads)

@@ -83,7 +83,7 @@ class Guard(Periodic):
             new = [sign for sign in look["signs"] if not self._looks or sign not in self._looks[-1]["signs"]]
             self._looks.append(look)
             for sign in new:
-                text = f"{_told(sign, look)}: {_MENDS['lead' if sign == 'lead' else 'collapse']}."
+                text = f"{_told(sign, self._looks)}: {_MENDS['lead' if sign == 'lead' else 'collapse']}."
                 log.warning("After %s samples: %s", f"{self._done:,}", text)
                 keep_event(self._run, self._done, text, repeats=True)
             if not look["signs"] and "go_back" in self._options.act:
@@ -130,7 +130,9 @@ class Guard(Periodic):
     def _mend(self) -> None:
         done = []
         rate = self.model.optimizers["discriminator"].learning_rate
-        good = self._read_good() if "go_back" in self._options.act else None
+        # Where the discriminator leads alone, no earlier state was better.
+        back = "go_back" in self._options.act and self._looks[-1]["signs"] != ["lead"]
+        good = self._read_good() if back else None
         if good is not None:
             counters = {"step": self.model.step_count, "samples_seen": self.model.sample_count}
             kept = [(value, np.array(value)) for value in (rate, *self.model.numbers().values())]
@@ -199,9 +201,11 @@ def _lead_lasts(looks: list[Mapping[str, Any]]) -> bool:
     return any(now > least and now >= share * before and coverage < most for least, share, most in LASTING)
 
 
-def _told(sign: str, look: Mapping[str, Any]) -> str:
+def _told(sign: str, looks: list[Mapping[str, Any]]) -> str:
+    look = looks[-1]
     if sign == "lead":
-        return f"The discriminator leads by {look['lead']:.1f} logits, so that the generator learns little"
+        lead = look["lead"] if look["lead"] > LEAD else np.mean([one["lead"] for one in looks[-LOOKS:]])
+        return f"The discriminator leads by {lead:.1f} logits, so that the generator learns little"
     if sign == "spread":
         return f"The samples are alike: their distances are {look['spread']:.2f} of those of the reals"
     return f"The samples cover {look['coverage']:.0%} of the reals, less than half of what they did"

@@ -6,6 +6,7 @@ scaling over replicas, exact states and resuming then serve it as they stand.
 
 import contextlib
 import logging
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -22,7 +23,7 @@ from ganzoo.config import Optimizer, Recipe, Section, validate
 from ganzoo.distribution import GlobalRandom
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError, unknown_name
-from ganzoo.freezing import Thaw, layers_of, set_trainable
+from ganzoo.freezing import Thaw, correct_late, layers_of, set_trainable
 from ganzoo.phases import Batch, ClassCondition, Latent, Phase, gradient, phase_gradients
 from ganzoo.variables import misfits, named_variables
 
@@ -73,7 +74,8 @@ class PhasedModel(keras.Model):
         self.built = True
         self._begun = False
         self.inherited_sources: list[dict[str, str]] = []  # of the weights that it began with
-        rules = sorted(recipe.freeze, key=lambda rule: rule.until is None)  # what is for ever has the last word
+        # Of two rules for a layer the later moment has the last word.
+        rules = sorted(recipe.freeze, key=lambda rule: math.inf if rule.until is None else rule.until)
         self._frozen = [(rule.until, layers_of(self.part(rule.part), rule)) for rule in rules]
         for _, layers in self._frozen:
             set_trainable(layers, False)
@@ -191,7 +193,31 @@ class PhasedModel(keras.Model):
                 name: _build_optimizer(self.recipe, name, self.optimizer_options(name), network)
                 for name, network in self.networks().items()
             }
+        updates = {name: phase.steps for phase in self.phases() for name in (phase.network, *phase.also)}
+        for name, network in self.networks().items():
+            own = {id(weight) for weight in network.trainable_variables}
+            late = [
+                (
+                    [weight for weight in weights if id(weight) in own],
+                    partial(self._updates_since, since, updates[name]),
+                )
+                for weights, since in self.late()
+            ]
+            correct_late(self.optimizers[name], [(weights, steps) for weights, steps in late if weights])
         self.thaw()
+
+    def late(self) -> list[tuple[list[Any], Any]]:
+        """Weights that are not trained from the first step on, with a function of the samples at which they begin."""
+        return [
+            ([weight for layer in layers for weight in layer.trainable_variables], partial(int, until))
+            for until, layers in self._frozen
+            if until is not None
+        ]
+
+    def _updates_since(self, since: Callable[[], Any], updates: int) -> tf.Tensor:
+        """An optimizer's updates since so many samples were seen, at the beginning of a step; 0 before."""
+        size = self.recipe.training.batch_size * self.recipe.training.d_steps
+        return updates * (tf.maximum(self.samples_seen.value - tf.cast(since(), tf.int64), 0) // size)
 
     def get_compile_config(self) -> dict[str, Any]:
         """What `compile` was told beyond the recipe."""

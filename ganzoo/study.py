@@ -4,6 +4,9 @@ Time is what processors worked for the training (`training.clock: processor`), a
 were done beside other work, or in several processes at once (of other seeds or sets), compare fairly: pin each process
 to one core.
 
+What is counted is the training: scoring is not, nor is what is compiled before the first step (some seven seconds for a
+GAN, five for a pretraining, on one core).
+
 A study is a YAML in `zoo_configs/_studies/`. A cell is a run directory `OUT/SET/ROW/SEED`; a pretraining that several
 rows share is done once, and its time is taken from the training of each.
 
@@ -25,6 +28,7 @@ import numpy as np
 from ganzoo import presets, registry, study_report
 from ganzoo.cache import atomic_write_bytes, read_json, read_objects
 from ganzoo.comparison import curves
+from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, GanzooError, RecipeError, unknown_name
 from ganzoo.evaluation import score
@@ -150,6 +154,7 @@ class _Cell:
     ):
         self._set, self._row = plan["sets"][name], plan["rows"][row]
         self._source = source or self._set["entry"] if _transfers(self._row) else None
+        self._given_source = registry.get_entry(source) if source else None
         self._names = {"set": name, "row": row, "seed": seed}
         self.set_name, self._out = name, out
         self._minutes = minutes or self._set["minutes"]
@@ -179,7 +184,15 @@ class _Cell:
 
     def check(self, samples: _Samples) -> None:
         """Raise a `RecipeError` where the recipe is wrong, or a cell of the set was done under other conditions."""
-        registry.get_entry(self._set["entry"]).recipe(**self._overrides)
+        entry = registry.get_entry(self._set["entry"])
+        entry.recipe(**self._overrides)
+        if self._given_source:
+            mine, others = (_training_of(one.recipe(**self._overrides)) for one in (entry, self._given_source))
+            if different := [key for key in mine if mine[key] != others[key]]:
+                raise RecipeError(
+                    f"--source {self._source} was trained by another recipe than {self._set['entry']} ({different}), "
+                    "and would be fine-tuned by it: rows could not be compared. Train a source by the entry's recipe."
+                )
         wanted = self._conditions(samples)
         for path in sorted(self._out.glob(f"{self.set_name}/*/*/{RESULT}")):
             cell = read_json(path, dict)
@@ -264,12 +277,15 @@ class _Cell:
     def _row_conditions(self) -> dict[str, Any]:
         """What is the row's own, and must be the same in all its cells."""
         source = self._source and hashlib.sha256(presets.weights_file(self._source).read_bytes()).hexdigest()[:16]
-        return {"row": dict(self._row), "source": source}
+        paths = registry.recipe_paths("_pretraining")
+        methods = {method: _what_trains(read_yaml(paths[method])) for method in self._methods}
+        return {"row": dict(self._row), "source": source, "methods": methods}
 
     def _conditions(self, samples: _Samples) -> dict[str, Any]:
         """What must be the same in all cells of a set."""
         scoring = ("samples", "subsamples", "networks", "checks")
         return {
+            "recipe": _what_trains(registry.get_entry(self._set["entry"]).raw),
             "scoring": {key: self._plan[key] for key in scoring},
             "overrides": json.loads(json.dumps(self._overrides)),
             "data": content_hash(samples.pictures)[:16],
@@ -298,6 +314,21 @@ def _subset(plan: Mapping[str, Any], source: Any, reference: int) -> _Samples:
         others = np.sort(order[:reference])
     labels = None if found.labels is None else np.asarray(found.labels)[chosen]
     return _Samples(np.asarray(found.samples[chosen]), labels, np.asarray(found.samples[others]))
+
+
+def _what_trains(raw: Mapping[str, Any]) -> str:
+    """A hash of the keys of a recipe that bear upon the training."""
+    told = ("entry", "summary", "paper", "weights", "scores", "tiny", "evaluation", "init")
+    kept = json.dumps({key: value for key, value in raw.items() if key not in told}, sort_keys=True, default=str)
+    return hashlib.sha256(kept.encode()).hexdigest()[:16]
+
+
+def _training_of(recipe: Recipe) -> dict[str, Any]:
+    """What a fine-tuning takes over from its source's recipe, and must share with the runs that it is compared with."""
+    whole = recipe.to_dict()
+    limits = ("samples", "log_every", "snapshot_every")
+    whole["training"] = {key: value for key, value in whole["training"].items() if key not in limits}
+    return {key: whole[key] for key in ("objective", "regularizers", "augment", "auxiliary", "optimizers", "training")}
 
 
 def _given(run: Path, part: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import collections
 import io
 import math
 import pickle
+import pickletools
 import zipfile
 from os import PathLike
 from pathlib import Path
@@ -36,6 +37,7 @@ _STORAGES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
+_MOST_COPIES = 4  # of a file's bytes that its tensors may have in all: some share a storage
 _TENSOR_BUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
 
 
@@ -97,6 +99,7 @@ def read_state_dict(path: str | PathLike) -> dict[str, np.ndarray]:
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, stream: io.BytesIO, path: Path):
+        _check_memo(stream, path)
         super().__init__(stream, encoding="utf-8")
         self.path = path
         self.storages: dict[str, _Storage] = {}
@@ -126,6 +129,15 @@ class _Unpickler(pickle.Unpickler):
         if self.storages.setdefault(key, storage) != storage:
             raise WeightsError(f"The file '{self.path}' describes the storage '{key:.100}' in two ways.")
         return storage
+
+
+def _check_memo(stream: io.BytesIO, path: Path) -> None:
+    """Refuse a pickle that numbers its values beyond its own length: a reader makes room for all smaller numbers."""
+    start, size = stream.tell(), stream.getbuffer().nbytes
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > size:
+            raise WeightsError(f"The file '{path}' was refused: a value in it has the impossible number {argument}.")
+    stream.seek(start)
 
 
 def _truncated(path: Path, key: str, expected: int, received: int) -> WeightsError:
@@ -199,7 +211,16 @@ def _state_dict(value: Any, arrays: dict[str, np.ndarray], path: Path) -> dict[s
             f"The file '{path}' holds more than tensors, first under '{strange[0]!s:.100}'. "
             "Expected a plain state dict: torch.save(model.state_dict(), ...)."
         )
-    return {name: _array(name, tensor, arrays, path) for name, tensor in value.items()}
+    found, taken, most = {}, 0, _MOST_COPIES * path.stat().st_size
+    for name, tensor in value.items():
+        found[name] = _array(name, tensor, arrays, path)
+        taken += found[name].nbytes
+        if taken > most:
+            raise WeightsError(
+                f"The file '{path}' was refused: its tensors share their numbers so often that they would take more "
+                f"than {_MOST_COPIES} times its size."
+            )
+    return found
 
 
 def _array(name: str, tensor: _Tensor, arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:

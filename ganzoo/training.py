@@ -161,8 +161,10 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
         return train(str(run), data, run, **arguments)  # the source is gone, what it gave is in the run
     adapted = registry.gan_class(source["gan"]).adapted
     groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
-    init = {group: f"{name}:{group}" for group in groups}
     given = recipe_files.nest(arguments.pop("overrides", None) or {})
+    if not given.get("auxiliary", True):  # asked to train without losses that the source had
+        groups = [group for group in groups if group != "auxiliary"]
+    init = {group: f"{name}:{group}" for group in groups}
     if how is None and not (Path(run) / registry.RUN_RECIPE).is_file():
         how = "all"
     given = recipe_files.merge(FINETUNING[how] if how else {}, given)
@@ -331,7 +333,8 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "PhasedMod
 def _transfer(gan: "PhasedModel", run: Path) -> None:
     """Load what the recipe's `init` names, and keep the report."""
     reports = []
-    for target, init in gan.recipe.init.items():
+    # What is inside a part comes after the part.
+    for target, init in sorted(gan.recipe.init.items(), key=lambda item: item[0].count(".")):
         report = presets.transfer(init.source, target, gan, init.skip, init.partial, init.mapping)
         reports.append(replace(report, times=_times(init.source)))
     for report in reports:

@@ -365,6 +365,24 @@ def test_reader_refuses_code_without_running_it(layout, tmp_path):
 
 
 @LAYOUTS
+def test_reader_refuses_what_would_fill_the_memory(layout, monkeypatch, tmp_path):
+    path = tmp_path / "hostile.pth"
+    # A value that is put at place 2^28 of the reader's memory.
+    bomb = b"\x80\x02}r\x00\x00\x00\x10."
+    with monkeypatch.context() as patch:
+        patch.setitem(globals(), "_pickled", lambda value: bomb)
+        path.write_bytes(layout({}, {}) if layout is _zipped else bomb)
+    with pytest.raises(WeightsError, match="the impossible number 268435456"):
+        read_state_dict(path)
+    torch, utils = _fake_torch(monkeypatch)
+    storage = _StorageId("storage", torch.FloatStorage, "0", "cpu", 1_000)
+    tensor = _Saved(utils._rebuild_tensor_v2, storage, 0, (1_000,), (1,))
+    path.write_bytes(layout({f"w{number}": tensor for number in range(300)}, {"0": (1_000, bytes(4_000))}))
+    with pytest.raises(WeightsError, match="share their numbers so often"):
+        read_state_dict(path)
+
+
+@LAYOUTS
 @pytest.mark.parametrize(
     "offset, size, stride, numel",
     [

@@ -265,6 +265,50 @@ def test_the_terminal_is_quiet(trained, tmp_path, verb):
     assert result.stderr == ""
 
 
+def test_a_pretraining_leads_to_a_run_that_is_compared(folder, trained, tmp_path):
+    tiny = list(tiny_settings())
+    run = tmp_path / "rotation"
+    command = ("pretrain", "rotation", "--for", ENTRY, "--data", folder, "--run", run, "--samples", 16, *tiny)
+    assert "Parts: rotation, trunk" in done(*command).stdout
+    assert json.loads(done(*command, "--json").stdout)["samples"] == 16  # nothing to go on with
+    init = ("--init", f"discriminator.trunk={run}:trunk,skip=norm_*")
+    more = ("--data", folder, "--run", tmp_path / "begun", "--samples", 32)
+    done("train", ENTRY, *more, *init, *tiny)
+    (report,) = json.loads((tmp_path / "begun/transfer.json").read_text())
+    assert {name.split("/")[0] for name in report["skipped"]} == {"norm_8", "norm_4"} and report["loaded"]
+    page = tmp_path / "page.html"
+    found = json.loads(done("compare", tmp_path / "begun", trained[0], "--out", page, "--json").stdout)
+    assert found["runs"][0]["pretraining_seconds"] > 0 == found["runs"][1]["pretraining_seconds"]
+    assert page.read_text().count("data:image/png") == 2
+    more = ("--data", folder, "--run", tmp_path / "wrong", "--samples", 32)
+    assert "trunkk" in refused("train", ENTRY, *more, "--init", f"discriminator.trunk={run}:trunkk", *tiny)
+    assert "TARGET=SOURCE" in refused("train", ENTRY, *more, "--init", "discriminator.trunk", *tiny)
+    assert "Unknown pretraining method 'rotatoin'" in refused("pretrain", "rotatoin", *command[2:])
+
+
+def test_a_study_refuses_what_it_cannot_do(folder, tmp_path):
+    tiny = [*tiny_settings(), "--set", "evaluation.check_networks=[]"]
+    command = ("bench", "guards", "--out", tmp_path, "--minutes", 0.02, "--row", "scratch", "--seed", 0, *tiny)
+    few = refused(*command, "--data", f"fashion_1000={folder}")
+    assert f"wants 1000 samples, the folder {folder} has {PICTURES}" in few
+    assert "Unknown row of the study guards 'tenfoldd'. Did you mean 'tenfold'?" in refused(
+        "bench", "guards", "--out", tmp_path, "--data", f"fashion_1000={folder}", "--row", "tenfoldd"
+    )
+    assert "SET=DATA" in refused("bench", "guards", "--out", tmp_path, "--data", str(folder))
+
+
+def test_a_doctor_needs_data_for_what_is_asked_of_them(folder):
+    assert "DATA: name it too" in refused("doctor", "--fakes", ENTRY)
+    found = json.loads(done("doctor", folder, "--trial", 0, "--json").stdout)
+    assert found["count"] == PICTURES and found["command"].startswith("ganzoo finetune image/dcgan_32 ")
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf"])
+def test_a_time_is_finite(minutes, folder, tmp_path):
+    result = call("train", ENTRY, "--data", folder, "--run", tmp_path / "run", "--minutes", minutes)
+    assert result.exit_code == 2 and "is no finite number" in result.stderr
+
+
 def test_listing_loads_no_tensorflow():
     code = (
         "import sys; from ganzoo.cli import main; main(['list', '--json'], standalone_mode=False);"

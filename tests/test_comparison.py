@@ -62,6 +62,10 @@ def test_what_cannot_be_compared_is_refused(tmp_path, pictures):
         compare_runs([tmp_path / "one", tmp_path / "other"])
     with pytest.raises(TrainingError, match="no run directory"):
         compare_runs([tmp_path / "one", tmp_path])
+    fewer = recipe_files.merge(TINY, {"evaluation": {"every_samples": 10}})
+    train(ENTRY, pictures, tmp_path / "fewer", samples=16, overrides=fewer)
+    with pytest.raises(TrainingError, match="depend on the number of samples"):
+        compare_runs([tmp_path / "one", tmp_path / "fewer"])
     with pytest.raises(TrainingError, match="each named once"):
         compare_runs([tmp_path / "one", f"{tmp_path}/other/../one"])
     (tmp_path / "one/checks.jsonl").write_text('{"scores": [1], "samples": 8, "seconds": 1.0, "score": 3.0}\n[1]\n{"a"')
@@ -131,6 +135,10 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
         bench("pretraining", tmp_path, data, rows=["elsewhere"])
     with pytest.raises(RecipeError, match="'another GAN' is done on none of small"):
         bench("pretraining", tmp_path, data, rows=["another GAN"])
+    other = recipe_files.merge(TINY, {"optimizers": {"generator": {"learning_rate": 1e-3}}})
+    train(ENTRY, (pictures, labels), tmp_path / "other", samples=16, overrides=other)
+    with pytest.raises(RecipeError, match=r"trained by another recipe .*'optimizers'"):
+        bench("pretraining", tmp_path, data, rows=["both"], sources={"small": str(tmp_path / "other")}, **arguments)
     with pytest.raises(RecipeError, match="trainin"):
         bench("pretraining", tmp_path / "typo", data, overrides={"trainin.samples": 5})
     (elsewhere / "results.json").write_text('{"a": 1}')

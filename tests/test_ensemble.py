@@ -71,6 +71,18 @@ def test_the_most_telling_network_joins_and_only_that_is_trained(tmp_path, pictu
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_a_network_that_has_not_joined_does_not_lower_the_lead():
+    import tensorflow as tf
+
+    alone, beside = (registry.create(ENTRY, **tiny_recipe(*change)) for change in ((), (ENSEMBLE,)))
+    logits = [tf.constant([[2.0], [4.0]])]
+    assert alone._mean_of_heads(logits).numpy() == pytest.approx([2.0, 4.0])
+    idle = [tf.zeros((2, 4, 4, 1))] * (len(beside.head_weights()) - 1)
+    assert len(idle) == 4 and beside._mean_of_heads(logits + idle).numpy() == pytest.approx([2.0, 4.0])
+    beside.join("efficientnet_lite0")
+    assert beside._mean_of_heads(logits + idle).numpy() == pytest.approx([1.0, 2.0])
+
+
 def test_the_probe_finds_what_differs_and_nothing_where_nothing_does(pictures):
     network = backbones.create("efficientnet_lite0", (16, 16, 3), levels=(8, 16), input_size=64)
     other = np.random.default_rng(1).integers(0, 256, pictures.shape).astype("uint8")

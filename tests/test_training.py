@@ -161,6 +161,14 @@ def test_finetune_starts_from_a_run(tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_a_finetuning_may_leave_out_the_losses_that_its_source_had_beside(tmp_path):
+    beside = {"auxiliary": [{"method": "rotation", "weight": 1.0, "stride": 4}]}
+    train(ENTRY, pictures(), tmp_path / "first", samples=8, overrides=recipe_files.merge(TINY, beside))
+    for name, changes, groups in (("same", {}, 3), ("without", {"auxiliary": []}, 2)):
+        finetune(str(tmp_path / "first"), pictures(50), tmp_path / name, samples=8, overrides=changes)
+        assert len(json.loads((tmp_path / name / "transfer.json").read_text())) == groups
+
+
 @pytest.mark.heavy
 def test_a_run_killed_three_times_equals_an_unbroken_one(tmp_path):
     np.save(tmp_path / "data.npy", pictures())

@@ -116,6 +116,60 @@ def test_layers_are_trained_again_after_their_time_and_a_resume_is_exact(tiny, r
         assert all(np.array_equal(value, other[key]) for key, value in gan.state().items())
 
 
+def first_steps(gan, before):
+    """The mean size of what a step changed, in learning rates, of the trunk's kernels."""
+    after = gan.state()
+    kernels = [key for key in before if key.startswith("discriminator/trunk/") and key.endswith("kernel")]
+    return np.mean([np.abs(after[key] - before[key]).mean() for key in kernels]) / 2e-4
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_the_first_step_after_a_thaw_is_a_first_step(precision, tiny, reals):
+    training = {"training.precision": precision}
+    fresh = tiny(ENTRY, **training)
+    before = fresh.state()
+    fresh.fit(reals(fresh, 1), verbose=0)
+    usual = first_steps(fresh, before)
+    thawed = tiny(ENTRY, freeze=[{"part": "discriminator.trunk", "until": 160}], **training)
+    thawed.fit(reals(thawed, 2).repeat(10), verbose=0)
+    assert thawed.sample_count == 160
+    before = thawed.state()
+    thawed.fit(reals(thawed, 1), verbose=0)
+    assert first_steps(thawed, before) == pytest.approx(usual, rel=0.15)  # the sign of the gradient: 1 learning rate
+
+
+def test_of_two_rules_for_a_layer_the_later_moment_counts(tiny):
+    rules = [{"part": "discriminator.trunk", "until": 100}, {"part": "discriminator.trunk", "share": 0.4, "until": 50}]
+    for order in (rules, rules[::-1]):
+        gan = tiny(ENTRY, freeze=order)
+        gan.samples_seen.assign(60)
+        gan.thaw()
+        assert not any(layer.trainable for layer in gan.part("discriminator.trunk").layers if layer.weights)
+        gan.samples_seen.assign(100)
+        gan.thaw()
+        assert all(layer.trainable for layer in gan.part("discriminator.trunk").layers if layer.weights)
+
+
+def test_what_is_inside_a_part_comes_after_the_part(tmp_path, tiny):
+    for number, name in enumerate(("one", "other")):
+        gan = tiny(ENTRY, seed=number)
+        for weight in gan.discriminator.trainable_variables:
+            weight.assign(np.full(weight.shape, number + 1.0))
+        presets.save(gan, tmp_path / name)
+    init = {
+        "discriminator.trunk": f"{tmp_path}/one:discriminator.trunk",
+        "discriminator": f"{tmp_path}/other:discriminator",
+    }
+    data = np.zeros((8, 32, 32, 3), "uint8")
+    slow = {f"optimizers.{name}.learning_rate": 1e-9 for name in ("generator", "discriminator")}
+    train(
+        ENTRY, data, tmp_path / "run", samples=8, overrides=recipe_files.merge(TINY, recipe_files.nest(slow)), init=init
+    )
+    found = presets.read_weights(str(tmp_path / "run"))
+    assert found["discriminator/trunk/down_16/kernel"].mean() == pytest.approx(1.0, abs=1e-3)
+    assert found["discriminator/head/logits/kernel"].mean() == pytest.approx(2.0, abs=1e-3)
+
+
 def test_a_resumed_run_thaws_when_an_unbroken_one_does(tmp_path):
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     tiny = recipe_files.merge(TINY, {"freeze": [{"part": "discriminator.trunk", "until": 40}]})

@@ -399,6 +399,22 @@ class ProjectedMobileGAN(GAN):
         due = options.ensemble_from + there * options.ensemble_every
         return there < min(options.ensemble_most, len(self.ensemble)) and samples >= due
 
+    def late(self) -> list[tuple[list[Any], Any]]:
+        """As `GAN.late`; and the heads of the projected branch and of the ensemble."""
+        heads = {layer.name: layer for layer in self.discriminator.layers}
+        found = super().late()
+        if self.options.projected_weight > 0 and self.options.projected_from:
+            scales = [heads[f"head_scale_{level}"] for level in self.options.levels]
+            since = partial(int, self.options.projected_from)
+            found.append(([w for head in scales for w in head.trainable_variables], since))
+        for index, member in enumerate(self.ensemble):
+            own = [heads[f"head_ensemble_{index}_{level}"] for level in member.shapes]
+            found.append(([w for head in own for w in head.trainable_variables], partial(self._joined_at, index)))
+        return found
+
+    def _joined_at(self, index: int) -> tf.Tensor:
+        return self.joined.value[index]
+
     def candidates(self) -> dict[str, keras.Model]:
         """The frozen networks that have not joined, by name."""
         has = np.array(self.joined) != NEVER
