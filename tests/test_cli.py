@@ -283,7 +283,7 @@ def test_a_pretraining_leads_to_a_run_that_is_compared(folder, trained, tmp_path
     more = ("--data", folder, "--run", tmp_path / "wrong", "--samples", 32)
     assert "trunkk" in refused("train", ENTRY, *more, "--init", f"discriminator.trunk={run}:trunkk", *tiny)
     assert "TARGET=SOURCE" in refused("train", ENTRY, *more, "--init", "discriminator.trunk", *tiny)
-    assert "Unknown pretraining method 'rotatoin'" in refused("pretrain", "rotatoin", *command[2:])
+    assert "Unknown pretraining method 'rotatoin'" in refused("pretrain", "rotatoin", "--for", ENTRY, *more)
 
 
 def test_a_study_refuses_what_it_cannot_do(folder, tmp_path):
