@@ -167,8 +167,7 @@ class Best(Periodic):
 
     def __init__(self, run: Path, clock: Clock, options: Evaluation, data: SampleSet):
         super().__init__(run, clock, options.every)
-        count = min(options.every_samples, len(data))
-        self._reals = data.samples[np.random.default_rng(0).permutation(len(data))[:count]]
+        self._reals = data.some(options.every_samples)
         self._options, self._data = options, data
         self._networks = options.check_networks
         self._off = False

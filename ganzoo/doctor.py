@@ -259,8 +259,7 @@ def probe(found: SampleSet, fakes: str, also: Sequence[str] = ()) -> dict[str, d
     from ganzoo import backbones, frozen_features, presets
 
     gan = presets.load(fakes)
-    chosen = np.random.default_rng(0).permutation(len(found))[:_PROBED]
-    reals = _resized(found.samples[chosen], gan.recipe.data.size, gan.recipe.data.channels)
+    reals = _resized(found.some(_PROBED), gan.recipe.data.size, gan.recipe.data.channels)
     made = gan.generate(len(reals), seed=0)
     scores = {}
     for name in dict.fromkeys([*LITE_SIDES, *also]):

@@ -63,9 +63,7 @@ class Guard(Periodic):
     def __init__(self, run: Path, clock: Clock, options: Guards, data: SampleSet):
         super().__init__(run, clock, options.every)
         self._options = options
-        count = min(options.samples, len(data))
-        chosen = data.samples[np.random.default_rng(0).permutation(len(data))[:count]]
-        self._reals = np.asarray(chosen)
+        self._reals = data.some(options.samples)
         self._idle = False  # it had nothing left to do, and said so
         self._looks = self._read()
 

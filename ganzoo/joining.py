@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from ganzoo.callbacks import keep_event
 from ganzoo.data import SampleSet
@@ -40,8 +39,7 @@ class Joining(keras.callbacks.Callback):
                 f"{'a dataset that is not looked at' if data is None else len(data)}. Give a folder or arrays."
             )
         self._run = run
-        chosen = np.random.default_rng(0).permutation(len(data))[:_PROBED]
-        self._reals = np.asarray(data.samples[chosen])
+        self._reals = data.some(_PROBED)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Ask whether one is due."""

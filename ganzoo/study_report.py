@@ -57,7 +57,7 @@ def reached(curve: Sequence[Sequence[float]], score: float) -> float | None:
 
 
 def collapsed(cell: Mapping[str, Any]) -> bool:
-    """Whether a run's recall ended below 0.1, or below half of its best."""
+    """Whether a run's recall ended below 0.1 (a run that never learnt counts too), or below half of its best."""
     recalls = [value for name, curve in cell["curves"].items() if name.startswith("recall") for _, value in curve]
     return bool(recalls) and recalls[-1] < max(_SEEN, _LEFT * max(recalls))
 

@@ -150,6 +150,12 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
             normalisations' scales and shifts alone (Noguchi and Harada 2019, arXiv:1904.01774). `consolidate`: all,
             but what mattered to the source is held back (Li et al. 2020, arXiv:2012.02780).
         arguments: as in `train`.
+
+    Returns:
+        As `train`.
+
+    Raises:
+        GanzooError: with the mend in its text; a `WeightsError` where `name` has no weights, or one does not fit.
     """
     if how is not None and how not in FINETUNING:
         raise RecipeError(unknown_name("way to fine-tune (--how)", how, FINETUNING))

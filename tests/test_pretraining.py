@@ -206,8 +206,10 @@ def test_methods_compile_with_xla(method):
     for compiled in (False, True):
         keras.utils.set_random_seed(0)
         model = small(method, "image/dcgan_32", training={"jit_compile": compiled})
+        begun = model.state()
         losses.append(model.fit(batches(model, 3), verbose=0).history["student_loss"][0])
         found.append({key: value for key, value in model.state().items() if key.startswith("student/")})
+        assert all(not np.array_equal(begun[key], value) for key, value in found[-1].items() if key.endswith("kernel"))
     assert losses[1] == pytest.approx(losses[0], rel=0.2)
     if method == "rotation":  # the others draw numbers, and XLA draws others
         one, two = found
@@ -285,6 +287,23 @@ def test_codes_of_features_are_white():
     np.testing.assert_allclose(np.cov(codes.T), np.eye(codes.shape[1]), atol=2e-2)
     with pytest.raises(RecipeError, match="have fewer than"):
         model.task.adapt(pictures[:3].astype("uint8"))
+
+
+def test_sampled_latents_are_to_be_the_codes_of_what_they_give():
+    model = small("features", "image/dcgan_32", pretrain={"sampled_weight": 2.0})
+    pictures = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3)).astype("uint8")
+    model.task.adapt(pictures)
+    real = model.domain.to_unit(tf.constant(pictures[:4]))
+    random = GlobalRandom(0, 0, "test", 4)
+    _, terms = model.task.loss(Batch(real, {}, {}, random))
+    latents = random.normal((model.task.latents_width,), "sampled")
+    again = model.task.codes_of(model.task.decode(latents, {})).numpy()
+    np.testing.assert_allclose(terms["sampled"], 2.0 * ((again - latents) ** 2).numpy().mean(axis=1), rtol=1e-4)
+
+
+def test_keys_without_effect_on_a_pretraining_are_told(caplog):
+    pretraining.recipe("rotation", "image/dcgan_32", {"consolidation": 5.0, "guards.act": ["slow_discriminator"]})
+    assert "No effect on a pretraining: consolidation, guards." in caplog.text
 
 
 def test_class_embeddings_go_to_a_conditional_discriminator(tmp_path):

@@ -57,6 +57,13 @@ class SampleSet:
         leaves = self.samples if isinstance(self.samples, dict) else {"": self.samples}
         yield from sorted(leaves.items())
 
+    def some(self, count: int) -> np.ndarray | dict[str, np.ndarray]:
+        """So many samples, or all where there are fewer: always the same random choice of them, in its order."""
+        chosen = np.random.default_rng(0).permutation(len(self))[:count]
+        if isinstance(self.samples, dict):
+            return {name: np.asarray(leaf[chosen]) for name, leaf in self.samples.items()}
+        return np.asarray(self.samples[chosen])
+
     @cached_property
     def fingerprint(self) -> str:
         """The sha256 of samples and labels, with their names, shapes and types: computed once, when asked for."""

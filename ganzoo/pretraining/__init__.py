@@ -5,6 +5,7 @@ A method is one file of this folder, with the one subclass of `Task` in it, and 
 with named parts: `trunk` always, others as the method says.
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from ganzoo.pretraining.model import Pretraining
     from ganzoo.pretraining.task import Task
 
+log = logging.getLogger("ganzoo")
+
+_IDLE = ("auxiliary", "consolidation", "guards", "objective", "regularizers", "augment")
 _FRESH = {
     "weights": None, "scores": {}, "optimizers": {}, "init": {}, "freeze": [], "pretrain": {}, "consolidation": 0.0,
     "auxiliary": [],
@@ -59,7 +63,10 @@ def recipe(method: str, name: str, overrides: Mapping[str, Any] | None = None) -
     entry = registry.get_entry(name)
     own = {key: value for key, value in read_yaml(_paths()[method]).items() if key != "tiny"}
     own["summary"] = f"{own['summary']}, for {entry.raw.get('entry', name)}"
-    raw = merge(merge(entry.raw | _FRESH, own), nest(overrides or {}))
+    given = nest(overrides or {})
+    if idle := [key for key in _IDLE if given.get(key)]:
+        log.warning("No effect on a pretraining: %s.", ", ".join(idle))
+    raw = merge(merge(entry.raw | _FRESH, own), given)
     raw["pretrain"] = {"method": method, **kind.read_options(raw.get("pretrain") or {}).model_dump(mode="json")}
     return registry.ZooEntry(entry.name, entry.path, raw).recipe()
 

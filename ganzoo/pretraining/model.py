@@ -27,7 +27,7 @@ class Pretraining(PhasedModel):
 
     def build_networks(self) -> None:
         """The GAN, the task's parts on its layers, and all that is trained as one network."""
-        alone = {"pretrain": {}, "freeze": (), "auxiliary": ()}
+        alone = {"pretrain": {}, "freeze": (), "auxiliary": (), "consolidation": 0.0}
         self.gan = registry.create_from_recipe(self.recipe.model_copy(update=alone))
         self.task = pretraining.task_class(self.recipe.pretrain["method"])(self.gan, self.recipe.pretrain)
         self.first_reals = self.task.first_reals
