@@ -9,12 +9,12 @@ network-free features, and reads the discriminator's lead from the losses' logs:
 - lead: the discriminator's mean logit on reals minus that on samples, over the steps since the last look (as they
   stand in `metrics.jsonl`), judged only where the objective makes logits of them.
 
-It warns where spread or coverage, once good, has halved; where spread is still small after many samples; where the
-lead is large twice in a row; and where a smaller lead lasts while the samples cover little (`LASTING`: a healthy one is
-large at first and falls as the coverage rises). `LASTING` was chosen on some ninety runs of `image/dcgan_32`, healthy
-ones and some with a discriminator that learns ten times as fast or rates that are too low. A warning is told again only
-after the sign had gone. Where the recipe lets it act, it acts at once, and again every three looks while a sign lasts.
-Recall is told but not judged.
+It warns where spread, coverage or recall, once good, has halved; where spread is still small after many samples; where
+the lead is large twice in a row; and where a smaller lead lasts while the samples cover little (`LASTING`: a healthy
+one is large at first and falls as the coverage rises). `LASTING` was chosen on some ninety runs of `image/dcgan_32`,
+healthy ones and some with a discriminator that learns ten times as fast or rates that are too low. A warning is told
+again only after the sign had gone. Where the recipe lets it act, it acts at once, and again every three looks while a
+sign lasts.
 """
 
 import json
@@ -174,15 +174,16 @@ def measure(real: np.ndarray, fake: np.ndarray) -> dict[str, float | None]:
 
 
 def signs(look: Mapping[str, Any], earlier: list[dict[str, Any]]) -> list[str]:
-    """What a look shows of trouble, given the looks before it: some of `spread`, `coverage`, `lead`."""
+    """What a look shows of trouble, given the looks before it: some of `spread`, `coverage`, `recall`, `lead`."""
     found = []
     best = max((past["spread"] for past in earlier), default=0.0)
     young = len(earlier) < PATIENCE
     if look["spread"] < SPREAD and ((best >= 2 * look["spread"] and best >= SPREAD) or not young):
         found.append("spread")
-    covered = max((past.get("coverage") or 0.0 for past in earlier), default=0.0)
-    if look["coverage"] is not None and covered >= 0.2 and look["coverage"] < covered / 2:
-        found.append("coverage")
+    for name in ("coverage", "recall"):
+        most = max((past.get(name) or 0.0 for past in earlier), default=0.0)
+        if look[name] is not None and most >= 0.2 and look[name] < most / 2:
+            found.append(name)
     led = earlier[-1].get("lead") if earlier else None
     large = look["lead"] is not None and look["lead"] > LEAD and led is not None and led > LEAD
     if large or _lead_lasts([*earlier, look]):
@@ -206,6 +207,8 @@ def _told(sign: str, looks: list[Mapping[str, Any]]) -> str:
         return f"The discriminator leads by {lead:.1f} logits, so that the generator learns little"
     if sign == "spread":
         return f"The samples are alike: their distances are {look['spread']:.2f} of those of the reals"
+    if sign == "recall":
+        return f"The samples' range holds {look['recall']:.0%} of the reals (recall), less than half of what it did"
     return f"The samples cover {look['coverage']:.0%} of the reals, less than half of what they did"
 
 

@@ -15,8 +15,8 @@ ENTRY = "image/dcgan_32"
 TINY = registry.get_entry(ENTRY).raw["tiny"]
 
 
-def look(spread=1.0, coverage=0.8, lead=2.0):
-    return {"spread": spread, "coverage": coverage, "recall": 0.5, "lead": lead}
+def look(spread=1.0, coverage=0.8, lead=2.0, recall=0.5):
+    return {"spread": spread, "coverage": coverage, "recall": recall, "lead": lead}
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,8 @@ def look(spread=1.0, coverage=0.8, lead=2.0):
         (look(spread=0.3), [look(spread=0.5)], []),
         (look(coverage=0.1), [look(coverage=0.5)], ["coverage"]),
         (look(coverage=0.05), [look(coverage=0.15)], []),
+        (look(recall=0.2), [look(recall=0.5)], ["recall"]),
+        (look(recall=0.05), [look(recall=0.15)], []),
         (look(lead=LEAD + 1), [look()], []),
         (look(lead=LEAD + 1), [look(lead=LEAD + 1)], ["lead"]),
         (look(lead=5.0, coverage=0.3), [look(lead=5.0, coverage=0.3)] * 9, ["lead"]),  # smaller, but it lasts
