@@ -87,7 +87,8 @@ def mapped(
         except pydantic.ValidationError as error:
             detail = error.errors()[0]
             raise RecipeError(
-                f"{mapping}, line '{name}': {'.'.join(map(str, detail['loc']))}: {detail['msg']}."
+                f"{mapping}, line '{name}': {'.'.join(map(str, detail['loc']))}: {detail['msg']}. Received: {line!r}. "
+                "A line is `NAME: TENSOR` or `NAME: {from: TENSOR, transpose: [2, 3, 1, 0]}`."
             ) from None
         if name not in wanted:
             raise WeightsError(unknown_name(f"weight in {mapping}", name, wanted))

@@ -339,7 +339,7 @@ def test_tensors_of_another_framework_are_mapped(tiny, tmp_path):
     refused(
         r"1 of \d+ \(down_16/kernel: \(4, 3, 4, 4\) in the source", mapping.replace("[2, 3, 1, 0]", "[0, 1, 2, 3]", 1)
     )
-    refused("Extra inputs", mapping.replace("transpose", "transposed", 1))
+    refused("A line is `NAME: TENSOR`", mapping.replace("transpose", "transposed", 1))
     refused("not in the source", "\n".join(mapping.splitlines()[1:]))
     with pytest.raises(WeightsError, match="no readable safetensors"):
         presets.transfer(str(tmp_path / "none.safetensors"), "discriminator.trunk", gan, mapping=str(yaml))

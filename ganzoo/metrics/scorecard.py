@@ -241,6 +241,13 @@ def _floor(one: np.ndarray, other: np.ndarray, seed: int) -> dict[str, float]:
 
 def _halves(count: int, subsamples: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pairs of random halves of `count` samples: those of the reals, those of the fakes."""
+    if subsamples == 1:
+        raise EvaluationError("A deviation is over two subsamples or more. Received: 1.")
+    if subsamples and count // 2 <= _DENSITY_NEIGHBOURS:
+        raise EvaluationError(
+            f"Deviations are taken over halves, and those of {count} samples have not {_DENSITY_NEIGHBOURS} neighbours "
+            "each. Give more samples, or no subsamples."
+        )
     generator = np.random.default_rng((seed, subsamples))
     draws = ((generator.permutation(count), generator.permutation(count)) for _ in range(subsamples))
     return [(one[: count // 2], other[: count // 2]) for one, other in draws]

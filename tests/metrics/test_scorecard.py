@@ -120,6 +120,10 @@ def test_wrong_sets_are_refused():
         card(np.zeros((20, 32, 32, 3), np.uint8))
     with pytest.raises(EvaluationError, match="6 fakes"):
         card(pictures(5, 5))
+    with pytest.raises(EvaluationError, match="two subsamples or more"):
+        card(pictures(200, 5), subsamples=1)
+    with pytest.raises(EvaluationError, match="those of 11 samples have not 5 neighbours"):
+        card(pictures(11, 5), subsamples=4)
 
 
 def test_deviations_are_those_that_new_samples_show():
