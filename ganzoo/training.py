@@ -147,8 +147,9 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
         run: as in `train`.
         how: what is trained; None is `all`, or as the run was begun. `all`: all weights. `freeze_d`: not the lower
             half of the discriminator's trunk (Mo et al. 2020, arXiv:2002.10964). `scale`: of the generator its
-            normalisations' scales and shifts alone (Noguchi and Harada 2019, arXiv:1904.01774). `consolidate`: all,
-            but what mattered to the source is held back (Li et al. 2020, arXiv:2012.02780).
+            normalisations' scales and shifts alone (Noguchi and Harada 2019, arXiv:1904.01774, who have no
+            discriminator: here it is trained, and teaches them). `consolidate`: all, but what mattered to the source is
+            held back (Li et al. 2020, arXiv:2012.02780).
         arguments: as in `train`.
 
     Returns:

@@ -10,9 +10,9 @@ import pytest
 
 from ganzoo import backbones, presets, recipe_files, registry
 from ganzoo.backbone_catalogue import LITE_SIDES
+from ganzoo.ensemble import NEVER
 from ganzoo.errors import DataError, RecipeError, WeightsError
 from ganzoo.frozen_features import probe
-from ganzoo.gans.projected_mobile import NEVER
 from ganzoo.training import train
 from ganzoo.variables import named_variables
 
@@ -79,7 +79,7 @@ def test_a_network_that_has_not_joined_does_not_lower_the_lead():
     assert alone._mean_of_heads(logits).numpy() == pytest.approx([2.0, 4.0])
     idle = [tf.zeros((2, 4, 4, 1))] * (len(beside.head_weights()) - 1)
     assert len(idle) == 4 and beside._mean_of_heads(logits + idle).numpy() == pytest.approx([2.0, 4.0])
-    beside.join("efficientnet_lite0")
+    beside.ensemble.join("efficientnet_lite0", 0)
     assert beside._mean_of_heads(logits + idle).numpy() == pytest.approx([1.0, 2.0])
 
 
@@ -100,14 +100,19 @@ def test_networks_that_have_not_joined_count_for_nothing(tiny, precision):
     gan = tiny(ENTRY, **recipe_files.merge(PLAIN, ENSEMBLE), **{"training.precision": precision})
     pictures = tf.constant(np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 3)).astype("float32"))
     seen = gan.observe(pictures, {})
-    assert np.all(seen["ensemble_0_4"].numpy() == 0) and seen["ensemble_0_4"].shape[1:] == gan.ensemble[0].shapes[4]
+    assert (
+        np.all(seen["ensemble_0_4"].numpy() == 0)
+        and seen["ensemble_0_4"].shape[1:] == gan.ensemble.members[0].shapes[4]
+    )
     assert [float(w) for w in gan.head_weights()] == [1.0, *[0.0] * 4]
-    gan.join("keras_cv/mobilenet_v3_small")
+    gan.ensemble.join("keras_cv/mobilenet_v3_small", 0)
     seen = tf.function(gan.observe)(pictures, {})["ensemble_1_4"]
-    np.testing.assert_allclose(seen, tf.cast(gan.ensemble[1].maps(pictures)[4], tf.float32), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        seen, tf.cast(gan.ensemble.members[1].maps(pictures)[4], tf.float32), rtol=1e-3, atol=1e-3
+    )
     assert [float(w) for w in gan.head_weights()] == [1.0, 0.0, 0.0, 0.5, 0.5]
     assert np.array_equal(np.array(gan.joined), [NEVER, 0])
-    assert list(gan.candidates()) == ["efficientnet_lite0"] and not gan.joins_at(10**9)
+    assert list(gan.ensemble.candidates()) == ["efficientnet_lite0"] and not gan.ensemble.due(10**9)
 
 
 @pytest.mark.parametrize("share", [None, 0.5, 1.0])

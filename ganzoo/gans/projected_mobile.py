@@ -10,7 +10,7 @@ The frozen network can teach in two ways, each with its weight:
 
 Several frozen networks can join the plain discriminator one after the other, each with small discriminators of its own:
 an ensemble as in vision-aided GANs, where the network joins whose features tell reals from samples most surely
-(`ganzoo.joining` measures it). And the plain discriminator's trunk may itself be an ImageNet network that is trained
+(`ganzoo.ensemble` measures it). And the plain discriminator's trunk may itself be an ImageNet network that is trained
 further, wholly or (with the recipe's `freeze`) partly.
 
 Generator: after Liu et al. 2021, https://arxiv.org/abs/2101.04775 (skip-layer excitation, gated linear units), with
@@ -36,10 +36,10 @@ from ganzoo import backbones, distribution
 from ganzoo.backbone_catalogue import distinct
 from ganzoo.config import NonNegativeFloat, NonNegativeInt, PositiveInt, Section
 from ganzoo.data import SampleSet
+from ganzoo.ensemble import NEVER, Ensemble, Joining
 from ganzoo.errors import RecipeError
 from ganzoo.frozen_features import FrozenFeatures
 from ganzoo.gan import GAN
-from ganzoo.joining import Joining
 from ganzoo.layers.batch_norm import BatchNorm
 from ganzoo.layers.resample import Double, SmoothStart
 from ganzoo.layers.skip_excitation import skip_excitation
@@ -50,7 +50,6 @@ from ganzoo.phases import Batch
 _PROJECTED = ("levels", "mixing", "mixing_width", "projected_from", "projected_ramp")
 _TRUNK_SIDES = (8, 16, 32, 64, 128)  # strides 2 to 32
 _ENSEMBLE = ("ensemble_from", "ensemble_every", "ensemble_most", "ensemble_weight", "ensemble_levels")
-NEVER = -1  # when a network joined that has not
 
 log = logging.getLogger("ganzoo")
 
@@ -163,7 +162,6 @@ class ProjectedMobileGAN(GAN):
 
     def build_networks(self) -> None:
         """As `GAN`; and when each network of the ensemble joined."""
-        super().build_networks()
         self._can_join = False
         self.joined = self.add_weight(
             name="joined",
@@ -173,6 +171,7 @@ class ProjectedMobileGAN(GAN):
             trainable=False,
             aggregation="only_first_replica",
         )
+        super().build_networks()
 
     def numbers(self) -> dict[str, Any]:
         """When the networks of the ensemble joined, beside a GAN's own."""
@@ -256,8 +255,9 @@ class ProjectedMobileGAN(GAN):
             logits.append(head(trunk(inputs["samples"])))
         self.frozen = self._build_frozen(shape)
         maps = self._build_projection() if self.options.projected_weight > 0 else {}
-        maps |= self._build_ensemble(shape)
-        # Keras saves what it finds among a model's attributes.
+        self.ensemble = Ensemble(self.options, shape, self._backbone_weights(), self.options.backbone_size, self.joined)
+        self._ensemble_scales = self.ensemble.scales  # Keras looks for networks among a model's attributes
+        maps |= self.ensemble.shapes()
         self._frozen_networks = [[one.network, one.standardise] for one in self._all_frozen()]
         for name, map_shape in maps.items():
             inputs[name] = keras.Input(map_shape, name=name)
@@ -316,22 +316,6 @@ class ProjectedMobileGAN(GAN):
             return None
         return FrozenFeatures(options.backbone, shape, levels, self._backbone_weights(), options.backbone_size)
 
-    def _build_ensemble(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Make the networks that may join; the shapes of what they give, by name."""
-        options = self.options
-        common = (shape, options.ensemble_levels, self._backbone_weights(), options.backbone_size)
-        self.ensemble = [
-            FrozenFeatures(name, *common, f"member_{index}") for index, name in enumerate(options.ensemble)
-        ]
-        inputs = [[keras.Input(shape) for shape in member.shapes.values()] for member in self.ensemble]
-        scaled = [member.standardise(given) for member, given in zip(self.ensemble, inputs, strict=True)]
-        self._ensemble_scales = keras.Model(inputs, scaled, name="ensemble") if inputs else None
-        return {
-            f"ensemble_{index}_{level}": map_shape
-            for index, member in enumerate(self.ensemble)
-            for level, map_shape in member.shapes.items()
-        }
-
     def _build_projection(self) -> dict[str, tuple[int, ...]]:
         """Make the fixed random mixing; the shapes of what it gives, by name."""
         options = self.options
@@ -357,18 +341,18 @@ class ProjectedMobileGAN(GAN):
             member.adapt(reals)
 
     def _all_frozen(self) -> list[FrozenFeatures]:
-        return [*([self.frozen] if self.frozen else []), *self.ensemble]
+        return [*([self.frozen] if self.frozen else []), *self.ensemble.members]
 
     def fixed_networks(self) -> dict[str, keras.Model]:
         """What a checkpoint must keep beside the trained networks; the backbones' weights come from their packages."""
         fixed = {"standardise": self.frozen.standardise} if self.frozen else {}
-        if self.ensemble:
-            fixed["ensemble"] = self._ensemble_scales
+        if self.ensemble.scales:
+            fixed["ensemble"] = self.ensemble.scales
         return fixed | ({"projection": self.projection} if self.options.projected_weight > 0 else {})
 
     def pretrained_sources(self) -> list[dict[str, str]]:
         """The networks that teach and have their weights, of the ensemble those that joined; and the source's."""
-        waiting = self.candidates()
+        waiting = self.ensemble.candidates()
         found = [one.source() for one in self._all_frozen() if one is self.frozen or one.name not in waiting]
         return distinct([*(source for source in found if source), *super().pretrained_sources()])
 
@@ -382,7 +366,7 @@ class ProjectedMobileGAN(GAN):
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As `PhasedModel.fit`; says so where nothing was asked for that lets the networks of an ensemble join."""
-        if self.ensemble and not self._can_join:
+        if self.options.ensemble and not self._can_join:
             log.warning(
                 "No network of model.ensemble will join: pass `callbacks=gan.callbacks(run, data)`, or use train."
             )
@@ -391,13 +375,7 @@ class ProjectedMobileGAN(GAN):
     def callbacks(self, run: Path, data: SampleSet | None) -> list[keras.callbacks.Callback]:
         """What lets the networks of the ensemble join."""
         self._can_join = True
-        return [Joining(run, data)] if self.ensemble else []
-
-    def joins_at(self, samples: int) -> bool:
-        """Whether another network of the ensemble is due to join after so many samples."""
-        options, there = self.options, len(self.ensemble) - len(self.candidates())
-        due = options.ensemble_from + there * options.ensemble_every
-        return there < min(options.ensemble_most, len(self.ensemble)) and samples >= due
+        return [Joining(run, data)] if self.options.ensemble else []
 
     def late(self) -> list[tuple[list[Any], Any]]:
         """As `GAN.late`; and the heads of the projected branch and of the ensemble."""
@@ -407,24 +385,12 @@ class ProjectedMobileGAN(GAN):
             scales = [heads[f"head_scale_{level}"] for level in self.options.levels]
             since = partial(int, self.options.projected_from)
             found.append(([w for head in scales for w in head.trainable_variables], since))
-        for index, member in enumerate(self.ensemble):
+        for index, member in enumerate(self.ensemble.members):
             own = [heads[f"head_ensemble_{index}_{level}"] for level in member.shapes]
-            found.append(([w for head in own for w in head.trainable_variables], partial(self._joined_at, index)))
+            found.append(
+                ([w for head in own for w in head.trainable_variables], partial(self.ensemble.joined_at, index))
+            )
         return found
-
-    def _joined_at(self, index: int) -> tf.Tensor:
-        return self.joined.value[index]
-
-    def candidates(self) -> dict[str, keras.Model]:
-        """The frozen networks that have not joined, by name."""
-        has = np.array(self.joined) != NEVER
-        return {member.name: member.network for member, there in zip(self.ensemble, has, strict=True) if not there}
-
-    def join(self, name: str) -> None:
-        """Let a network of the ensemble judge from now on."""
-        joined = np.array(self.joined)
-        joined[self.options.ensemble.index(name)] = self.sample_count
-        self.joined.assign(joined)
 
     def observe(self, samples: Any, conditions: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The pictures for the plain branch, frozen features (of the projected branch mixed) for the others."""
@@ -433,15 +399,7 @@ class ProjectedMobileGAN(GAN):
             features = self.frozen.maps(samples)
             maps = self.projection([features[level] for level in self.options.levels], training=False)
             seen |= {f"scale_{level}": m for level, m in zip(self.options.levels, maps, strict=True)}
-        for index, member in enumerate(self.ensemble):
-            # A network that has not joined costs no time.
-            maps = tf.cond(
-                self.joined.value[index] != NEVER,
-                partial(_all_maps, member, samples),
-                partial(_no_maps, member, samples),
-            )
-            seen |= {f"ensemble_{index}_{level}": m for level, m in zip(member.shapes, maps, strict=True)}
-        return seen
+        return seen | self.ensemble.observe(samples)
 
     def score(self, observed: dict[str, tf.Tensor], conditions: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         """One logit map a branch and scale."""
@@ -458,18 +416,7 @@ class ProjectedMobileGAN(GAN):
                 since = tf.cast(self.samples_seen.value, tf.float32) - options.projected_from
                 weight *= tf.clip_by_value(since / max(options.projected_ramp, 1), 0.0, 1.0)
             weights += [weight] * scales
-        for index, member in enumerate(self.ensemble):
-            there = tf.cast(self.joined.value[index] != NEVER, tf.float32)
-            weights += [options.ensemble_weight / len(member.shapes) * there] * len(member.shapes)
-        return weights
-
-
-def _all_maps(member: FrozenFeatures, samples: tf.Tensor) -> list[tf.Tensor]:
-    return [tf.cast(features, tf.float32) for features in member.maps(samples).values()]
-
-
-def _no_maps(member: FrozenFeatures, samples: tf.Tensor) -> list[tf.Tensor]:
-    return [tf.zeros((tf.shape(samples)[0], *shape)) for shape in member.shapes.values()]
+        return weights + self.ensemble.head_weights()
 
 
 class InRange(layers.Layer):
