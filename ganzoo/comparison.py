@@ -10,8 +10,8 @@ import numpy as np
 from ganzoo import registry
 from ganzoo.cache import is_number, read_json, read_objects
 from ganzoo.errors import TrainingError
+from ganzoo.origins import pretraining_time
 from ganzoo.page import bullets, chart, picture, show, table, write_page
-from ganzoo.training import pretraining_time
 
 _AXIS = "minutes of training and pretraining"
 _TIMES = {"pretraining": "pretraining_seconds", "training": "seconds"}

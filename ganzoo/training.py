@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ganzoo import presets, pretraining, recipe_files, registry
 from ganzoo.backbone_catalogue import distinct
 from ganzoo.cache import atomic_write_bytes, read_json, read_objects
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
-from ganzoo.errors import DataError, GanzooError, RecipeError, TrainingError, unknown_name
+from ganzoo.errors import GanzooError, RecipeError, TrainingError, unknown_name
+from ganzoo.origins import load_first_weights
 from ganzoo.report import write_report
+from ganzoo.run_data import describe, examples, read_data
 
 if TYPE_CHECKING:
     from ganzoo.data import SampleSet
@@ -209,12 +209,12 @@ def _begin(
     else:
         recipe = pretraining.recipe(method, name, changes)
     own = {"weights": None, "scores": {}}  # of the entry, not of this run
-    recipe, sample_set = _read(recipe.model_copy(update=own), data)
+    recipe, sample_set = read_data(recipe.model_copy(update=own), data)
     for folder in ("samples", "checkpoints"):
         (run / folder).mkdir(parents=True, exist_ok=True)
     if sample_set is not None:
-        get_domain(recipe.domain).save_grid(run / "samples" / "reals.png", _examples(sample_set)["real"])
-    _write_json(run / "data.json", _data_report(sample_set, data))
+        get_domain(recipe.domain).save_grid(run / "samples" / "reals.png", examples(sample_set)["real"])
+    _write_json(run / "data.json", describe(sample_set, data))
     return recipe, sample_set
 
 
@@ -242,7 +242,7 @@ def _resume(
             )
     if registry.get_entry(name).recipe().entry != saved.entry:
         raise TrainingError(f"{run} is a run of {saved.entry}, not of {name}. Name another directory.")
-    recipe, sample_set = _read(saved, data)
+    recipe, sample_set = read_data(saved, data)
     before = read_json(run / "data.json", dict).get("fingerprint")
     now = sample_set.fingerprint if sample_set is not None else None
     if before != now:
@@ -253,70 +253,11 @@ def _resume(
     return recipe, sample_set
 
 
-def _examples(sample_set: "SampleSet | None") -> dict[str, np.ndarray] | None:
-    """Some real samples from all over the data, with their classes."""
-    if sample_set is None:
-        return None
-    evenly = np.linspace(0, len(sample_set) - 1, min(64, len(sample_set))).astype(int)
-    labels = {} if sample_set.labels is None else {"class_id": np.asarray(sample_set.labels)[evenly].astype("int32")}
-    return {"real": sample_set.samples[evenly], **labels}
-
-
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
     for key, value in tree.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
     return flat
-
-
-def is_conditional(recipe: Recipe) -> bool:
-    """Whether the entry takes classes: whether its model has a number of them."""
-    return "classes" in type(recipe.model).model_fields
-
-
-def _read(recipe: Recipe, data: Any) -> tuple[Recipe, "SampleSet | None"]:
-    import tensorflow as tf
-
-    if isinstance(data, tf.data.Dataset):
-        return recipe, None
-    conditional = is_conditional(recipe) and recipe.model.classes != 0
-    method = recipe.pretrain.get("method")
-    learns = method is not None and pretraining.task_class(method).labelled
-    sample_set = get_domain(recipe.domain).read(data, recipe.data, conditional or learns)
-    for note in sample_set.notes:
-        log.info(note)
-    for problem in sample_set.problems[:10]:
-        log.warning("Skipped %s: %s", problem.path, problem.reason)
-    if len(sample_set.problems) > 10:
-        log.warning("... and %d more, all in the report.", len(sample_set.problems) - 10)
-    count = len(sample_set.class_names) if sample_set.labels is not None else 0
-    if count and (conditional or learns):
-        log.info("%d classes: %s", count, ", ".join(sample_set.class_names[:12]))
-    changes: dict[str, Any] = {}
-    if conditional:
-        if not count and recipe.model.classes is None:
-            log.info("The data have no classes: %s trains without conditions.", recipe.entry)
-        classes = _classes("model.classes", recipe.model.classes, count, sample_set.source)
-        changes["model"] = recipe.model.model_copy(update={"classes": classes})
-    if learns:
-        if count < 2:
-            raise DataError(
-                f"`pretrain {method}` learns from classes, two or more, but {sample_set.source} has {count}. Give a "
-                "folder with one folder a class."
-            )
-        classes = _classes("pretrain.classes", recipe.pretrain.get("classes"), count, sample_set.source)
-        changes["pretrain"] = {**recipe.pretrain, "classes": classes}
-    return recipe.model_copy(update=changes), sample_set
-
-
-def _classes(key: str, asked: int | None, count: int, source: str) -> int:
-    """The number of classes: the data's, unless the recipe asks for another."""
-    if asked is not None and asked != count:
-        raise DataError(
-            f"{key} = {asked}, but {source} has {count} classes. Set {key} to null (as many as the data have), or give "
-            "a folder with one folder a class."
-        )
-    return count
 
 
 def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "PhasedModel":
@@ -330,51 +271,11 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "PhasedMod
         gan = pretraining.create(recipe) if recipe.pretrain else registry.create_from_recipe(recipe)
         gan.compile()
     if recipe.init and not resumed:
-        _transfer(gan, run)
+        load_first_weights(gan, run)
     if not resumed:
         # The recipe comes last: from here on the folder is a run, and can be resumed.
         atomic_write_bytes(run / registry.RUN_RECIPE, recipe.to_yaml().encode())
     return gan
-
-
-def _transfer(gan: "PhasedModel", run: Path) -> None:
-    """Load what the recipe's `init` names, and keep the report."""
-    reports = []
-    # What is inside a part comes after the part.
-    for target, init in sorted(gan.recipe.init.items(), key=lambda item: item[0].count(".")):
-        report = presets.transfer(init.source, target, gan, init.skip, init.partial, init.mapping)
-        reports.append(replace(report, times=_times(init.source)))
-    for report in reports:
-        log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
-        for kind in ("skipped", "mismatched"):
-            if names := getattr(report, kind):
-                log.warning(
-                    "%s: %d weights keep their fresh values, %s: %s", report.target, len(names), kind, names[:3]
-                )
-    _write_json(run / "transfer.json", [report.to_dict() for report in reports])
-
-
-def _times(source: str) -> dict[str, float]:
-    """Seconds of training by run: of the run that a source `RUN:PART` is in, and of those that it began from."""
-    where, colon, _ = source.rpartition(":")
-    run = Path(where)
-    run = run.parent if run.name in ("best", "preset") else run
-    if not colon or not (run / "metrics.jsonl").is_file():
-        return {}
-    lines = read_objects(run / "metrics.jsonl", "seconds")
-    return {str(run.resolve()): lines[-1]["seconds"] if lines else 0.0, **pretraining_times(run)}
-
-
-def pretraining_times(run: Path) -> dict[str, float]:
-    """Seconds of training of the runs from which this one began, and of those from which they did, by run."""
-    path = run / "transfer.json"
-    reports = read_json(path, list) if path.is_file() else []
-    return {name: seconds for report in reports for name, seconds in (report.get("times") or {}).items()}
-
-
-def pretraining_time(run: Path) -> float:
-    """The sum of `pretraining_times`: each run is counted once."""
-    return sum(pretraining_times(run).values())
 
 
 def _restore(gan: "PhasedModel", run: Path) -> float:
@@ -388,7 +289,7 @@ def _restore(gan: "PhasedModel", run: Path) -> float:
     told = read_objects(run / "events.jsonl", "samples")
     _keep(run / "events.jsonl", [one for one in told if one["samples"] <= seen or not one.get("repeats")])
     if seconds is None and gan.recipe.init:
-        _transfer(gan, run)
+        load_first_weights(gan, run)
     elif (run / "transfer.json").is_file():
         found = [source for report in read_json(run / "transfer.json", list) for source in report.get("teachers") or ()]
         gan.inherited_sources = distinct(found)
@@ -431,7 +332,7 @@ def _fit(
             # After the log that it reads, before the snapshots, which keep what it (and the model's own callbacks) did.
             parts.append(guards.Guard(run, clock, gan.recipe.guards, sample_set))
         parts += gan.callbacks(run, sample_set)
-        parts.append(callbacks.Snapshots(run, clock, training.snapshot_every, _examples(sample_set)))
+        parts.append(callbacks.Snapshots(run, clock, training.snapshot_every, examples(sample_set)))
         if sample_set is not None and gan.recipe.evaluation.every and not gan.recipe.pretrain:
             parts.append(callbacks.Best(run, clock, gan.recipe.evaluation, sample_set))
         bar = callbacks.Progress(clock, samples, limit) if progress else None
@@ -453,7 +354,7 @@ def _fit(
         seconds = clock.seconds()
     elif presets.samples_seen(run / "preset") != seen:
         # The process died between the last checkpoint and its preset.
-        snapshots = callbacks.Snapshots(run, callbacks.Clock(seconds), training.snapshot_every, _examples(sample_set))
+        snapshots = callbacks.Snapshots(run, callbacks.Clock(seconds), training.snapshot_every, examples(sample_set))
         snapshots.set_model(gan)
         snapshots.act()
     finished = samples is not None and gan.sample_count >= samples
@@ -508,19 +409,6 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _data_report(sample_set: "SampleSet | None", data: Any) -> dict[str, Any]:
-    if sample_set is None:
-        return {"source": type(data).__name__, "count": None, "fingerprint": None, "notes": [], "problems": []}
-    return {
-        "source": sample_set.source,
-        "count": len(sample_set),
-        "fingerprint": sample_set.fingerprint,
-        "class_counts": sample_set.class_counts,
-        "notes": list(sample_set.notes),
-        "problems": [problem._asdict() for problem in sample_set.problems],
-    }
 
 
 def _write_json(path: Path, content: Any) -> None:
