@@ -95,8 +95,9 @@ def read_safetensors(path: Path) -> dict[str, Any]:
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError, AttributeError, TypeError, KeyError) as error:  # the last three: an unknown type
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is no readable safetensors file ({error}). Train or download it again.") from None
+    except (AttributeError, TypeError, KeyError) as error:
         raise WeightsError(
-            f"{path} is no readable safetensors file ({error}). Train or download it again, with numbers of "
-            "types that numpy has."
+            f"{path} holds numbers of a type that numpy lacks ({error}). Convert it to float32."
         ) from None

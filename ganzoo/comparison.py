@@ -1,5 +1,6 @@
 """One page for several runs: scores over time, with the time of the pretraining, and the newest samples."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -43,7 +44,7 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     data = {run["run"]: run["data"] for run in found}
     if len(set(data.values())) > 1:
         raise TrainingError(f"These runs saw different data, so their scores cannot be compared: {data}.")
-    scored = {run["run"]: run["scored"] for run in found}
+    scored = {run["run"]: run["scored"] for run in found if run["curves"]}
     if len(set(scored.values())) > 1:
         raise TrainingError(
             "Scores depend on the number of samples, so these runs cannot be compared (evaluation.every_samples): "
@@ -69,9 +70,7 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     }
     note = "Lower is better, but for precision, recall, density (best at 1) and coverage."
     if None in data.values():
-        note += (
-            " Nobody knows whether these runs saw the same data: some were given a dataset that cannot be looked at."
-        )
+        note += " Whether these runs saw the same data is not known: datasets cannot be looked at."
     clocks = {label: run["clock"] for label, run in zip(labels, found, strict=True)}
     if len(set(clocks.values())) > 1:
         told = ", ".join(f"{label}: {clock}" for label, clock in clocks.items())
@@ -123,7 +122,7 @@ def _read(run: Path, unread: list[str]) -> dict[str, Any]:
         "entry": raw.get("entry", ""),
         "data": data.get("fingerprint"),
         "clock": (raw.get("training") or {}).get("clock", "wall"),
-        "scored": (raw.get("evaluation") or {}).get("every_samples"),
+        "scored": min((raw.get("evaluation") or {}).get("every_samples", math.inf), data.get("count") or math.inf),
         "pretraining_seconds": pretraining_time(run),
         "seconds": lines[-1]["seconds"] if lines else 0.0,
         "samples": lines[-1]["samples"] if lines else 0,

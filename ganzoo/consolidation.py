@@ -17,7 +17,6 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo.objectives import sum_of_heads
-from ganzoo.phased_model import batch_norms
 
 if TYPE_CHECKING:
     from ganzoo.gan import GAN
@@ -44,7 +43,7 @@ class Consolidation:
             kept.assign(weight)
         variables = _all_trained(gan.generator)
         # The discriminator judges each batch by its statistics, as in training, but keeps none of them.
-        judged = [v for layer in batch_norms(gan.discriminator) for v in layer.non_trainable_variables]
+        judged = gan.discriminator.non_trainable_variables
         before = [np.array(v) for v in judged]
         squares = [np.zeros(v.shape, np.float64) for v in variables]
         for index in range(_BATCHES):

@@ -63,7 +63,7 @@ class Ensemble:
         seen = {}
         for index, member in enumerate(self.members):
             maps = tf.cond(
-                self.joined.value[index] != NEVER,
+                self.has_joined(index),
                 partial(_all_maps, member, samples),
                 partial(_no_maps, member, samples),
             )
@@ -74,13 +74,13 @@ class Ensemble:
         """A factor for each map: 0 before its network joins, then its share of `ensemble_weight`."""
         weights = []
         for index, member in enumerate(self.members):
-            there = tf.cast(self.joined.value[index] != NEVER, tf.float32)
+            there = tf.cast(self.has_joined(index), tf.float32)
             weights += [self._options.ensemble_weight / len(member.shapes) * there] * len(member.shapes)
         return weights
 
-    def joined_at(self, index: int) -> tf.Tensor:
-        """At how many samples a network joined, an int64 scalar."""
-        return self.joined.value[index]
+    def has_joined(self, index: int) -> tf.Tensor:
+        """Whether a network has joined, a bool scalar."""
+        return self.joined.value[index] != NEVER
 
     def due(self, samples: int) -> bool:
         """Whether another network is to join after so many samples."""

@@ -2,7 +2,7 @@
 
 import fnmatch
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -42,36 +42,65 @@ class Thaw(keras.callbacks.Callback):
             self.model.make_train_function(force=True)
 
 
-def correct_late(optimizer: keras.optimizers.Optimizer, late: Sequence[tuple[Sequence[Any], Any]]) -> None:
-    """Begin Adam's bias correction anew for weights that are trained from later on than an optimizer's others.
+class Late:
+    """Weights that are trained from later on than the others of their optimizer.
 
-    Their moments are still zero when they begin, while the optimizer's steps have been counted on, so that nothing
+    Args:
+        weights: they.
+        active: whether they are trained in this step, a bool scalar.
+        begun: an int64 variable that keeps the optimizer's count of updates when they began, -1 before.
+    """
+
+    def __init__(self, weights: Sequence[Any], active: Callable[[], tf.Tensor], begun: Any):
+        self.weights, self.active, self.begun = list(weights), active, begun
+
+    def look(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Before an update: keep the count where they begin with it."""
+        count = tf.cast(_inner(optimizer).iterations, tf.int64)
+        begins = tf.logical_and(self.begun.value < 0, self.active())
+        self.begun.assign(tf.where(begins, count, self.begun.value))
+
+
+def correct_late(optimizer: keras.optimizers.Optimizer, late: Sequence[Late]) -> None:
+    """Begin Adam's bias correction anew for weights that are trained later.
+
+    Their moments are still zero when they begin, while the optimizer's updates have been counted on, so that nothing
     would correct their bias: their first step would be (1 - beta_1) / sqrt(1 - beta_2) times the learning rate (16
     for 0.5 and 0.999). With c(n) = sqrt(1 - beta_2^n) / (1 - beta_1^n), which Kingma and Ba (2015, arXiv:1412.6980,
-    section 2) multiply the learning rate by at step n, those weights' learning rate is multiplied by c(k) / c(n).
-    Other optimizers have no such correction, and stay as they are.
+    section 2) multiply the learning rate by at update n, that of weights in their update k is multiplied by
+    c(k) / c(n). Other optimizers have no such correction, and stay as they are.
 
     Args:
         optimizer: built.
-        late: weights, and the number of steps `k - 1` that were taken since they began (a scalar tensor's function).
+        late: of its weights. One of several groups counts from the latest beginning.
     """
-    adam = getattr(optimizer, "inner_optimizer", optimizer)
+    adam = _inner(optimizer)
     if not isinstance(adam, keras.optimizers.Adam):
         return
-    begun = {adam._get_variable_index(weight): steps for weights, steps in late for weight in weights}
+    groups: dict[int, list[Late]] = {}
+    for group in late:
+        for weight in group.weights:
+            groups.setdefault(adam._get_variable_index(weight), []).append(group)
     update_step = adam.update_step
 
     def corrected(gradient: Any, variable: Any, learning_rate: Any) -> None:
-        steps = begun.get(adam._get_variable_index(variable))
-        if steps is not None:
-            learning_rate *= tf.cast(_correction(adam, steps()) / _correction(adam, adam.iterations), "float32")
+        mine = groups.get(adam._get_variable_index(variable))
+        if mine:
+            count = tf.cast(adam.iterations, tf.int64)
+            own = tf.reduce_min([count - group.begun.value for group in mine])
+            learning_rate *= tf.cast(_correction(adam, own) / _correction(adam, count), "float32")
         update_step(gradient, variable, learning_rate)
 
     adam.update_step = corrected
 
 
-def _correction(adam: keras.optimizers.Adam, steps: Any) -> tf.Tensor:
-    number = tf.cast(steps, tf.float32) + 1.0
+def _inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """What a loss-scaling optimizer wraps, or the optimizer itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _correction(adam: keras.optimizers.Adam, updates: tf.Tensor) -> tf.Tensor:
+    number = tf.cast(updates, tf.float32) + 1.0
     return tf.sqrt(1.0 - adam.beta_2**number) / (1.0 - adam.beta_1**number)
 
 

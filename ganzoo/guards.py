@@ -86,8 +86,7 @@ class Guard(Periodic):
                 keep_event(self._run, self._done, text, repeats=True)
             if not look["signs"] and "go_back" in self._options.act:
                 self._keep_good()
-            if self._options.act and look["signs"] and self._looks_since_mend() >= _RESTS:
-                self._mend()
+            if self._options.act and look["signs"] and self._looks_since_mend() >= _RESTS and self._mend():
                 look["mended"] = True
             with (self._run / "guards.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(look) + "\n")
@@ -125,12 +124,13 @@ class Guard(Periodic):
             return None
         return state if int(state["samples_seen"]) <= self.model.sample_count else None
 
-    def _mend(self) -> None:
+    def _mend(self) -> bool:
+        """Act; whether there was anything to do."""
         done = []
         rate = self.model.optimizers["discriminator"].learning_rate
         # Where the discriminator leads alone, no earlier state was better.
-        back = "go_back" in self._options.act and self._looks[-1]["signs"] != ["lead"]
-        good = self._read_good() if back else None
+        leads = self._looks[-1]["signs"] == ["lead"]
+        good = self._read_good() if "go_back" in self._options.act and not leads else None
         if good is not None:
             counters = {"step": self.model.step_count, "samples_seen": self.model.sample_count}
             kept = [(value, np.array(value)) for value in (rate, *self.model.numbers().values())]
@@ -146,12 +146,14 @@ class Guard(Periodic):
             if float(probability) < MOST_AUGMENTED - 1e-6:
                 probability.assign(min(float(probability) + _STEP, MOST_AUGMENTED))
                 done.append(f"raised the probability of augmentation to {float(probability):.2f}")
-        if not done and not self._idle:
-            done.append("can do no more of what guards.act lets it")
+        told = list(done)
+        if not done and not self._idle and not (leads and "go_back" in self._options.act):
+            told.append("can do no more of what guards.act lets it")
             self._idle = True
-        for text in done:
+        for text in told:
             log.warning("The guard %s.", text)
             keep_event(self._run, self._done, f"The guard {text}.", repeats=True)
+        return bool(done)
 
     def _read(self) -> list[dict[str, Any]]:
         """Looks of earlier sessions; a resumed run has forgotten those after its checkpoint."""

@@ -93,12 +93,8 @@ def chart(
 ) -> str:
     """Curves as SVG: long ones are averaged in groups, single outliers cut at the edge; both are said beneath.
 
-    `log`: a logarithmic height; values at 0 or below are drawn at the height of the lowest positive one.
+    `log`: a logarithmic height, if any value is positive; those at 0 or below are drawn as the lowest positive one.
     """
-    told = series
-    if log:
-        floor = min((v for values in series.values() for v in values if is_number(v) and v > 0), default=1.0)
-        series = {n: [max(v, floor) if is_number(v) else None for v in values] for n, values in series.items()}
     size = math.ceil(len(xs) / _POINTS)
     middles, *curves = [[_mean(v[i : i + size]) for i in range(0, len(xs), size)] for v in (xs, *series.values())]
     known = sorted(value for curve in curves for value in curve if value is not None)
@@ -107,8 +103,13 @@ def chart(
     inner = known[len(known) // 50], known[-1 - len(known) // 50]
     room = 2 * (inner[1] - inner[0]) or math.inf
     x_ticks = _ticks(middles[0], middles[-1])
-    if log:
-        y_ticks, height = _powers(known[0], known[-1]), math.log10
+    positive = [value for value in known if value > 0]
+    if log and positive:
+        known = [max(value, positive[0]) for value in known]
+        y_ticks = _powers(known[0], known[-1])
+
+        def height(value: float) -> float:
+            return math.log10(max(value, positive[0]))
     else:
         y_ticks, height = _ticks(max(known[0], inner[0] - room), min(known[-1], inner[1] + room)), float
     heights = [height(tick) for tick in y_ticks]
@@ -124,7 +125,7 @@ def chart(
         points = [None if value is None else f"{x(at)},{y(value)}" for at, value in zip(middles, curve, strict=True)]
         path = " ".join(("L" if i and points[i - 1] else "M") + point + "h0" for i, point in enumerate(points) if point)
         svg.append(f'<path class="curve c{number % _COLOURS}" d="{path}"/>')
-        last = next((value for value in reversed(told[name]) if value is not None), None)
+        last = next((value for value in reversed(series[name]) if value is not None), None)
         legend += f'<li class="c{number % _COLOURS}"><i></i><span>{escape(name)} <b>{show(last)}</b></span></li>'
     edges = [x(middles[0]), *(x((a + b) / 2) for a, b in itertools.pairwise(middles)), x(middles[-1])]
     for at, left, right, *values in zip(middles, edges, edges[1:], *curves, strict=False):

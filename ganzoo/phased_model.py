@@ -23,7 +23,7 @@ from ganzoo.config import Optimizer, Recipe, Section, validate
 from ganzoo.distribution import GlobalRandom
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError, unknown_name
-from ganzoo.freezing import Thaw, correct_late, layers_of, set_trainable
+from ganzoo.freezing import Late, Thaw, correct_late, layers_of, set_trainable
 from ganzoo.phases import Batch, ClassCondition, Latent, Phase, gradient, phase_gradients
 from ganzoo.variables import misfits, named_variables
 
@@ -60,17 +60,7 @@ class PhasedModel(keras.Model):
             average.trainable = False
             for mean, weight in zip(average.weights, live.weights, strict=True):
                 mean.assign(weight)
-        self.step, self.samples_seen = (
-            self.add_weight(
-                name=name,
-                shape=(),
-                dtype="int64",
-                initializer="zeros",
-                trainable=False,
-                aggregation="only_first_replica",
-            )
-            for name in ("step", "samples_seen")
-        )
+        self.step, self.samples_seen = self._counter("step"), self._counter("samples_seen")
         self.built = True
         self._begun = False
         self.inherited_sources: list[dict[str, str]] = []  # of the weights that it began with
@@ -79,6 +69,17 @@ class PhasedModel(keras.Model):
         self._frozen = [(rule.until, layers_of(self.part(rule.part), rule)) for rule in rules]
         for _, layers in self._frozen:
             set_trainable(layers, False)
+        self._begun_at = [self._counter(f"late_{index}", -1) for index in range(len(self.late()))]
+
+    def _counter(self, name: str, first: int = 0) -> Any:
+        return self.add_weight(
+            name=name,
+            shape=(),
+            dtype="int64",
+            initializer=keras.initializers.Constant(first),
+            trainable=False,
+            aggregation="only_first_replica",
+        )
 
     # What a subclass supplies.
 
@@ -193,31 +194,30 @@ class PhasedModel(keras.Model):
                 name: _build_optimizer(self.recipe, name, self.optimizer_options(name), network)
                 for name, network in self.networks().items()
             }
-        updates = {name: phase.steps for phase in self.phases() for name in (phase.network, *phase.also)}
+        self._late = {}
         for name, network in self.networks().items():
             own = {id(weight) for weight in network.trainable_variables}
-            late = [
-                (
-                    [weight for weight in weights if id(weight) in own],
-                    partial(self._updates_since, since, updates[name]),
-                )
-                for weights, since in self.late()
+            found = [
+                Late([weight for weight in weights if id(weight) in own], active, begun)
+                for (weights, active), begun in zip(self.late(), self._begun_at, strict=True)
             ]
-            correct_late(self.optimizers[name], [(weights, steps) for weights, steps in late if weights])
+            self._late[name] = [late for late in found if late.weights]
+            correct_late(self.optimizers[name], self._late[name])
         self.thaw()
 
-    def late(self) -> list[tuple[list[Any], Any]]:
-        """Weights that are not trained from the first step on, with a function of the samples at which they begin."""
+    def late(self) -> list[tuple[list[Any], Callable[[], tf.Tensor]]]:
+        """Groups of weights that are not trained from the first step on, each with whether it is trained in this step.
+
+        A group's weights are of one network.
+        """
         return [
-            ([weight for layer in layers for weight in layer.trainable_variables], partial(int, until))
+            ([weight for layer in layers for weight in layer.trainable_variables], partial(self._has_seen, until))
             for until, layers in self._frozen
             if until is not None
         ]
 
-    def _updates_since(self, since: Callable[[], Any], updates: int) -> tf.Tensor:
-        """An optimizer's updates since so many samples were seen, at the beginning of a step; 0 before."""
-        size = self.recipe.training.batch_size * self.recipe.training.d_steps
-        return updates * (tf.maximum(self.samples_seen.value - tf.cast(since(), tf.int64), 0) // size)
+    def _has_seen(self, samples: int) -> tf.Tensor:
+        return self.samples_seen.value >= samples
 
     def get_compile_config(self) -> dict[str, Any]:
         """What `compile` was told beyond the recipe."""
@@ -378,6 +378,8 @@ class PhasedModel(keras.Model):
             gradients = [tf.identity(gradient) for gradient in gradients]
             start = 0
             for name, group in groups.items():
+                for late in self._late[name]:
+                    late.look(self.optimizers[name])
                 self.optimizers[name].apply(gradients[start : start + len(group)], group)
                 start += len(group)
         return gradients, logs
@@ -469,6 +471,7 @@ class PhasedModel(keras.Model):
         }
         for group, network in networks.items():
             found |= {f"{group}/{name}": variable for name, variable in named_variables(network).items()}
+        found |= {f"late/{index}": variable for index, variable in enumerate(self._begun_at)}
         for group, optimizer in getattr(self, "optimizers", {}).items():
             # Two layers of one name in different nested models share a path here: the position tells them apart.
             for index, variable in enumerate(optimizer.variables):

@@ -327,9 +327,21 @@ def _what_trains(raw: Mapping[str, Any]) -> str:
 def _training_of(recipe: Recipe) -> dict[str, Any]:
     """What a fine-tuning takes over from its source's recipe, and must share with the runs that it is compared with."""
     whole = recipe.to_dict()
-    limits = ("samples", "log_every", "snapshot_every")
-    whole["training"] = {key: value for key, value in whole["training"].items() if key not in limits}
-    return {key: whole[key] for key in ("objective", "regularizers", "augment", "auxiliary", "optimizers", "training")}
+    own = {"training": ("samples", "log_every", "snapshot_every"), "model": ("classes",)}
+    for section, keys in own.items():
+        whole[section] = {key: value for key, value in whole[section].items() if key not in keys}
+    sections = (
+        "data",
+        "model",
+        "objective",
+        "regularizers",
+        "augment",
+        "auxiliary",
+        "optimizers",
+        "training",
+        "guards",
+    )
+    return {key: whole[key] for key in sections}
 
 
 def _given(run: Path, part: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -191,6 +191,9 @@ def _read_zip(content: bytes, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
         unpickler = _Unpickler(io.BytesIO(archive.read(pickles[0])), path)
         value = unpickler.load()
         arrays = {}
+        whole = sum(storage.numel * storage.type.dtype.itemsize for storage in unpickler.storages.values())
+        if whole > len(content):  # entries of a zip may overlap
+            raise _truncated(path, "all", whole, len(content))
         for key, storage in unpickler.storages.items():
             info = entries.get(f"{root}data/{key}")
             expected = storage.numel * storage.type.dtype.itemsize

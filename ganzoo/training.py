@@ -169,10 +169,11 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
     adapted = registry.gan_class(source["gan"]).adapted
     groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
     given = recipe_files.nest(arguments.pop("overrides", None) or {})
-    if not given.get("auxiliary", True):  # asked to train without losses that the source had
+    begun = registry.get_entry(str(run)).raw if (Path(run) / registry.RUN_RECIPE).is_file() else {}
+    if not given.get("auxiliary", begun.get("auxiliary", True)):  # without losses that the source had
         groups = [group for group in groups if group != "auxiliary"]
     init = {group: f"{name}:{group}" for group in groups}
-    if how is None and not (Path(run) / registry.RUN_RECIPE).is_file():
+    if how is None and not begun:
         how = "all"
     given = recipe_files.merge(FINETUNING[how] if how else {}, given)
     for section in ("model", "data"):

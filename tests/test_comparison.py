@@ -136,6 +136,10 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
         bench("pretraining", tmp_path, data, rows=["elsewhere"])
     with pytest.raises(RecipeError, match="'another GAN' is done on none of small"):
         bench("pretraining", tmp_path, data, rows=["another GAN"])
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "_what_trains", lambda raw: "another recipe")
+        with pytest.raises(RecipeError, match=r"other conditions \(recipe\)"):
+            bench("pretraining", tmp_path, data, rows=["scratch"], **arguments)
     other = recipe_files.merge(TINY, {"optimizers": {"generator": {"learning_rate": 1e-3}}})
     train(ENTRY, (pictures, labels), tmp_path / "other", samples=16, overrides=other)
     with pytest.raises(RecipeError, match=r"trained by another recipe .*'optimizers'"):

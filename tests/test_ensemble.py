@@ -83,6 +83,20 @@ def test_a_network_that_has_not_joined_does_not_lower_the_lead():
     assert beside._mean_of_heads(logits + idle).numpy() == pytest.approx([1.0, 2.0])
 
 
+def test_the_heads_of_a_network_begin_with_a_first_step_when_it_joins(tiny, reals):
+    gan = registry.create(ENTRY, **tiny_recipe({"model": {"ensemble": ["efficientnet_lite0"]}}))
+    gan.compile()
+    gan._can_join = True
+    gan.fit(reals(gan, 2).repeat(8), verbose=0)
+    gan.ensemble.join("efficientnet_lite0", gan.sample_count)
+    before = gan.state()
+    gan.fit(reals(gan, 1), verbose=0)
+    after, rate = gan.state(), gan.recipe.optimizers["discriminator"].learning_rate
+    heads = [key for key in before if key.startswith("discriminator/head_ensemble_0_") and key.endswith("kernel")]
+    moved = [np.abs(after[key] - before[key]).mean() / rate for key in heads]
+    assert len(moved) >= 4 and np.mean(moved) == pytest.approx(1.0, rel=0.25)
+
+
 def test_the_probe_finds_what_differs_and_nothing_where_nothing_does(pictures):
     network = backbones.create("efficientnet_lite0", (16, 16, 3), levels=(8, 16), input_size=64)
     other = np.random.default_rng(1).integers(0, 256, pictures.shape).astype("uint8")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ganzoo.errors import TrainingError
 from ganzoo.metrics.scorecard import NetworkScores, Scorecard
+from ganzoo.page import chart
 from ganzoo.report import write_report
 
 RECIPE = """entry: image/dcgan_32
@@ -249,3 +250,11 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, made):
 def test_importing_the_report_loads_no_tensorflow():
     code = "import sys, ganzoo.report; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_logarithmic_chart_shows_what_is_not_positive():
+    page = chart("kid", [1.0, 2.0, 3.0], {"one": [1.0, 0.1, -0.5]}, log=True)
+    assert "one <b>-0.5</b>" in page and "one: -0.5" in page
+    heights = re.findall(r"[ML][\d.]+,([\d.]+)h0", page)
+    assert len(heights) == 3 and heights[1] == heights[2]  # drawn as the lowest positive one
+    assert "<svg" in chart("kid", [1.0, 2.0], {"one": [-0.1, -0.2]}, log=True)

@@ -21,7 +21,7 @@ and to the pictures themselves where there is a plain discriminator.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -377,19 +377,20 @@ class ProjectedMobileGAN(GAN):
         self._can_join = True
         return [Joining(run, data)] if self.options.ensemble else []
 
-    def late(self) -> list[tuple[list[Any], Any]]:
+    def late(self) -> list[tuple[list[Any], Callable[[], tf.Tensor]]]:
         """As `GAN.late`; and the heads of the projected branch and of the ensemble."""
         heads = {layer.name: layer for layer in self.discriminator.layers}
+
+        def weights(names: Iterable[str]) -> list[Any]:
+            return [weight for name in names for weight in heads[f"head_{name}"].trainable_variables]
+
         found = super().late()
         if self.options.projected_weight > 0 and self.options.projected_from:
-            scales = [heads[f"head_scale_{level}"] for level in self.options.levels]
-            since = partial(int, self.options.projected_from)
-            found.append(([w for head in scales for w in head.trainable_variables], since))
+            scales = [f"scale_{level}" for level in self.options.levels]
+            found.append((weights(scales), partial(self._has_seen, self.options.projected_from + 1)))
         for index, member in enumerate(self.ensemble.members):
-            own = [heads[f"head_ensemble_{index}_{level}"] for level in member.shapes]
-            found.append(
-                ([w for head in own for w in head.trainable_variables], partial(self.ensemble.joined_at, index))
-            )
+            maps = [f"ensemble_{index}_{level}" for level in member.shapes]
+            found.append((weights(maps), partial(self.ensemble.has_joined, index)))
         return found
 
     def observe(self, samples: Any, conditions: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

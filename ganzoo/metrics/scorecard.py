@@ -135,6 +135,7 @@ def scorecard(
     ordered, half_a, half_b, fakes = _split(real, fake, max_samples, seed)
     count, half = len(fakes), len(half_a)
     compared, other_reals = half_a[:count], half_b[:count]
+    halves = _halves(count, subsamples, seed)
 
     floor = _floor(compared, other_reals, seed)
     floors = [floor["average"]]
@@ -143,7 +144,6 @@ def scorecard(
         floors.append(_floor(ordered[again[:count]], ordered[again[half : half + count]], seed)["average"])
 
     built = _built(networks, half_a)
-    halves = _halves(count, subsamples, seed)
     return Scorecard(
         sliced_wasserstein=sliced_wasserstein(compared, fakes, seed),
         sliced_wasserstein_deviation=_deviations(
