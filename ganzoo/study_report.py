@@ -10,8 +10,9 @@ from ganzoo.cache import atomic_write, atomic_write_bytes
 
 _SEEN, _LEFT = 0.1, 0.5  # a run whose recall ends below the first, or below this share of its best, has collapsed
 _SCRATCH = "scratch"
+_EARLY = 0.25  # the share of the time at which scores are told beside the last ones
 _SHOWN = 3  # rows with curves beside `scratch`, the best ones
-_KID = "kid"
+_KID, _SLICED = "kid", "sliced"  # how the names of their curves begin
 
 
 def write_tables(cells: Sequence[Mapping[str, Any]], out: Path, groups: Sequence[str] = ()) -> None:
@@ -99,9 +100,9 @@ def draw(cells: Sequence[Mapping[str, Any]], path: Path) -> None:
     pyplot.close(figure)
 
 
-def curve_name(cell: Mapping[str, Any]) -> str | None:
-    """The name of a cell's curve of the KID, if it has one."""
-    return next((name for name in cell.get("curves") or () if name.startswith(_KID)), None)
+def curve_name(cell: Mapping[str, Any], score: str = _KID) -> str | None:
+    """The name of a cell's curve of a score, if it has one."""
+    return next((name for name in cell.get("curves") or () if name.startswith(score)), None)
 
 
 def _mean(cells: Sequence[Mapping[str, Any]], row: str, score: str) -> float:
@@ -119,15 +120,16 @@ def _protocol(cell: Mapping[str, Any]) -> str:
         f"{network['floor']['kid']:.3f}, FID {network['floor']['fid']:.1f}, recall {network['floor']['recall']:.2f}. "
         "Numbers of several seeds stand beside each other; +-: the largest deviation over subsamples; *: flattered, "
         "the network that scores was trained on what a network that taught was. Gains: the seeds' means to scratch's. "
-        "Time: the share of a run's after which it has the KID (to the training pictures, looked at while it trains) "
-        "with which the run from scratch ends."
+        f"Early: after {_EARLY:.0%} of the time. Time: the share of a run's after which it has the score with which "
+        "the run from scratch ends. These two are to the training pictures, looked at while it trains."
     )
 
 
 def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     others = [network["name"] for network in next(iter(rows.values()))[0]["scorecard"]["networks"][1:]]
     heads = ["begins with", "sliced W.", "gain", "KID", "gain", "FID", "recall", "coverage"]
-    heads += [f"KID ({name})" for name in others] + ["time to scratch's KID"]
+    heads += [f"KID ({name})" for name in others]
+    heads += ["sliced W. early", "KID early", "time to scratch's sliced W.", "to its KID"]
     warned = any(cell.get("warnings") for cells in rows.values() for cell in cells)
     heads += ["first warning"] if warned else []
     lines = [" | ".join(["", *heads, ""]).strip(), "|".join(["", *["---"] * len(heads), ""])]
@@ -140,7 +142,9 @@ def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
         for index in range(len(others)):
             found = [cell["scorecard"]["networks"][index + 1] for cell in cells]
             values.append(", ".join(f"{one['scores']['kid']:.0f}" + "*" * bool(one["marks"]) for one in found))
-        values += [_time(cells, scratch), *([_warnings(cells)] if warned else [])]
+        values += [_early(cells, _SLICED, 0), _early(cells, _KID, 2)]
+        values += [_time(cells, scratch, _SLICED), _time(cells, scratch, _KID)]
+        values += [_warnings(cells)] if warned else []
         lines.append(" | ".join(["", *values, ""]).strip())
     return lines
 
@@ -177,12 +181,31 @@ def _warnings(cells: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _time(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any]]) -> str:
-    """The share of a run's time after which it has the KID with which the run from scratch of its seed ends."""
+def at(curve: Sequence[Sequence[float]], second: float) -> float | None:
+    """The score of a curve at a second, its logarithm a straight line between looks; None before the first of them."""
+    seconds, values = zip(*curve, strict=True)
+    if second < seconds[0]:
+        return None
+    if min(values) <= 0:
+        return float(np.interp(second, seconds, values))
+    return float(np.exp(np.interp(second, seconds, np.log(values))))
+
+
+def _early(cells: Sequence[Mapping[str, Any]], score: str, digits: int) -> str:
+    found = []
+    for cell in cells:
+        name = curve_name(cell, score)
+        value = at(cell["curves"][name], _EARLY * 60 * cell["minutes"]) if name else None
+        found.append("-" if value is None else f"{value:.{digits}f}")
+    return ", ".join(found)
+
+
+def _time(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any]], begins: str) -> str:
+    """The share of a run's time after which it has the score with which the run from scratch of its seed ends."""
     ends = {cell["seed"]: cell for cell in scratch}
     found = []
     for cell in cells:
-        score = curve_name(cell)
+        score = curve_name(cell, begins)
         if score is None or score not in ends.get(cell["seed"], {}).get("curves", {}):
             continue
         seconds = reached(cell["curves"][score], final(ends[cell["seed"]], score))

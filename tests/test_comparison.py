@@ -12,7 +12,7 @@ from ganzoo.comparison import compare_runs, curves
 from ganzoo.errors import GanzooError, RecipeError, TrainingError
 from ganzoo.origins import pretraining_time
 from ganzoo.study import bench
-from ganzoo.study_report import final, reached, write_tables
+from ganzoo.study_report import at, final, reached, write_tables
 from ganzoo.training import pretrain, train
 
 ENTRY = "image/dcgan_32"
@@ -183,6 +183,9 @@ def test_when_a_curve_reaches_a_score():
     dips = [(10.0, 8.0), (20.0, 1.0), (30.0, 4.0), (40.0, 1.0)]
     assert reached(dips, 2.0) == pytest.approx(35.0)  # not at 20, where it was luck
     assert final({"curves": {"kid": falls}}, "kid") == 1.5
+    assert (
+        at(falls, 5.0) is None and at(falls, 15.0) == pytest.approx(32**0.5) and at([(1.0, -1.0), (3.0, 1.0)], 2.0) == 0
+    )
 
 
 def test_tables_compare_with_scratch(tmp_path):
@@ -198,6 +201,7 @@ def test_tables_compare_with_scratch(tmp_path):
     def cell(row, seed, distance, half):
         curve = {
             "kid, own": [(0.0, 0.4), (half, 0.1), (60.0, 0.1)],
+            "sliced Wasserstein x1000": [(20.0, 50.0), (60.0, distance)],
             "recall, own": [(0.0, 0.5), (60.0, distance / 100)],
         }
         scores = dict.fromkeys(SCORES, 0.1) | {"sliced_wasserstein": distance}
@@ -211,13 +215,11 @@ def test_tables_compare_with_scratch(tmp_path):
     lines = (tmp_path / "results.md").read_text().splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("|")][2:]
     assert [row[0] for row in rows] == ["| good", "| scratch"]
-    assert rows[0][1:5] == ["10.0 +- 2.0", "-75%", "0.100 +- 0.020", "+0%"] and rows[0][-3:] == [
-        "700*",
-        "0.10",
-        "none |",
-    ]
+    assert rows[0][1:5] == ["10.0 +- 2.0", "-75%", "0.100 +- 0.020", "+0%"]
+    # After 15 seconds: halfway from 0.4 to 0.1 where that takes 30. The sliced distance was not looked at yet.
+    assert rows[0][-6:] == ["700*", "-", "0.10", "0.38", "0.10", "none |"]
     assert rows[1][1:3] == ["40.0, 20.0 +- 2.0", "+0%"]
-    assert rows[1][-2:] == ["0.50, 0.50", "none, 10,048 samples, 19 s (lead) |"]
+    assert rows[1][-4:] == ["0.20, 0.20", "0.65, 0.59", "0.50, 0.50", "none, 10,048 samples, 19 s (lead) |"]
     assert lines[-3:] == [
         "- good, seed 1, failed: no",
         "- good: 0 of 2 runs neither failed nor collapsed",  # 0.1 is less than half of 0.5
