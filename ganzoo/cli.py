@@ -242,7 +242,7 @@ def finetune(**arguments: Any) -> None:
 
 
 _WHICH = """Which to take, as far as it was measured (PRETRAINING.md has the numbers): none where published weights or a
-run of yours, suit the pictures (`ganzoo finetune`), nor where you have ten minutes or more; variational for both
+run of yours suit the pictures (`ganzoo finetune`), nor where you have ten minutes or more; variational for both
 networks (--init generator=RUN:decoder, --init discriminator.trunk=RUN:trunk) for some thousand small pictures and a
 minute or two; classifier where there are labels and the entry takes classes (its `embedding` too); features for a
 classifier of your own. autoencoder was worth less, the others are not measured yet. `ganzoo doctor DATA` looks at the

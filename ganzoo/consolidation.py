@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo.objectives import sum_of_heads
+from ganzoo.variables import restored
 
 if TYPE_CHECKING:
     from ganzoo.gan import GAN
@@ -42,24 +43,21 @@ class Consolidation:
         for kept, weight in zip(self.source.weights, gan.generator.weights, strict=True):
             kept.assign(weight)
         variables = _all_trained(gan.generator)
-        # The discriminator judges each batch by its statistics, as in training, but keeps none of them.
-        judged = gan.discriminator.non_trainable_variables
-        before = [np.array(v) for v in judged]
         squares = [np.zeros(v.shape, np.float64) for v in variables]
-        for index in range(_BATCHES):
-            conditions = {name: tf.constant(value) for name, value in gan.draw_conditions(_BATCH).items()}
-            latents = {name: tf.constant(value) for name, value in gan.draw_latents(_BATCH, seed=index).items()}
-            with tf.GradientTape() as tape:
-                tape.watch([variable.value for variable in variables])
-                fake = gan.generator({**latents, **conditions}, training=False)
-                logits = gan.score(gan.observe(fake, conditions), conditions)
-                verdict = sum_of_heads(tf.nest.flatten(logits), gan.head_weights())
-                loss = tf.reduce_mean(tf.nn.softplus(-verdict))
-            for total, gradient in zip(squares, tape.gradient(loss, variables), strict=True):
-                if gradient is not None:
-                    total += np.square(np.asarray(tf.convert_to_tensor(gradient), np.float64))
-        for variable, value in zip(judged, before, strict=True):
-            variable.assign(value)
+        # The discriminator judges each batch by its statistics, as in training, but keeps none of them.
+        with restored(gan.discriminator.non_trainable_variables):
+            for index in range(_BATCHES):
+                conditions = {name: tf.constant(value) for name, value in gan.draw_conditions(_BATCH).items()}
+                latents = {name: tf.constant(value) for name, value in gan.draw_latents(_BATCH, seed=index).items()}
+                with tf.GradientTape() as tape:
+                    tape.watch([variable.value for variable in variables])
+                    fake = gan.generator({**latents, **conditions}, training=False)
+                    logits = gan.score(gan.observe(fake, conditions), conditions)
+                    verdict = sum_of_heads(tf.nest.flatten(logits), gan.head_weights())
+                    loss = tf.reduce_mean(tf.nn.softplus(-verdict))
+                for total, gradient in zip(squares, tape.gradient(loss, variables), strict=True):
+                    if gradient is not None:
+                        total += np.square(np.asarray(tf.convert_to_tensor(gradient), np.float64))
         whole = max(sum(total.sum() for total in squares), 1e-30)
         worth = {id(v): total / whole for v, total in zip(variables, squares, strict=True)}
         for kept, weight in zip(self.worth.weights, gan.generator.weights, strict=True):

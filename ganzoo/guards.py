@@ -32,6 +32,7 @@ from ganzoo.data import SampleSet
 from ganzoo.errors import WeightsError
 from ganzoo.gan import MOST_AUGMENTED
 from ganzoo.metrics.neighbours import density_coverage, precision_recall
+from ganzoo.variables import restored
 
 if TYPE_CHECKING:
     from ganzoo.gan import GAN
@@ -133,10 +134,8 @@ class Guard(Periodic):
         good = self._read_good() if "go_back" in self._options.act and not leads else None
         if good is not None:
             counters = {"step": self.model.step_count, "samples_seen": self.model.sample_count}
-            kept = [(value, np.array(value)) for value in (rate, *self.model.numbers().values())]
-            self.model.load_state({**good, **{name: np.int64(count) for name, count in counters.items()}})
-            for value, number in kept:  # what was done against earlier signs stays done
-                value.assign(number)
+            with restored([rate, *self.model.numbers().values()]):  # what was done against earlier signs stays done
+                self.model.load_state({**good, **{name: np.int64(count) for name, count in counters.items()}})
             done.append("went back to the last state without a warning")
         if "slow_discriminator" in self._options.act:
             rate.assign(rate / 2.0)

@@ -4,9 +4,10 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ganzoo import presets
+from ganzoo.backbone_catalogue import distinct
 from ganzoo.cache import atomic_write_bytes, read_json, read_objects
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ganzoo")
 
-_REPORT = "transfer.json"
+REPORT = "transfer.json"
 
 
 def load_first_weights(gan: "PhasedModel", run: Path) -> None:
@@ -32,7 +33,7 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
                     "%s: %d weights keep their fresh values, %s: %s", report.target, len(names), kind, names[:3]
                 )
     told = json.dumps([report.to_dict() for report in reports], indent=1)
-    atomic_write_bytes(run / _REPORT, told.encode())
+    atomic_write_bytes(run / REPORT, told.encode())
 
 
 def _times(source: str) -> dict[str, float]:
@@ -48,9 +49,16 @@ def _times(source: str) -> dict[str, float]:
 
 def pretraining_times(run: Path) -> dict[str, float]:
     """Seconds of training of the runs from which this one began, and of those from which they did, by run."""
-    path = run / _REPORT
-    reports = read_json(path, list) if path.is_file() else []
-    return {name: seconds for report in reports for name, seconds in (report.get("times") or {}).items()}
+    return {name: seconds for report in _reports(run) for name, seconds in (report.get("times") or {}).items()}
+
+
+def inherited_sources(run: Path) -> list[dict[str, str]]:
+    """The pretrained networks that taught what a run began with, each once."""
+    return distinct([source for report in _reports(run) for source in report.get("teachers") or ()])
+
+
+def _reports(run: Path) -> list[dict[str, Any]]:
+    return read_json(run / REPORT, list) if (run / REPORT).is_file() else []
 
 
 def pretraining_time(run: Path) -> float:

@@ -25,7 +25,7 @@ from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError, unknown_name
 from ganzoo.freezing import Late, Thaw, correct_late, layers_of, set_trainable
 from ganzoo.phases import Batch, ClassCondition, Latent, Phase, gradient, phase_gradients
-from ganzoo.variables import misfits, named_variables
+from ganzoo.variables import misfits, named_variables, restored
 
 if TYPE_CHECKING:
     from ganzoo.data import SampleSet
@@ -71,10 +71,11 @@ class PhasedModel(keras.Model):
             set_trainable(layers, False)
         self._begun_at = [self._counter(f"late_{index}", -1) for index in range(len(self.late()))]
 
-    def _counter(self, name: str, first: int = 0) -> Any:
+    def _counter(self, name: str, first: int = 0, shape: tuple[int, ...] = ()) -> Any:
+        """An int64 variable of the run's state, the same on all replicas."""
         return self.add_weight(
             name=name,
-            shape=(),
+            shape=shape,
             dtype="int64",
             initializer=keras.initializers.Constant(first),
             trainable=False,
@@ -194,12 +195,12 @@ class PhasedModel(keras.Model):
                 name: _build_optimizer(self.recipe, name, self.optimizer_options(name), network)
                 for name, network in self.networks().items()
             }
-        self._late = {}
+        self._late, groups = {}, self.late()
         for name, network in self.networks().items():
             own = {id(weight) for weight in network.trainable_variables}
             found = [
                 Late([weight for weight in weights if id(weight) in own], active, begun)
-                for (weights, active), begun in zip(self.late(), self._begun_at, strict=True)
+                for (weights, active), begun in zip(groups, self._begun_at, strict=True)
             ]
             self._late[name] = [late for late in found if late.weights]
             correct_late(self.optimizers[name], self._late[name])
@@ -411,13 +412,9 @@ class PhasedModel(keras.Model):
         """Calibrate for the time of a `with` block; afterwards the statistics are as before."""
         averaged = [average for average, _ in self.averages().values()]
         layers = [layer for network in averaged for layer in batch_norms(network)]
-        kept = [(v, np.array(v)) for layer in layers for v in layer.non_trainable_variables]
-        self.calibrate()
-        try:
+        with restored([variable for layer in layers for variable in layer.non_trainable_variables]):
+            self.calibrate()
             yield
-        finally:
-            for variable, value in kept:
-                variable.assign(value)
 
     # Parts and state.
 

@@ -14,6 +14,7 @@ from typing import Any
 from ganzoo.cache import is_number, read_objects
 from ganzoo.errors import EvaluationError, TrainingError
 from ganzoo.metrics.scorecard import Scorecard, compare
+from ganzoo.origins import REPORT
 from ganzoo.page import (
     bullets,
     chart,
@@ -63,7 +64,7 @@ def write_report(run: Path) -> Path:
         "Guards": _guards(read_objects(run / "guards.jsonl", unread=unread), events),
         "Curves": _curves(metrics, events),
         "Data": _from_json(run / "data.json", _data, unread),
-        "Transferred weights": _from_json(run / "transfer.json", _transfers, unread),
+        "Transferred weights": _from_json(run / REPORT, _transfers, unread),
         "Recipe": details("recipe.yaml", f"<pre>{escape(read_text(run / 'recipe.yaml'))}</pre>"),
         "Left out of this report": bullets(unread),
     }

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo import presets, pretraining, recipe_files, registry
-from ganzoo.backbone_catalogue import distinct
 from ganzoo.cache import atomic_write_bytes, read_json, read_objects
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
 from ganzoo.errors import GanzooError, RecipeError, TrainingError, unknown_name
-from ganzoo.origins import load_first_weights
+from ganzoo.origins import REPORT, inherited_sources, load_first_weights
 from ganzoo.report import write_report
 from ganzoo.run_data import describe, examples, read_data
 
@@ -192,7 +191,7 @@ def _check_writable(run: Path) -> None:
 def _begin(
     run: Path, method: str | None, name: str, data: Any, changes: dict[str, Any]
 ) -> tuple[Recipe, "SampleSet | None"]:
-    left = {"samples", "checkpoints", "data.json", "transfer.json"}  # of a run that never began
+    left = {"samples", "checkpoints", "data.json", REPORT}  # of a run that never began
     if any(path.name not in left for path in run.iterdir()):
         raise TrainingError(f"{run} exists and is no run directory. Name a new or empty folder.")
     if method is None:
@@ -291,9 +290,8 @@ def _restore(gan: "PhasedModel", run: Path) -> float:
     _keep(run / "events.jsonl", [one for one in told if one["samples"] <= seen or not one.get("repeats")])
     if seconds is None and gan.recipe.init:
         load_first_weights(gan, run)
-    elif (run / "transfer.json").is_file():
-        found = [source for report in read_json(run / "transfer.json", list) for source in report.get("teachers") or ()]
-        gan.inherited_sources = distinct(found)
+    elif sources := inherited_sources(run):
+        gan.inherited_sources = sources
     keep_event(run, seen, f"resumed at {seen:,} samples")
     log.info("Resuming at %s samples.", f"{seen:,}")
     return seconds or 0.0

@@ -1,6 +1,7 @@
-"""Variables of networks by name, and whether arrays fit them."""
+"""Variables of networks by name, whether arrays fit them, and their values given back."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -36,3 +37,14 @@ def misfits(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> s
         f"{len(missing)} missing {missing[:3]}, {len(unknown)} left over {unknown[:3]}, "
         f"{len(shapes)} of another shape {shapes[:3]}"
     )
+
+
+@contextlib.contextmanager
+def restored(variables: Sequence[Any]) -> Iterator[None]:
+    """Give variables their values back at the end of a `with` block."""
+    kept = [(variable, np.array(variable)) for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            variable.assign(value)

@@ -163,14 +163,7 @@ class ProjectedMobileGAN(GAN):
     def build_networks(self) -> None:
         """As `GAN`; and when each network of the ensemble joined."""
         self._can_join = False
-        self.joined = self.add_weight(
-            name="joined",
-            shape=(len(self.options.ensemble),),
-            dtype="int64",
-            initializer=keras.initializers.Constant(NEVER),
-            trainable=False,
-            aggregation="only_first_replica",
-        )
+        self.joined = self._counter("joined", NEVER, (len(self.options.ensemble),))
         super().build_networks()
 
     def numbers(self) -> dict[str, Any]:
