@@ -177,11 +177,12 @@ def test_samples_are_cut_to_the_range_in_inference_only(tiny):
 
 
 def test_floating_samples_fit_as_bytes_do(tiny, reals):
-    gan = tiny("image/projected_mobile_64", model={"matching_shift": 0})
+    options = {"matching_shift": 0, "projected_weight": 0.0}
+    gan = tiny("image/projected_mobile_64", model=options)
     pictures = np.concatenate(list(reals(gan, 2).as_numpy_iterator()))
     floats = tf.data.Dataset.from_tensor_slices(pictures.astype("float32") / 127.5 - 1).batch(8)
     gan.fit(floats, verbose=0)
-    bytes_gan = tiny("image/projected_mobile_64", model={"matching_shift": 0})
+    bytes_gan = tiny("image/projected_mobile_64", model=options)
     bytes_gan.fit(reals(gan, 2), verbose=0)
     scale, other = (next(layer for layer in one.frozen.standardise.layers if layer.weights) for one in (gan, bytes_gan))
     np.testing.assert_allclose(scale.mean, other.mean, rtol=1e-4, atol=1e-5)
@@ -294,7 +295,7 @@ def test_keys_of_an_absent_branch_are_told(tiny, caplog):
 
 
 def test_features_are_measured_once(tiny, reals):
-    gan = tiny("image/projected_mobile_64")
+    gan = tiny("image/projected_mobile_64", model={"projected_weight": 0.0})
     seen = []
     gan.adapt = seen.append
     gan.look_at(reals(gan, 1))

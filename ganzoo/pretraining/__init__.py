@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ganzoo")
 
-_IDLE = ("auxiliary", "consolidation", "guards", "objective", "regularizers")
+_IDLE = ("auxiliary", "consolidation", "evaluation", "guards", "objective", "regularizers")
 _FRESH = {
     "weights": None, "scores": {}, "optimizers": {}, "init": {}, "freeze": [], "pretrain": {}, "consolidation": 0.0,
     "auxiliary": [],
