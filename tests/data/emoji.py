@@ -24,8 +24,8 @@ def emoji_pngs(font: Path = FONT):
     yield from sorted(pictures.items())
 
 
-def emoji_groups(font: Path = FONT) -> dict[str, str]:
-    """What each glyph shows, by its first character and the skin tones in it: flags, people, faces, or things."""
+def emoji_characters(font: Path = FONT) -> dict[str, list[int]]:
+    """The characters of which each glyph is drawn, 0 for those that are glyphs of their own."""
     from fontTools.ttLib import TTFont
 
     with TTFont(font) as opened:
@@ -35,14 +35,18 @@ def emoji_groups(font: Path = FONT) -> dict[str, str]:
             for table in (getattr(table, "ExtSubTable", table) for table in lookup.SubTable):
                 for first, ligatures in getattr(table, "ligatures", {}).items():
                     sequences |= {ligature.LigGlyph: (first, *ligature.Component) for ligature in ligatures}
-    return {name: _group([characters.get(glyph, 0) for glyph in glyphs]) for name, glyphs in sequences.items()}
+    return {name: [characters.get(glyph, 0) for glyph in glyphs] for name, glyphs in sequences.items()}
+
+
+def _toned(codes: list[int]) -> bool:
+    return any(0x1F3FB <= code <= 0x1F3FF for code in codes)
 
 
 def _group(codes: list[int]) -> str:
+    """What characters show: flags, people (all with a skin tone are), faces, or things."""
     if 0x1F1E6 <= codes[0] <= 0x1F1FF or codes[0] in (0x1F3F3, 0x1F3F4):
         return "flags"
-    toned = any(0x1F3FB <= code <= 0x1F3FF for code in codes)
-    if toned or 0x1F466 <= codes[0] <= 0x1F486 or 0x1F9D1 <= codes[0] <= 0x1F9DF:
+    if _toned(codes) or 0x1F466 <= codes[0] <= 0x1F486 or 0x1F9D1 <= codes[0] <= 0x1F9DF:
         return "people"
     faces = ((0x1F600, 0x1F64F), (0x1F910, 0x1F92F), (0x1F970, 0x1F97A))
     return "faces" if any(first <= codes[0] <= last for first, last in faces) else "things"
@@ -65,6 +69,7 @@ def extract_emoji(
     background: str | None = None,
     limit: int | None = None,
     grouped: bool = False,
+    tones: bool = True,
 ) -> list[Path]:
     """Writes the emoji into `folder` as square PNGs named `0000_GLYPH.png`, `0001_GLYPH.png`, ...
 
@@ -73,17 +78,19 @@ def extract_emoji(
         size: pixels a side; None keeps the font's own 136.
         background: a colour's name or #rrggbb onto which the pictures are composed; None keeps their transparency.
         limit: writes only so many, evenly taken over the whole font, with the names they have in the whole set.
-        grouped: one folder for each of `emoji_groups`, as classes.
+        grouped: a folder each for flags, people, faces and things, as classes.
+        tones: also those that differ from another in nothing but skin tone. A study that scores against emoji which
+            were not trained on must leave them out.
 
     Returns:
         The paths, in the order of their names.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = list(enumerate(emoji_pngs()))
+    characters = emoji_characters() if grouped or not tones else {}
+    pictures = [one for one in enumerate(emoji_pngs()) if tones or not _toned(characters[one[1][0]])]
     if limit is not None and limit < len(pictures):
         pictures = [pictures[i * len(pictures) // limit] for i in range(limit)]
-    groups = emoji_groups() if grouped else {}
     written = []
     for index, (name, data) in pictures:
         picture = _square(Image.open(io.BytesIO(data)).convert("RGBA"), size)
@@ -91,7 +98,7 @@ def extract_emoji(
             ground = Image.new("RGBA", picture.size, background)
             ground.alpha_composite(picture)
             picture = ground.convert("RGB")
-        path = folder / groups.get(name, "") / f"{index:04d}_{name}.png"
+        path = folder / (_group(characters[name]) if grouped else "") / f"{index:04d}_{name}.png"
         path.parent.mkdir(exist_ok=True)
         picture.save(path)
         written.append(path)
