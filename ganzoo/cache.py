@@ -61,14 +61,19 @@ def atomic_write_bytes(path: str | Path, content: bytes) -> Path:
     return atomic_write(path, lambda temporary: temporary.write_bytes(content))
 
 
-def read_objects(path: Path, *numbers: str, unread: list[str] | None = None) -> list[dict[str, Any]]:
-    """The objects of a JSONL file, none where it is missing.
+def read_objects(path: Path, *numbers: str, unread: list[str] | None = None, start: int = 0) -> list[dict[str, Any]]:
+    """The objects of a JSONL file, from its byte `start` on; none where it is missing.
 
     Lines that are no objects are left out (a killed process may have torn them), and objects in which one of `numbers`
     is no number. `unread` is told how many lines are no objects; a torn last one is no news (a run may be writing it).
     """
     found, broken = [], 0
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    content = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            file.seek(start)
+            content = file.read()
+    lines = content.decode(errors="replace").splitlines()
     for number, line in enumerate(lines, 1):
         try:
             value = json.loads(line)

@@ -42,7 +42,7 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     unread: list[str] = []
     found = [_read(Path(run), unread) for run in runs]
     data = {run["run"]: run["data"] for run in found}
-    if len(set(data.values())) > 1:
+    if len(set(data.values()) - {None}) > 1:
         raise TrainingError(f"These runs saw different data, so their scores cannot be compared: {data}.")
     scored = {run["run"]: run["scored"] for run in found if run["curves"]}
     if len(set(scored.values())) > 1:
@@ -120,7 +120,7 @@ def _read(run: Path, unread: list[str]) -> dict[str, Any]:
     return {
         "run": str(run),
         "entry": raw.get("entry", ""),
-        "data": data.get("fingerprint"),
+        "data": data.get("samples_fingerprint"),
         "clock": (raw.get("training") or {}).get("clock", "wall"),
         "scored": min((raw.get("evaluation") or {}).get("every_samples", math.inf), data.get("count") or math.inf),
         "pretraining_seconds": pretraining_time(run),

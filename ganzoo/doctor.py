@@ -101,13 +101,14 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
     facts["kind"] = "drawings" if facts["equal_neighbours"] > _DRAWN else "photographs"
     facts["entry"] = _entry(facts)[0]
     facts["resolution"] = registry.get_entry(facts["entry"]).recipe().data.size
-    facts |= {"samples_per_second": None, "probe": probe(found, fakes, also) if fakes else {}}
-    if trial and len(found) >= _FEWEST_TRIED:
+    enough = len(found) >= _FEWEST_TRIED
+    facts |= {"samples_per_second": None, "probe": probe(found, fakes, also) if fakes and enough else {}}
+    if trial and enough:
         with tempfile.TemporaryDirectory() as folder:
             facts["samples_per_second"] = _try(found, facts["entry"], folder, trial)
             if not fakes:
                 facts["probe"] = probe(found, folder, also)
-    elif trial:
+    elif not enough:
         facts["untried"] = f"fewer than {_FEWEST_TRIED} pictures: neither speed nor backbones were measured"
     return facts | recommend(facts, shlex.quote(str(data)) if isinstance(data, str | Path) else "DATA")
 

@@ -38,6 +38,8 @@ class GAN(PhasedModel):
         recipe: a validated recipe (`ganzoo.get_entry(name).recipe()`).
     """
 
+    remedy = "Lower the learning rates, add or strengthen a regularizer (r1), or use precision float32."
+
     def __init__(self, recipe: Recipe):
         super().__init__(recipe, "gan")
         self.objective = get_objective(recipe.objective)
@@ -49,6 +51,8 @@ class GAN(PhasedModel):
         self.generator_ema = self.build_generator()
         self.consolidation = Consolidation(self) if self.recipe.consolidation else None
         self.augment_probability = self.recipe.augment.probability
+        if self.recipe.guards.act and not self.recipe.guards.every:
+            raise RecipeError("guards.act says what is done at a warning, but guards.every = 0: nothing looks.")
         if "augment" in self.recipe.guards.act:
             if not self.recipe.augment.policy or self.recipe.augment.probability >= MOST_AUGMENTED:
                 raise RecipeError(

@@ -13,8 +13,8 @@ It warns where spread, coverage or recall, once good, has halved; where spread i
 the lead is large twice in a row; and where a smaller lead lasts while the samples cover little (`LASTING`: a healthy
 one is large at first and falls as the coverage rises). `LASTING` was chosen on some ninety runs of `image/dcgan_32`,
 healthy ones and some with a discriminator that learns ten times as fast or rates that are too low. A warning is told
-again only after the sign had gone. Where the recipe lets it act, it acts at once, and again every three looks while a
-sign lasts.
+again only after the sign had gone. Where the recipe lets it act, it acts at a sign, and again while one lasts, but not
+within three looks of its last act.
 """
 
 import json
@@ -49,8 +49,9 @@ PATIENCE = 10  # looks after which a small spread is no beginning any more
 _NEIGHBOURS = 5
 _RESTS = 3  # looks from one act to the next, while a sign lasts
 _STEP = 0.1  # of the augmentation's probability
+_SLOWEST = 1 / 16  # of the recipe's rate: below it a discriminator learns nothing
 _LOGITS = ("minimax", "non_saturating", "relativistic")  # objectives in which a lead is one of logits
-GOOD = "good.safetensors"  # the last state without a warning, for `go_back`
+_GOOD = "good-"  # states without a warning, for `go_back`: `good-SAMPLES.safetensors`
 _MENDS = {
     "collapse": "augment more (augment.policy, augment.probability), lower the discriminator's rate "
     "(optimizers.discriminator.learning_rate), or start from a pretrained generator (ganzoo pretrain)",
@@ -66,6 +67,7 @@ class Guard(Periodic):
         self._options = options
         self._reals = data.some(options.samples)
         self._idle = False  # it had nothing left to do, and said so
+        self._read_to, self._last_line = 0, []  # of metrics.jsonl
         self._looks = self._read()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -104,7 +106,11 @@ class Guard(Periodic):
 
     def _lead(self) -> float | None:
         """The mean since the last look, of the losses' log: a resumed run finds the same there."""
-        lines = read_objects(self._run / "metrics.jsonl", "samples", "step", "real_logits", "fake_logits")
+        path = self._run / "metrics.jsonl"
+        size = path.stat().st_size if path.is_file() else 0
+        new = read_objects(path, "samples", "step", "real_logits", "fake_logits", start=self._read_to)
+        lines = [*self._last_line, *new]
+        self._read_to, self._last_line = size, lines[-1:]
         if not lines:
             return None
         steps = np.diff([0, *(line["step"] for line in lines)])
@@ -114,16 +120,27 @@ class Guard(Periodic):
         return float(np.average(leads, weights=steps[new]))
 
     def _keep_good(self) -> None:
+        """Keep this state, and of earlier ones the last before each checkpoint: a resumed run needs that."""
         from safetensors.numpy import save_file
 
-        atomic_write(self._run / GOOD, lambda path: save_file(self.model.state(), path))
+        path = self._run / f"{_GOOD}{self.model.sample_count:012d}.safetensors"
+        atomic_write(path, lambda temporary: save_file(self.model.state(), temporary))
+        states = self._good_states()
+        moments = [int(one.stem) for one in (self._run / "checkpoints").glob("*.safetensors")]
+        needed = {max((seen for seen in states if seen <= moment), default=None) for moment in [*moments, max(states)]}
+        for seen in states.keys() - needed:
+            states[seen].unlink()
+
+    def _good_states(self) -> dict[int, Path]:
+        """The states that are kept, by their numbers of samples."""
+        return {int(path.stem.removeprefix(_GOOD)): path for path in self._run.glob(f"{_GOOD}*.safetensors")}
 
     def _read_good(self) -> dict[str, np.ndarray] | None:
+        states = self._good_states()
         try:
-            state = read_safetensors(self._run / GOOD)
+            return read_safetensors(states[max(states)]) if states else None
         except WeightsError:
             return None
-        return state if int(state["samples_seen"]) <= self.model.sample_count else None
 
     def _mend(self) -> bool:
         """Act; whether there was anything to do."""
@@ -138,8 +155,10 @@ class Guard(Periodic):
                 self.model.load_state({**good, **{name: np.int64(count) for name, count in counters.items()}})
             done.append("went back to the last state without a warning")
         if "slow_discriminator" in self._options.act:
-            rate.assign(rate / 2.0)
-            done.append(f"lowered the discriminator's learning rate to {float(rate):.3g}")
+            slower = float(rate) / 2.0
+            if slower >= _SLOWEST * self.model.recipe.optimizers["discriminator"].learning_rate * (1 - 1e-6):
+                rate.assign(slower)
+                done.append(f"lowered the discriminator's learning rate to {slower:.3g}")
         if "augment" in self._options.act:
             probability = self.model.augment_probability
             if float(probability) < MOST_AUGMENTED - 1e-6:
@@ -160,8 +179,11 @@ class Guard(Periodic):
         return [look for look in looks if isinstance(look.get("signs"), list)]
 
     def set_model(self, model: "GAN") -> None:
-        """Look at the reals."""
+        """Look at the reals; forget states that come after the one that the run goes on from."""
         super().set_model(model)
+        for seen, path in self._good_states().items():
+            if seen > model.sample_count:
+                path.unlink()
         self._features = model.domain.small_features(self._reals)
 
 

@@ -47,6 +47,7 @@ class PhasedModel(keras.Model):
 
     Options: type[Section] = Section
     adapted: tuple[str, ...] = ()  # the fixed networks that `adapt` sets anew for other data
+    remedy = "Lower the learning rates, or use precision float32."  # against numbers that are not finite
     first_reals = 512  # how many real samples `adapt` is given, if there are so many
 
     def __init__(self, recipe: Recipe, name: str):
@@ -401,10 +402,9 @@ class PhasedModel(keras.Model):
         reason = found.group() if found else f"a number {NOT_FINITE}"
         rates = ", ".join(f"{name} {o.learning_rate:g}" for name, o in self.recipe.optimizers.items())
         return (
-            f"Training stopped at step {self.step_count}, {self.sample_count} samples: {reason}. "
-            f"It did not reach the weights. Learning rates: {rates}; objective {self.recipe.objective}, precision "
-            f"{self.recipe.training.precision}. Lower the learning rates, add or strengthen a regularizer (r1), or use "
-            "precision float32. That is another run: name a new directory (--init takes over weights)."
+            f"Training stopped at step {self.step_count}, {self.sample_count} samples: {reason}. It did not reach the "
+            f"weights. Learning rates: {rates}; precision {self.recipe.training.precision}. {self.remedy} That is "
+            "another run: name a new directory (--init takes over weights)."
         )
 
     @contextlib.contextmanager

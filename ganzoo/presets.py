@@ -279,9 +279,11 @@ def _from_backbone(
     if len(shapes) != 1 or len(shapes[0]) != 3:
         raise WeightsError(f"{target} takes {shapes}, {IMAGENET}{name}:trunk one picture: they do not fit.")
     wanted = named_variables(network)
-    normalised = any(key.endswith("moving_mean") for key in wanted)
-    source = backbones.create(name, shapes[0], fold=not normalised, trainable=True)
-    arrays = {key: np.array(variable) for key, variable in named_variables(source).items()}
+    for fold in (True, False):  # with normalisations folded into convolutions, as far as that goes, or all there
+        source = backbones.create(name, shapes[0], fold=fold, trainable=True)
+        arrays = {key: np.array(variable) for key, variable in named_variables(source).items()}
+        if wanted.keys() <= arrays.keys():
+            break
     if not wanted.keys() & arrays.keys():
         raise WeightsError(
             f"{target} is no network like {name}: its weights fit nowhere. Take an entry whose discriminator may be "

@@ -83,11 +83,13 @@ def examples(sample_set: "SampleSet | None") -> dict[str, np.ndarray] | None:
 def describe(sample_set: "SampleSet | None", data: Any) -> dict[str, Any]:
     """What a run keeps of its data as `data.json`."""
     if sample_set is None:
-        return {"source": type(data).__name__, "count": None, "fingerprint": None, "notes": [], "problems": []}
+        unknown = dict.fromkeys(("count", "fingerprint", "samples_fingerprint"))
+        return {"source": type(data).__name__, **unknown, "notes": [], "problems": []}
     return {
         "source": sample_set.source,
         "count": len(sample_set),
         "fingerprint": sample_set.fingerprint,
+        "samples_fingerprint": sample_set.samples_fingerprint,
         "class_counts": sample_set.class_counts,
         "notes": list(sample_set.notes),
         "problems": [problem._asdict() for problem in sample_set.problems],

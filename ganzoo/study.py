@@ -5,7 +5,7 @@ were done beside other work, or in several processes at once (of other seeds or 
 to one core.
 
 What is counted is the training: scoring is not, nor is what is compiled before the first step (some seven seconds for a
-GAN, five for a pretraining, on one core).
+GAN, five for a pretraining, on one core). What is compiled later, when frozen layers thaw, is.
 
 A study is a YAML in `zoo_configs/_studies/`. A cell is a run directory `OUT/SET/ROW/SEED`; a pretraining that several
 rows share is done once, and its time is taken from the training of each.
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ganzoo import presets, registry, study_report
+from ganzoo import presets, pretraining, registry, study_report
 from ganzoo.cache import atomic_write_bytes, read_json, read_objects
 from ganzoo.comparison import curves
 from ganzoo.config import Recipe
@@ -34,6 +34,7 @@ from ganzoo.errors import DataError, GanzooError, RecipeError, unknown_name
 from ganzoo.evaluation import score
 from ganzoo.metrics.arrays import content_hash
 from ganzoo.origins import pretraining_times
+from ganzoo.pretraining import STUDENT
 from ganzoo.recipe_files import merge, nest, read_yaml
 from ganzoo.training import finetune, pretrain, train
 
@@ -69,7 +70,7 @@ def bench(
         rows: some of its rows; all by default.
         seeds: some seeds; the study's by default.
         minutes: a cell's time; pretraining takes the same share of it as in the study.
-        overrides: recipe keys for all cells.
+        overrides: recipe keys for all cells; optimizers by the networks' names, that of a pretraining is `student`.
         sources: by the names of the sets, the run or entry whose GAN is fine-tuned; the set's own entry, with its
             published weights, by default. Where those were trained on the set itself (its `source: other`), rows that
             fine-tune are left out without one.
@@ -100,16 +101,19 @@ def bench(
     out = Path(out)
     _restore(out)
     rows = rows or list(plan["rows"])
-    sets = {name: _subset(plan["sets"][name], source, plan["reference"]) for name, source in data.items()}
+    changes = nest(overrides or {})
+    sets = {name: _subset(plan["sets"][name], source, plan["reference"], changes) for name, source in data.items()}
     cells = [
-        _Cell(plan, name, row, seed, out, minutes, dict(overrides or {}), sources.get(name))
+        _Cell(plan, name, row, seed, out, minutes, changes, sources.get(name))
         for row in rows
         for name in sets
-        if _in(plan, name, row, name in sources)
+        if _in(plan, name, row, name in sources) and _has_labels(plan["rows"][row], row, name, sets[name])
         for seed in (seeds or plan["seeds"])[: 1 if plan["rows"][row].get("published") else None]
     ]
+    for cell in cells:
+        cell.check_recipes()
     for cell in {cell.set_name: cell for cell in cells}.values():  # one for each set
-        cell.check(sets[cell.set_name])
+        cell.check_conditions(sets[cell.set_name])
     for cell in cells:
         if cell.do(sets[cell.set_name]):
             _write(out, plan)
@@ -131,6 +135,21 @@ def _in(plan: Mapping[str, Any], name: str, row: str, has_source: bool) -> bool:
 def _transfers(row: Mapping[str, Any]) -> bool:
     """Whether a row begins with another GAN, or with parts of it, or is that GAN."""
     return bool(row.get("finetune") or row.get("given") or row.get("published"))
+
+
+def _methods(row: Mapping[str, Any]) -> list[str]:
+    methods = row.get("method") or []
+    return [methods] if isinstance(methods, str) else list(methods)
+
+
+def _has_labels(row: Mapping[str, Any], name: str, set_name: str, samples: "_Samples") -> bool:
+    """Whether a row finds the classes that it needs, if it needs any."""
+    if samples.labels is not None or not any(pretraining.task_class(method).labelled for method in _methods(row)):
+        return True
+    log.warning(
+        "%s: '%s' is left out, the data have no classes. Give a folder with one folder a class.", set_name, name
+    )
+    return False
 
 
 class _Samples(NamedTuple):
@@ -164,9 +183,7 @@ class _Cell:
         self._pretraining_minutes = self._usual_minutes if share is None else share * self._minutes
         folder = _folder(row)
         self._run = out / name / folder / str(seed)
-        self._methods = self._row.get("method") or []
-        if isinstance(self._methods, str):
-            self._methods = [self._methods]
+        self._methods = _methods(self._row)
         self._options = self._row.get("pretrain") or {}
         self._pretrainings = []
         for index in range(len(self._methods)):
@@ -179,14 +196,20 @@ class _Cell:
         checks = {**plan["checks"], "check_networks": ["self_supervised"]}
         timed = {"training": {"clock": "processor"}}
         shared = merge(timed, nest(self._set.get("overrides") or {}))
-        self._common = merge(shared, nest(overrides))  # of pretrainings too
+        given, taught = dict(overrides), dict(overrides)  # to GANs, to pretrainings
+        if isinstance(optimizers := overrides.get("optimizers"), Mapping):
+            given["optimizers"] = {name: value for name, value in optimizers.items() if name != STUDENT}
+            taught["optimizers"] = {name: value for name, value in optimizers.items() if name == STUDENT}
+        self._common = merge(shared, taught)
         own = merge(shared, nest(self._set.get("gan_overrides") or {}))
-        self._overrides = merge(merge({"evaluation": checks}, own), nest(overrides))
+        self._overrides = merge(merge({"evaluation": checks}, own), given)
 
-    def check(self, samples: _Samples) -> None:
-        """Raise a `RecipeError` where the recipe is wrong, or a cell of the set was done under other conditions."""
+    def check_recipes(self) -> None:
+        """Raise a `RecipeError` where a recipe is wrong, or that of the source another."""
         entry = registry.get_entry(self._set["entry"])
-        entry.recipe(**self._overrides)
+        entry.recipe(**merge(self._overrides, nest(self._row.get("overrides") or {})))
+        for method in self._methods:
+            pretraining.recipe(method, self._set["entry"], self._of_pretraining(method))
         if self._given_source:
             mine, others = (_training_of(one.recipe(**self._overrides)) for one in (entry, self._given_source))
             if different := [key for key in mine if mine[key] != others[key]]:
@@ -194,6 +217,9 @@ class _Cell:
                     f"--source {self._source} was trained by another recipe than {self._set['entry']} ({different}), "
                     "and would be fine-tuned by it: rows could not be compared. Train a source by the entry's recipe."
                 )
+
+    def check_conditions(self, samples: _Samples) -> None:
+        """Raise a `RecipeError` where a cell of the set was done under other conditions."""
         wanted = self._conditions(samples)
         for path in sorted(self._out.glob(f"{self.set_name}/*/*/{RESULT}")):
             cell = read_json(path, dict)
@@ -231,7 +257,7 @@ class _Cell:
                     self._pretrainings[index],
                     minutes=self._pretraining_minutes,
                     seed=seed,
-                    overrides=merge(self._common, nest(self._options.get(method) or {})),
+                    overrides=self._of_pretraining(method),
                     init={"trunk": f"{self._pretrainings[index - 1]}:trunk"} if index else None,
                 )
                 init = {target: _given(self._pretrainings[index], part) for target, part in row["init"].items()}
@@ -251,6 +277,9 @@ class _Cell:
             self._keep(samples, {"failed": str(error)})
             log.warning("%s: %s, seed %d failed: %s", *self._names.values(), error)
         return True
+
+    def _of_pretraining(self, method: str) -> dict[str, Any]:
+        return merge(self._common, nest(self._options.get(method) or {}))
 
     def failure(self) -> str | None:
         """Why the cell could not be done, if it could not."""
@@ -302,9 +331,9 @@ class _Cell:
         atomic_write_bytes(self._run / RESULT, json.dumps(content, indent=1).encode())
 
 
-def _subset(plan: Mapping[str, Any], source: Any, reference: int) -> _Samples:
+def _subset(plan: Mapping[str, Any], source: Any, reference: int, overrides: Mapping[str, Any]) -> _Samples:
     """A fixed random choice of the set's pictures, as many as the study says, and others to score against."""
-    recipe = registry.get_entry(plan["entry"]).recipe(**(plan.get("overrides") or {}))
+    recipe = registry.get_entry(plan["entry"]).recipe(**merge(nest(plan.get("overrides") or {}), overrides))
     found = get_domain(recipe.domain).read(source, recipe.data, True)
     count = plan.get("count") or len(found)
     if count > len(found):

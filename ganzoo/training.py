@@ -130,6 +130,10 @@ def _go(
     resumed = (run / registry.RUN_RECIPE).is_file()
     begin = _resume if resumed else _begin
     recipe, sample_set = begin(run, method, name, data, changes)
+    if sample_set is None and not recipe.pretrain:
+        if recipe.guards.act:
+            raise TrainingError("guards.act needs data that can be looked at: a folder, a file or arrays, no dataset.")
+        log.info("A dataset cannot be looked at: no guards against collapse, no scores and no best weights.")
     limit = samples if samples is not None else None if minutes is not None else recipe.training.samples
     model = _make(recipe, strategy, run, resumed)
     seconds = _restore(model, run) if resumed else 0.0
@@ -159,24 +163,26 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
     """
     if how is not None and how not in FINETUNING:
         raise RecipeError(unknown_name("way to fine-tune (--how)", how, FINETUNING))
+    asked = recipe_files.nest(arguments.pop("overrides", None) or {})
+    given = recipe_files.merge(FINETUNING[how] if how else {}, asked)
     try:
         source = registry.get_entry(str(presets.weights_file(name).parent)).raw
     except GanzooError:
         if not (Path(run) / registry.RUN_RECIPE).is_file():
             raise
-        return train(str(run), data, run, **arguments)  # the source is gone, what it gave is in the run
+        return train(str(run), data, run, overrides=given, **arguments)  # what the source gave is in the run
     adapted = registry.gan_class(source["gan"]).adapted
     groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
-    given = recipe_files.nest(arguments.pop("overrides", None) or {})
     begun = registry.get_entry(str(run)).raw if (Path(run) / registry.RUN_RECIPE).is_file() else {}
-    if not given.get("auxiliary", begun.get("auxiliary", True)):  # without losses that the source had
+    if not asked.get("auxiliary", begun.get("auxiliary", True)):  # without losses that the source had
         groups = [group for group in groups if group != "auxiliary"]
     init = {group: f"{name}:{group}" for group in groups}
     if how is None and not begun:
-        how = "all"
-    given = recipe_files.merge(FINETUNING[how] if how else {}, given)
+        given = recipe_files.merge(FINETUNING["all"], asked)
     for section in ("model", "data"):
-        given[section] = recipe_files.merge(source.get(section) or {}, given.get(section, {}))
+        own = given.get(section, {})
+        if isinstance(own, Mapping):  # the recipe refuses anything else
+            given[section] = recipe_files.merge(source.get(section) or {}, own)
     arguments["init"] = init | dict(arguments.get("init") or {})
     return train(name, data, run, overrides=given, **arguments)
 

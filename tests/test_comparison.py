@@ -54,6 +54,21 @@ def test_runs_that_counted_other_times_are_told(tmp_path, pictures):
     assert "counted different times" in (tmp_path / "page.html").read_text()
 
 
+def test_runs_with_classes_and_without_saw_the_same_pictures(tmp_path, pictures):
+    data = (pictures, np.arange(60) % 3)
+    quiet = {"evaluation": {"every": 0}}
+    for name in (ENTRY, "image/wgan_gp_32"):
+        changes = recipe_files.merge(registry.get_entry(name).raw["tiny"], quiet)
+        train(name, data, tmp_path / name, samples=16, overrides=changes)
+    runs = [tmp_path / ENTRY, tmp_path / "image/wgan_gp_32"]
+    assert len({read_json(run / "data.json")["fingerprint"] for run in runs}) == 2
+    assert len(compare_runs(runs, tmp_path / "page.html")["runs"]) == 2
+    unknown = read_json(runs[0] / "data.json") | {"samples_fingerprint": None}  # as of a dataset
+    (runs[0] / "data.json").write_text(json.dumps(unknown))
+    compare_runs(runs, tmp_path / "page.html")
+    assert "is not known" in (tmp_path / "page.html").read_text()
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path, pictures):
     train(ENTRY, pictures, tmp_path / "one", samples=16, overrides=TINY)
     train(ENTRY, pictures[:30], tmp_path / "other", samples=16, overrides=TINY)
@@ -151,6 +166,30 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
         bench("pretraining", elsewhere, data)
     with pytest.raises(RecipeError, match="set of the study"):
         bench("pretraining", tmp_path, {"large": pictures})
+
+
+def test_a_study_gives_each_network_its_own_optimizer_and_leaves_out_what_has_no_classes(
+    tmp_path, pictures, caplog, monkeypatch
+):
+    from ganzoo import study
+
+    rows = {"rotation, D": PLAN["rows"]["rotation, D"], "classifier, D": {"method": "classifier", "init": INIT}}
+    monkeypatch.setattr(study, "read_yaml", lambda path: {**PLAN, "rows": rows})
+    slow = {"name": "adam", "learning_rate": 1e-6}
+    tiny = {key: registry.get_entry(ENTRY).raw["tiny"][key] for key in ("model", "training")}
+    changes = {**tiny, "optimizers": {"generator": slow, "student": slow}}
+    cells = bench("pretraining", tmp_path, {"small": pictures}, minutes=0.02, overrides=changes)
+    assert [cell["row"] for cell in cells] == ["rotation, D"] and np.isfinite(cells[0]["kid"])
+    assert "'classifier, D' is left out, the data have no classes" in caplog.text
+    for folder, network in (("pretraining_rotation", "student"), ("rotation_D", "generator")):
+        optimizers = registry.get_entry(str(tmp_path / f"small/{folder}/0")).raw["optimizers"]
+        assert optimizers[network]["learning_rate"] == 1e-6 and not {"student", "generator"} <= set(optimizers)
+    with pytest.raises(RecipeError, match="hiden"):  # before anything is trained
+        monkeypatch.setitem(
+            rows, "rotation, D", {**rows["rotation, D"], "pretrain": {"rotation": {"pretrain.hiden": 1}}}
+        )
+        bench("pretraining", tmp_path / "other", {"small": pictures}, minutes=0.02, overrides=tiny)
+    assert not (tmp_path / "other/small").exists()
 
 
 INIT = {"discriminator.trunk": "trunk"}

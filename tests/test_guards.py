@@ -7,7 +7,7 @@ import pytest
 
 from ganzoo import recipe_files, registry
 from ganzoo.domains.image import small_features
-from ganzoo.errors import RecipeError
+from ganzoo.errors import RecipeError, TrainingError
 from ganzoo.guards import LEAD, PATIENCE, measure, signs
 from ganzoo.training import train
 
@@ -115,6 +115,47 @@ def test_a_guard_says_once_that_it_can_do_no_more(tmp_path, monkeypatch):
     texts = [json.loads(line)["text"] for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     acts = [text for text in texts if text.startswith("The guard")]
     assert [text.rpartition(" ")[2] for text in acts] == ["0.85.", "0.90.", "it."], acts
+
+
+def test_a_guard_slows_the_discriminator_to_a_sixteenth(tmp_path, monkeypatch):
+    monkeypatch.setattr("ganzoo.guards.signs", lambda look, earlier: ["lead"])
+    monkeypatch.setattr("ganzoo.guards._RESTS", 1)
+    data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    changes = {"guards": {"every": 8, "samples": 20, "act": ["slow_discriminator"]}, "evaluation": {"every": 0}}
+    train(ENTRY, data, tmp_path, samples=48, overrides=recipe_files.merge(TINY, changes))
+    texts = [json.loads(line)["text"] for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    acts = [text for text in texts if text.startswith("The guard")]
+    assert len(acts) == 5 and "can do no more" in acts[-1] and acts[-2].endswith("to 1.25e-05.")
+
+
+def test_a_resumed_run_goes_back_to_the_same_state(tmp_path, monkeypatch):
+    """A state without a warning that came after the checkpoint must not hide the one before."""
+    monkeypatch.setattr("ganzoo.guards.signs", lambda look, earlier: ["spread"] if look["samples"] == 40 else [])
+    data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    changes = {"guards": {"every": 8, "samples": 20, "act": ["go_back"]}, "training": {"snapshot_every": 32}}
+    tiny = recipe_files.merge(TINY, changes)
+    for run in ("whole", "broken"):
+        train(ENTRY, data, tmp_path / run, samples=56, overrides=tiny)
+    (tmp_path / "broken/checkpoints/000000056.safetensors").unlink()  # as if killed after 48, where all was well again
+    states = sorted(path.name for path in (tmp_path / "broken").glob("good-*"))
+    assert states == [f"good-{seen:012d}.safetensors" for seen in (32, 56)]
+    train(ENTRY, data, tmp_path / "broken", samples=56, overrides=tiny)
+    from safetensors.numpy import load_file
+
+    one, other = (load_file(tmp_path / run / "checkpoints/000000056.safetensors") for run in ("whole", "broken"))
+    assert all(np.array_equal(value, other[key]) for key, value in one.items() if key != "run/seconds")
+    assert (tmp_path / "broken/events.jsonl").read_text().count("went back") == 1
+
+
+def test_acts_need_something_to_look_at(tiny, tmp_path):
+    import tensorflow as tf
+
+    with pytest.raises(RecipeError, match=r"guards\.every = 0"):
+        tiny(ENTRY, guards={"act": ["slow_discriminator"], "every": 0})
+    dataset = tf.data.Dataset.from_tensors(np.zeros((8, 32, 32, 3), "uint8")).repeat()
+    changes = recipe_files.merge(TINY, {"guards": {"act": ["slow_discriminator"]}})
+    with pytest.raises(TrainingError, match="no dataset"):
+        train(ENTRY, dataset, tmp_path / "run", samples=16, overrides=changes)
 
 
 def test_what_happens_again_after_a_resume_is_told_once(tmp_path, monkeypatch):

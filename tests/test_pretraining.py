@@ -305,6 +305,27 @@ def test_keys_without_effect_on_a_pretraining_are_told(caplog):
     idle = {"consolidation": 5.0, "guards.act": ["slow_discriminator"], "evaluation.every": 1_000}
     pretraining.recipe("rotation", "image/dcgan_32", idle)
     assert "No effect on a pretraining: consolidation, evaluation, guards." in caplog.text
+    caplog.clear()
+    idle = {"augment.policy": ["cutout"], "training.ema_half_life": 5, "training.d_steps": 3}
+    assert pretraining.recipe("rotation", "image/dcgan_32", idle).training.d_steps == 1
+    assert "No effect on a pretraining: augment, training.ema_half_life, training.d_steps." in caplog.text
+    caplog.clear()
+    pretraining.recipe("classifier", "image/dcgan_32", {"augment.policy": ["cutout"]})
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"pretrain.method": "masked"}, "options of rotation"),
+        ({"pretrain": 5}, "options of rotation"),
+        ({"training": 5}, "training"),
+        ({"pretrain.hiden": 1}, "hiden"),
+    ],
+)
+def test_wrong_keys_of_a_pretraining_are_refused(changes, text):
+    with pytest.raises(RecipeError, match=text):
+        pretraining.recipe("rotation", "image/dcgan_32", changes)
 
 
 def test_class_embeddings_go_to_a_conditional_discriminator(tmp_path):

@@ -1,5 +1,7 @@
 """Rules of a transfer, frozen layers, and when they are trained again."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -323,11 +325,16 @@ def test_every_way_to_fine_tune(how, tmp_path):
     if how != "all":
         with pytest.raises(TrainingError, match="begun with another recipe"):
             finetune(str(tmp_path / "first"), data[:20], run, how="all", samples=64)
+        shutil.rmtree(tmp_path / "first")  # what it gave is in the run, and so is how
+        with pytest.raises(TrainingError, match="begun with another recipe"):
+            finetune(str(tmp_path / "first"), data[:20], run, how="all", samples=64)
 
 
 def test_an_unknown_way_is_refused(tmp_path):
     with pytest.raises(RecipeError, match="Did you mean 'freeze_d'"):
         finetune(ENTRY, "mnist5k", tmp_path, how="freezed")
+    with pytest.raises(RecipeError, match="model"):
+        finetune(ENTRY, "mnist5k", tmp_path, overrides={"model": 5})
 
 
 def _as_torch(trunk):

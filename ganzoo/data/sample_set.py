@@ -1,7 +1,7 @@
 """What every reader returns: the samples in memory or on disk, their labels, and what went wrong on the way."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -66,17 +66,15 @@ class SampleSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of samples and labels, with their names, shapes and types: computed once, when asked for."""
-        digest = hashlib.sha256()
-        leaves = list(self._leaves())
-        if self.labels is not None:
-            leaves.append(("labels", self.labels))
-        for name, leaf in leaves:
-            digest.update(f"{name}|{leaf.dtype.str}|{leaf.shape}\n".encode())
-            rows = max(1, _HASHED_AT_ONCE // max(1, leaf[:1].nbytes))
-            for start in range(0, len(leaf), rows):
-                digest.update(np.ascontiguousarray(leaf[start : start + rows]).data)
-        return digest.hexdigest()
+        """The sha256 of samples and labels: computed once, when asked for."""
+        if self.labels is None:
+            return self.samples_fingerprint
+        return hashlib.sha256(f"{self.samples_fingerprint}|{_hash([('labels', self.labels)])}".encode()).hexdigest()
+
+    @cached_property
+    def samples_fingerprint(self) -> str:
+        """The sha256 of the samples alone, with their names, shapes and types."""
+        return _hash(self._leaves())
 
     @property
     def class_counts(self) -> dict[str, int]:
@@ -85,3 +83,13 @@ class SampleSet:
             return {}
         counts = np.bincount(self.labels, minlength=len(self.class_names))
         return dict(zip(self.class_names, counts.tolist(), strict=True))
+
+
+def _hash(leaves: Iterable[tuple[str, np.ndarray]]) -> str:
+    digest = hashlib.sha256()
+    for name, leaf in leaves:
+        digest.update(f"{name}|{leaf.dtype.str}|{leaf.shape}\n".encode())
+        rows = max(1, _HASHED_AT_ONCE // max(1, leaf[:1].nbytes))
+        for start in range(0, len(leaf), rows):
+            digest.update(np.ascontiguousarray(leaf[start : start + rows]).data)
+    return digest.hexdigest()

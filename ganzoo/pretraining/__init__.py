@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ganzoo")
 
-_IDLE = ("auxiliary", "consolidation", "evaluation", "guards", "objective", "regularizers")
+STUDENT = "student"  # the one network of a pretraining, by whose name its optimizer goes
+
+# Keys of a GAN's recipe that nothing reads here; `Task.uses` names exceptions.
+_IDLE = ("auxiliary", "consolidation", "augment", "evaluation", "guards", "objective", "regularizers")
+_IDLE_IN_TRAINING = ("d_steps", "ema_half_life", "ema_ramp", "reuse_fakes")
 _FRESH = {
     "weights": None, "scores": {}, "optimizers": {}, "init": {}, "freeze": [], "pretrain": {}, "consolidation": 0.0,
     "auxiliary": [],
@@ -58,13 +62,26 @@ def recipe(method: str, name: str, overrides: Mapping[str, Any] | None = None) -
         method: one of `list_methods()`.
         name: an entry or a run directory.
         overrides: recipe keys, nested or dotted; the method's own options stand under `pretrain`.
+
+    Returns:
+        A recipe whose `pretrain` holds the method's name and all its options.
+
+    Raises:
+        RecipeError: no such method or entry, or a wrong key or value.
     """
     kind = task_class(method)
     entry = registry.get_entry(name)
     own = {key: value for key, value in read_yaml(_paths()[method]).items() if key != "tiny"}
-    own["summary"] = f"{own['summary']}, for {entry.raw.get('entry', name)}"
+    own["summary"] = f"{own['summary'].partition(';')[0]}, for {entry.raw.get('entry', name)}"
     given = nest(overrides or {})
-    if idle := [key for key in _IDLE if given.get(key)]:
+    options = given.get("pretrain", {})
+    if not isinstance(options, Mapping) or options.get("method", method) != method:
+        raise RecipeError(f"pretrain holds the options of {method}, by name. Received: {options!r}.")
+    idle = [key for key in _IDLE if given.get(key) and key not in kind.uses]
+    if isinstance(training := given.get("training"), Mapping):  # the recipe refuses anything else
+        idle += [f"training.{key}" for key in training if key in _IDLE_IN_TRAINING]
+        given["training"] = {key: value for key, value in training.items() if key not in _IDLE_IN_TRAINING}
+    if idle:
         log.warning("No effect on a pretraining: %s.", ", ".join(idle))
     raw = merge(merge(entry.raw | _FRESH, own), given)
     raw["pretrain"] = {"method": method, **kind.read_options(raw.get("pretrain") or {}).model_dump(mode="json")}
@@ -73,6 +90,9 @@ def recipe(method: str, name: str, overrides: Mapping[str, Any] | None = None) -
 
 def create(recipe: "Recipe") -> "Pretraining":
     """The model of a pretraining recipe, built but not compiled.
+
+    Args:
+        recipe: what `recipe` returned.
 
     Raises:
         RecipeError: the method does not support the entry; says why.

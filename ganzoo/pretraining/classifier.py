@@ -15,6 +15,7 @@ class Classifier(Task):
     """Cross-entropy on the recipe's augmented pictures."""
 
     labelled = True
+    uses = ("augment",)
 
     class Options(Section):
         """The number of classes (null: as many as the data have), and how far labels are smoothed."""

@@ -31,11 +31,11 @@ class Pretraining(PhasedModel):
         self.gan = registry.create_from_recipe(self.recipe.model_copy(update=alone))
         self.task = pretraining.task_class(self.recipe.pretrain["method"])(self.gan, self.recipe.pretrain)
         self.first_reals = self.task.first_reals
-        self.student = bundle(self.task.parts, "student")
+        self.student = bundle(self.task.parts, pretraining.STUDENT)
 
     def networks(self) -> dict[str, keras.Model]:
         """All that is trained, with one optimizer."""
-        return {"student": self.student}
+        return {pretraining.STUDENT: self.student}
 
     def phases(self) -> list[Phase]:
         """One phase: the task's loss."""
@@ -43,7 +43,7 @@ class Pretraining(PhasedModel):
         def loss(batch: Batch, context: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             return self.task.loss(batch)
 
-        return [Phase("student", loss=loss)]
+        return [Phase(pretraining.STUDENT, loss=loss)]
 
     def sample_shapes(self) -> list[tuple[int, ...]]:
         """Those of the entry."""

@@ -35,6 +35,7 @@ class Task:
 
     labelled: ClassVar[bool] = False  # whether it learns from the data's classes
     runs_along: ClassVar[bool] = False  # whether it can run beside a GAN's losses: it needs but the trunk and reals
+    uses: ClassVar[tuple[str, ...]] = ()  # sections of a GAN's recipe that it reads, of those that others do not
     first_reals: ClassVar[int] = 512
 
     def __init__(self, gan: "GAN", given: Mapping[str, Any], path: str = "pretrain"):
