@@ -256,6 +256,10 @@ def probe(found: SampleSet, fakes: str, also: Sequence[str] = ()) -> dict[str, d
     """What a linear probe of each EfficientNet-Lite that is here, and of others, tells of reals and a GAN's samples.
 
     `{name: {"accuracy", "log_loss"}}`, see `ganzoo.frozen_features.Probe`.
+
+    Raises:
+        DataError: there are fewer than 20 pictures.
+        WeightsError: `fakes` has no weights, or those of a backbone of `also` were not found.
     """
     from ganzoo import backbones, frozen_features, presets
 

@@ -59,7 +59,10 @@ class Ensemble:
         }
 
     def observe(self, samples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Maps of pictures by name, zeros (which cost no time) of networks that have not joined."""
+        """Maps `(n, side, side, channels)` of pictures in [-1, 1] by name, as `shapes` says.
+
+        Those of networks that have not joined are zeros, and cost no time.
+        """
         seen = {}
         for index, member in enumerate(self.members):
             maps = tf.cond(

@@ -70,6 +70,9 @@ def mapped(
         mapping: the YAML file.
         wanted: the part's weights with their shapes, for errors.
 
+    Returns:
+        Arrays by the names of the part's weights, transposed as the mapping says.
+
     Raises:
         WeightsError: there is no mapping, or it names what does not exist; the text lists both sides.
     """

@@ -273,6 +273,9 @@ class GAN(PhasedModel):
             seed: the same seed gives the same latents.
             truncation: if given, numbers are drawn from the normal distribution cut off at +-truncation (Brock et al.
                 2019, arXiv:1809.11096).
+
+        Raises:
+            TrainingError: a truncation that is not positive.
         """
         random = GlobalRandom(seed, 0, "draw", count)
         if truncation is not None and not truncation > 0:
@@ -310,6 +313,9 @@ class GAN(PhasedModel):
             conditions: by name, `(count,)`; every class in turn by default.
             live: the generator as it is trained now, not its average.
             batch_size: how many at once; has no influence on the samples.
+
+        Raises:
+            TrainingError: a truncation that is not positive.
         """
         inputs = self.draw_latents(count, seed, truncation) | (conditions or self.draw_conditions(count))
         generator = self.generator if live else self.generator_ema

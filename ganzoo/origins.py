@@ -19,7 +19,11 @@ REPORT = "transfer.json"
 
 
 def load_first_weights(gan: "PhasedModel", run: Path) -> None:
-    """Load what the recipe's `init` names, and keep the report."""
+    """Load what the recipe's `init` names, and keep the report.
+
+    Raises:
+        WeightsError: a source is missing or damaged, has no such part, or does not fit its target; names them.
+    """
     reports = []
     # What is inside a part comes after the part.
     for target, init in sorted(gan.recipe.init.items(), key=lambda item: item[0].count(".")):

@@ -60,6 +60,12 @@ def save(gan: "PhasedModel", folder: Path, half: bool = False) -> Path:
         gan: a built GAN or pretraining; averaged networks should be calibrated.
         folder: made where it is missing.
         half: store float16, half the size.
+
+    Returns:
+        `folder`, with the weights (`model.safetensors`) and the recipe (`recipe.yaml`) in it.
+
+    Raises:
+        OSError: the folder cannot be written; files that were there are whole.
     """
     from safetensors.numpy import save_file
 

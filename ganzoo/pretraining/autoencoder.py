@@ -42,11 +42,11 @@ class Autoencoder(Decoding):
         return BatchNorm(momentum=0.9, center=False, scale=False, name="standardise")(x)
 
     def seen(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
-        """What the encoder is shown of pictures."""
+        """What the encoder is shown of pictures `(n, height, width, channels)` in [-1, 1]: of the same shape."""
         return pictures
 
     def codes(self, encoded: tf.Tensor, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """The decoder's latents, and terms of the loss that are about them, per example."""
+        """The decoder's latents `(n, latents)` of what the encoder gives, and terms of the loss, `(n,)` each."""
         return encoded, {}
 
     def loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:

@@ -40,7 +40,7 @@ class Decoding(Task):
         return self.gan.conditions_spec()
 
     def decode(self, codes: tf.Tensor, conditions: Mapping[str, tf.Tensor], training: bool = True) -> tf.Tensor:
-        """Pictures of codes, float32."""
+        """Pictures `(n, height, width, channels)`, float32 in the generator's range, of codes `(n, latents)`."""
         inputs = {self.latents_name: codes, **conditions}
         return tf.cast(self.parts[self.decoder_name](inputs, training=training), tf.float32)
 
