@@ -134,7 +134,8 @@ def test_projected_weights_come_in_late(tiny):
 def test_matching_weighs_what_the_schedule_says(tiny, reals):
     """The generator's extra loss per unit of its distance, at four places of the schedule."""
     weights = {"matching_weight": 8.0, "matching_end": 2.0, "matching_until": 100, "matching_shift": 0}
-    gan = tiny("image/projected_mobile_64", model={**weights, "output": "tanh"})
+    model = {**weights, "output": "tanh", "matching_levels": [1, 2, 4, 8]}
+    gan = tiny("image/projected_mobile_64", model=model)
     batch = next(iter(reals(gan, 4)))
     gan.adapt(np.array(batch))
     real = gan.domain.to_unit(batch)

@@ -140,12 +140,12 @@ def test_the_first_step_after_a_thaw_is_a_first_step(changes, tiny, reals):
     usual = one_step(tiny(ENTRY, **changes), reals)
     assert usual > 0.5  # of a learning rate: the gradient's sign
     size = 8 * changes.get("training.d_steps", 1)
-    thawed = tiny(ENTRY, freeze=[{"part": "discriminator.trunk", "until": 20 * size}], **changes)
-    thawed.fit(reals(thawed, 2).repeat(10), verbose=0)
+    thawed = tiny(ENTRY, freeze=[{"part": "discriminator.trunk", "until": 12 * size}], **changes)
+    thawed.fit(reals(thawed, 2).repeat(6), verbose=0)
     middle = thawed.state()
     assert one_step(thawed, reals) == pytest.approx(usual, rel=0.25)
     # A guard that goes back takes the optimizer's state, but not the counters.
-    thawed.fit(reals(thawed, 2).repeat(5), verbose=0)
+    thawed.fit(reals(thawed, 2).repeat(3), verbose=0)
     counters = {name: np.int64(np.array(getattr(thawed, name))) for name in ("step", "samples_seen")}
     thawed.load_state({**middle, **counters})
     assert one_step(thawed, reals) == pytest.approx(usual, rel=0.25)
