@@ -144,10 +144,10 @@ class Freeze(Section):
 class Guards(Section):
     """What watches a training for collapse (`ganzoo.guards`), every `every` samples (0: nothing does).
 
-    It looks at `samples` samples, and warns. `act` lets it do more, at a warning and while that lasts, but
-    never within three looks of its last act: `augment` raises `augment.probability` by 0.1 (up to 0.9),
-    `slow_discriminator` halves the discriminator's learning rate (down to a sixteenth of the recipe's), `go_back` takes
-    the last state without a warning (not where the discriminator's lead is all).
+    It looks at `samples` samples, and warns. `act` lets it do more, at a warning and while that lasts, but not within
+    three looks of its last act: `augment` raises `augment.probability` by 0.1 (up to 0.9), `slow_discriminator` halves
+    the discriminator's learning rate (down to a sixteenth of the recipe's), `go_back` takes the last state without a
+    warning (not where the discriminator's lead is all).
     """
 
     every: NonNegativeInt = 5_000

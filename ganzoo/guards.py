@@ -49,7 +49,7 @@ PATIENCE = 10  # looks after which a small spread is no beginning any more
 _NEIGHBOURS = 5
 _RESTS = 3  # looks from one act to the next, while a sign lasts
 _STEP = 0.1  # of the augmentation's probability
-_SLOWEST = 1 / 16  # of the recipe's rate: below it a discriminator learns nothing
+_SLOWEST = 1 / 16  # of the recipe's rate: lower it is not made
 _LOGITS = ("minimax", "non_saturating", "relativistic")  # objectives in which a lead is one of logits
 _GOOD = "good-"  # states without a warning, for `go_back`: `good-SAMPLES.safetensors`
 _MENDS = {
@@ -108,8 +108,8 @@ class Guard(Periodic):
         """The mean since the last look, of the losses' log: a resumed run finds the same there."""
         path = self._run / "metrics.jsonl"
         size = path.stat().st_size if path.is_file() else 0
-        new = read_objects(path, "samples", "step", "real_logits", "fake_logits", start=self._read_to)
-        lines = [*self._last_line, *new]
+        unseen = read_objects(path, "samples", "step", "real_logits", "fake_logits", start=self._read_to)
+        lines = [*self._last_line, *unseen]
         self._read_to, self._last_line = size, lines[-1:]
         if not lines:
             return None

@@ -34,7 +34,6 @@ from ganzoo.errors import DataError, GanzooError, RecipeError, unknown_name
 from ganzoo.evaluation import score
 from ganzoo.metrics.arrays import content_hash
 from ganzoo.origins import pretraining_times
-from ganzoo.pretraining import STUDENT
 from ganzoo.recipe_files import merge, nest, read_yaml
 from ganzoo.training import finetune, pretrain, train
 
@@ -110,7 +109,7 @@ def bench(
         if _in(plan, name, row, name in sources) and _has_labels(plan["rows"][row], row, name, sets[name])
         for seed in (seeds or plan["seeds"])[: 1 if plan["rows"][row].get("published") else None]
     ]
-    for cell in cells:
+    for cell in {(cell.set_name, cell.row_name): cell for cell in cells}.values():  # its seeds share them
         cell.check_recipes()
     for cell in {cell.set_name: cell for cell in cells}.values():  # one for each set
         cell.check_conditions(sets[cell.set_name])
@@ -176,7 +175,7 @@ class _Cell:
         self._source = source or self._set["entry"] if _transfers(self._row) else None
         self._given_source = registry.get_entry(source) if source else None
         self._names = {"set": name, "row": row, "seed": seed}
-        self.set_name, self._out = name, out
+        self.set_name, self.row_name, self._out = name, row, out
         self._minutes = minutes or self._set["minutes"]
         self._usual_minutes = plan.get("pretraining_share", 0.0) * self._minutes
         share = self._row.get("pretraining_share")
@@ -196,13 +195,9 @@ class _Cell:
         checks = {**plan["checks"], "check_networks": ["self_supervised"]}
         timed = {"training": {"clock": "processor"}}
         shared = merge(timed, nest(self._set.get("overrides") or {}))
-        given, taught = dict(overrides), dict(overrides)  # to GANs, to pretrainings
-        if isinstance(optimizers := overrides.get("optimizers"), Mapping):
-            given["optimizers"] = {name: value for name, value in optimizers.items() if name != STUDENT}
-            taught["optimizers"] = {name: value for name, value in optimizers.items() if name == STUDENT}
-        self._common = merge(shared, taught)
+        self._common = merge(shared, _with_optimizers(overrides, of_pretrainings=True))
         own = merge(shared, nest(self._set.get("gan_overrides") or {}))
-        self._overrides = merge(merge({"evaluation": checks}, own), given)
+        self._overrides = merge(merge({"evaluation": checks}, own), _with_optimizers(overrides, of_pretrainings=False))
 
     def check_recipes(self) -> None:
         """Raise a `RecipeError` where a recipe is wrong, or that of the source another."""
@@ -318,6 +313,7 @@ class _Cell:
             "recipe": _what_trains(registry.get_entry(self._set["entry"]).raw),
             "scoring": {key: self._plan[key] for key in scoring},
             "overrides": json.loads(json.dumps(self._overrides)),
+            "pretraining_optimizers": self._common.get("optimizers"),
             "data": content_hash(samples.pictures)[:16],
             "reference": content_hash(samples.reference)[:16],
             "minutes": self._minutes,
@@ -329,6 +325,15 @@ class _Cell:
         content = {**named, **result, "conditions": self._row_conditions() | self._conditions(samples)}
         self._run.mkdir(parents=True, exist_ok=True)
         atomic_write_bytes(self._run / RESULT, json.dumps(content, indent=1).encode())
+
+
+def _with_optimizers(overrides: Mapping[str, Any], of_pretrainings: bool) -> dict[str, Any]:
+    """Overrides with no other optimizers than those of pretrainings, or of GANs."""
+    optimizers = overrides.get("optimizers")
+    if not isinstance(optimizers, Mapping):  # there are none, or the recipe refuses them
+        return dict(overrides)
+    mine = {name: value for name, value in optimizers.items() if (name == pretraining.STUDENT) == of_pretrainings}
+    return {**overrides, "optimizers": mine}
 
 
 def _subset(plan: Mapping[str, Any], source: Any, reference: int, overrides: Mapping[str, Any]) -> _Samples:

@@ -163,22 +163,22 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
     """
     if how is not None and how not in FINETUNING:
         raise RecipeError(unknown_name("way to fine-tune (--how)", how, FINETUNING))
-    asked = recipe_files.nest(arguments.pop("overrides", None) or {})
-    given = recipe_files.merge(FINETUNING[how] if how else {}, asked)
+    begun = registry.get_entry(str(run)).raw if (Path(run) / registry.RUN_RECIPE).is_file() else {}
+    if how is None and not begun:
+        how = "all"
+    overrides = recipe_files.nest(arguments.pop("overrides", None) or {})
+    given = recipe_files.merge(FINETUNING[how] if how else {}, overrides)
     try:
         source = registry.get_entry(str(presets.weights_file(name).parent)).raw
     except GanzooError:
-        if not (Path(run) / registry.RUN_RECIPE).is_file():
+        if not begun:
             raise
         return train(str(run), data, run, overrides=given, **arguments)  # what the source gave is in the run
     adapted = registry.gan_class(source["gan"]).adapted
     groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
-    begun = registry.get_entry(str(run)).raw if (Path(run) / registry.RUN_RECIPE).is_file() else {}
-    if not asked.get("auxiliary", begun.get("auxiliary", True)):  # without losses that the source had
+    if not given.get("auxiliary", begun.get("auxiliary", True)):  # without losses that the source had
         groups = [group for group in groups if group != "auxiliary"]
     init = {group: f"{name}:{group}" for group in groups}
-    if how is None and not begun:
-        given = recipe_files.merge(FINETUNING["all"], asked)
     for section in ("model", "data"):
         own = given.get(section, {})
         if isinstance(own, Mapping):  # the recipe refuses anything else

@@ -184,6 +184,9 @@ def test_a_study_gives_each_network_its_own_optimizer_and_leaves_out_what_has_no
     for folder, network in (("pretraining_rotation", "student"), ("rotation_D", "generator")):
         optimizers = registry.get_entry(str(tmp_path / f"small/{folder}/0")).raw["optimizers"]
         assert optimizers[network]["learning_rate"] == 1e-6 and not {"student", "generator"} <= set(optimizers)
+    changes["optimizers"] = {"generator": slow, "student": {**slow, "learning_rate": 1e-3}}
+    with pytest.raises(RecipeError, match=r"other conditions \(pretraining_optimizers\)"):
+        bench("pretraining", tmp_path, {"small": pictures}, minutes=0.02, overrides=changes)
     with pytest.raises(RecipeError, match="hiden"):  # before anything is trained
         monkeypatch.setitem(
             rows, "rotation, D", {**rows["rotation, D"], "pretrain": {"rotation": {"pretrain.hiden": 1}}}

@@ -24,7 +24,7 @@ log = logging.getLogger("ganzoo")
 STUDENT = "student"  # the one network of a pretraining, by whose name its optimizer goes
 
 # Keys of a GAN's recipe that nothing reads here; `Task.uses` names exceptions.
-_IDLE = ("auxiliary", "consolidation", "augment", "evaluation", "guards", "objective", "regularizers")
+_IDLE = ("augment", "auxiliary", "consolidation", "evaluation", "guards", "objective", "regularizers")
 _IDLE_IN_TRAINING = ("d_steps", "ema_half_life", "ema_ramp", "reuse_fakes")
 _FRESH = {
     "weights": None, "scores": {}, "optimizers": {}, "init": {}, "freeze": [], "pretrain": {}, "consolidation": 0.0,

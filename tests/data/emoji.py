@@ -88,11 +88,12 @@ def extract_emoji(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     characters = emoji_characters() if grouped or not tones else {}
-    pictures = [one for one in enumerate(emoji_pngs()) if tones or not _toned(characters[one[1][0]])]
+    everything = enumerate(emoji_pngs())
+    pictures = [(index, name, data) for index, (name, data) in everything if tones or not _toned(characters[name])]
     if limit is not None and limit < len(pictures):
         pictures = [pictures[i * len(pictures) // limit] for i in range(limit)]
     written = []
-    for index, (name, data) in pictures:
+    for index, name, data in pictures:
         picture = _square(Image.open(io.BytesIO(data)).convert("RGBA"), size)
         if background is not None:
             ground = Image.new("RGBA", picture.size, background)
