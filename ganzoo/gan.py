@@ -83,7 +83,7 @@ class GAN(PhasedModel):
                 raise RecipeError(f"auxiliary: '{rule.method}' can only be pretrained, it cannot run beside a GAN.")
             if rule.method in heads:
                 raise RecipeError(f"auxiliary: '{rule.method}' is named twice.")
-            task = kind(self, rule.options, "auxiliary.options")
+            task = kind(self, rule.options, "auxiliary.options", rule.stride)
             self.tasks.append((rule, task))
             heads[rule.method] = next(iter(task.heads.values()))
         self.auxiliary = bundle(heads, "auxiliary")

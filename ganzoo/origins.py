@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import presets
+from ganzoo import presets, registry
 from ganzoo.backbone_catalogue import distinct
 from ganzoo.cache import atomic_write_bytes, read_json, read_objects
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ganzoo")
 
 REPORT = "transfer.json"
+CLASSES = "classes"  # the layer with a vector for each class, in all networks
 
 
 def load_first_weights(gan: "PhasedModel", run: Path) -> None:
@@ -28,7 +29,9 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
     # What is inside a part comes after the part.
     for target, init in sorted(gan.recipe.init.items(), key=lambda item: item[0].count(".")):
         report = presets.transfer(init.source, target, gan, init.skip, init.partial, init.mapping)
-        reports.append(replace(report, times=_times(init.source)))
+        if begun_from := _run_of(init.source):
+            report = replace(report, times=_times(begun_from), clocks=tuple(sorted(clocks(begun_from))))
+        reports.append(report)
     for report in reports:
         log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
         for kind in ("skipped", "mismatched"):
@@ -36,17 +39,42 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
                 log.warning(
                     "%s: %d weights keep their fresh values, %s: %s", report.target, len(names), kind, names[:3]
                 )
+    _compare_classes(run, reports)
     told = json.dumps([report.to_dict() for report in reports], indent=1)
     atomic_write_bytes(run / REPORT, told.encode())
 
 
-def _times(source: str) -> dict[str, float]:
-    """Seconds of training by run: of the run that a source `RUN:PART` is in, and of those that it began from."""
+def _compare_classes(run: Path, reports: list[presets.TransferReport]) -> None:
+    """Warn where embeddings of classes were loaded that belong to other classes, or to the same in another order."""
+    own = _classes(run)
+    for report in reports:
+        source = _run_of(report.source)
+        theirs = _classes(source) if source else []
+        if own and theirs and own != theirs and any(name.startswith(f"{CLASSES}/") for name in report.loaded):
+            log.warning(
+                "%s: the embeddings of %s are of the classes %s, these data have %s: each begins as another one.",
+                report.target,
+                report.source,
+                theirs,
+                own,
+            )
+
+
+def _classes(run: Path) -> list[str]:
+    content = read_json(run / "data.json", dict) if (run / "data.json").is_file() else {}
+    return list(content.get("class_counts") or {})
+
+
+def _run_of(source: str) -> Path | None:
+    """The run that a source `RUN:PART` is in, if it is one."""
     where, colon, _ = source.rpartition(":")
     run = Path(where)
     run = run.parent if run.name in ("best", "preset") else run
-    if not colon or not (run / "metrics.jsonl").is_file():
-        return {}
+    return run if colon and (run / "metrics.jsonl").is_file() else None
+
+
+def _times(run: Path) -> dict[str, float]:
+    """Seconds of training by run: of this one, and of those that it began from."""
     lines = read_objects(run / "metrics.jsonl", "seconds")
     return {str(run.resolve()): lines[-1]["seconds"] if lines else 0.0, **pretraining_times(run)}
 
@@ -54,6 +82,13 @@ def _times(source: str) -> dict[str, float]:
 def pretraining_times(run: Path) -> dict[str, float]:
     """Seconds of training of the runs from which this one began, and of those from which they did, by run."""
     return {name: seconds for report in _reports(run) for name, seconds in (report.get("times") or {}).items()}
+
+
+def clocks(run: Path) -> set[str]:
+    """How time was counted (`training.clock`) in a run and in those from which it began."""
+    raw = registry.get_entry(str(run)).raw
+    own = (raw.get("training") or {}).get("clock", "wall")
+    return {own, *(clock for report in _reports(run) for clock in report.get("clocks") or ())}
 
 
 def inherited_sources(run: Path) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ from ganzoo import registry
 from ganzoo.backbone_catalogue import distinct
 from ganzoo.cache import atomic_write, atomic_write_bytes, read_safetensors
 from ganzoo.errors import WeightsError, unknown_name
-from ganzoo.foreign_weights import SUFFIXES, is_weights_file, mapped
+from ganzoo.foreign_weights import SUFFIXES, is_weights_file, mapped, source_entry
 
 if TYPE_CHECKING:
     import keras
@@ -36,7 +36,8 @@ SEEN, TAUGHT = "samples_seen", "pretrained_sources"  # in the file's metadata
 class TransferReport:
     """What became of each weight: names of those loaded, skipped and mismatched.
 
-    `times`: how many seconds the runs were trained that the source comes from, by run. `teachers`: the pretrained
+    `times`: how many seconds the runs were trained that the source comes from, by run; `clocks`: how these were counted
+    (`training.clock`). `teachers`: the pretrained
     networks that taught the source, see `PhasedModel.pretrained_sources`.
     """
 
@@ -46,6 +47,7 @@ class TransferReport:
     skipped: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
     times: Mapping[str, float] = field(default_factory=dict)
+    clocks: tuple[str, ...] = ()
     teachers: tuple[dict[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def transfer(
     if is_weights_file(source):
         network = gan.part(target)
         found = mapped(source, mapping, {name: tuple(v.shape) for name, v in named_variables(network).items()})
-        return _transfer(network, found, target, source, gan, skip, partial)
+        return _transfer(network, found, target, source, gan, skip, partial, [source_entry(source, mapping)])
     if mapping is not None:
         raise WeightsError(f"A mapping is for files of tensors ({', '.join(SUFFIXES)}). Received: '{source}'.")
     where, colon, part = source.rpartition(":")

@@ -157,6 +157,7 @@ class _Samples(NamedTuple):
     pictures: np.ndarray
     labels: np.ndarray | None
     reference: np.ndarray
+    held_out: bool  # whether none of the reference was trained on
 
 
 class _Cell:
@@ -321,7 +322,7 @@ class _Cell:
         }
 
     def _keep(self, samples: _Samples, result: dict[str, Any]) -> None:
-        named = {**self._names, "minutes": self._minutes, "entry": self._set["entry"]}
+        named = {**self._names, "minutes": self._minutes, "entry": self._set["entry"], "held_out": samples.held_out}
         content = {**named, **result, "conditions": self._row_conditions() | self._conditions(samples)}
         self._run.mkdir(parents=True, exist_ok=True)
         atomic_write_bytes(self._run / RESULT, json.dumps(content, indent=1).encode())
@@ -345,10 +346,17 @@ def _subset(plan: Mapping[str, Any], source: Any, reference: int, overrides: Map
         raise DataError(f"The study wants {count} samples, {found.source} has {len(found)}. Give more.")
     order = np.random.default_rng(0).permutation(len(found))
     chosen, others = np.sort(order[:count]), np.sort(order[count:][:reference])
-    if len(others) < reference // 4:
+    held_out = len(others) >= reference // 4
+    if not held_out:
+        log.warning(
+            "%s has %d samples beyond the %d to train on: scores are taken against training samples too.",
+            found.source,
+            len(others),
+            count,
+        )
         others = np.sort(order[:reference])
     labels = None if found.labels is None else np.asarray(found.labels)[chosen]
-    return _Samples(np.asarray(found.samples[chosen]), labels, np.asarray(found.samples[others]))
+    return _Samples(np.asarray(found.samples[chosen]), labels, np.asarray(found.samples[others]), held_out)
 
 
 def _what_trains(raw: Mapping[str, Any]) -> str:

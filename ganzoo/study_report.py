@@ -114,9 +114,10 @@ def _protocol(cell: Mapping[str, Any]) -> str:
     card = cell["scorecard"]
     floors, network = card["sliced_wasserstein_floors"], card["networks"][0]
     samples = card["protocol"]["samples"]
+    seen = "" if cell.get("held_out", True) else ", some of them training pictures: no others were left"
     return (
-        f"`{cell['entry']}`, {cell['minutes']:g} processor minutes a run; {samples:,} samples against as many reals. "
-        f"Real against real: sliced Wasserstein {min(floors):.1f} to {max(floors):.1f}, KID "
+        f"`{cell['entry']}`, {cell['minutes']:g} processor minutes a run; {samples:,} samples against as many "
+        f"reals{seen}. Real against real: sliced Wasserstein {min(floors):.1f} to {max(floors):.1f}, KID "
         f"{network['floor']['kid']:.3f}, FID {network['floor']['fid']:.1f}, recall {network['floor']['recall']:.2f}. "
         "Numbers of several seeds stand beside each other; +-: the largest deviation over subsamples; *: flattered, "
         "the network that scores was trained on what a network that taught was. Gains: the seeds' means to scratch's. "
@@ -129,7 +130,7 @@ def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     others = [network["name"] for network in next(iter(rows.values()))[0]["scorecard"]["networks"][1:]]
     heads = ["begins with", "sliced W.", "gain", "KID", "gain", "FID", "recall", "coverage"]
     heads += [f"KID ({name})" for name in others]
-    heads += ["sliced W. early", "KID early", "time to scratch's sliced W.", "to its KID"]
+    heads += ["sliced W. early", "KID early", "time to scratch's sliced W.", "to its KID", "samples"]
     warned = any(cell.get("warnings") for cells in rows.values() for cell in cells)
     heads += ["first warning"] if warned else []
     lines = [" | ".join(["", *heads, ""]).strip(), "|".join(["", *["---"] * len(heads), ""])]
@@ -144,6 +145,7 @@ def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
             values.append(", ".join(f"{one['scores']['kid']:.0f}" + "*" * bool(one["marks"]) for one in found))
         values += [_early(cells, _SLICED, 0), _early(cells, _KID, 2)]
         values += [_time(cells, scratch, _SLICED), _time(cells, scratch, _KID)]
+        values.append(", ".join(f"{cell['samples'] / 1000:.0f}k" for cell in cells))
         values += [_warnings(cells)] if warned else []
         lines.append(" | ".join(["", *values, ""]).strip())
     return lines

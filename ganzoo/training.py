@@ -232,6 +232,8 @@ def _resume(
     if saved.pretrain.get("method") != method:
         was = f"`pretrain {saved.pretrain['method']}`" if saved.pretrain else "`train`"
         raise TrainingError(f"{run} was begun with {was}. Name another directory.")
+    if method is not None:
+        changes = pretraining.without_idle(method, changes)
     if changes:
         asked = entry.recipe(**changes)
         before, after = _flat(saved.to_dict()), _flat(asked.to_dict())

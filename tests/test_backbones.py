@@ -338,6 +338,33 @@ LAYOUTS = pytest.mark.parametrize("layout", [_legacy, _zipped])
 
 
 @LAYOUTS
+def test_a_pytorch_classifier_becomes_a_trunk(layout, monkeypatch, tmp_path, tiny):
+    from ganzoo import presets
+    from ganzoo.variables import named_variables
+
+    torch, utils = _fake_torch(monkeypatch)
+    gan, rng = tiny("image/dcgan_32"), np.random.default_rng(0)
+    saved, storages, lines, expected = {}, {}, ["trained_on: imagenet"], {}
+    for index, (name, variable) in enumerate(named_variables(gan.part("discriminator.trunk")).items()):
+        array = expected[name] = rng.normal(size=variable.shape).astype("<f4")
+        if array.ndim == 4:
+            array = array.transpose(3, 2, 0, 1)
+        storages[str(index)] = (array.size, np.ascontiguousarray(array).tobytes())
+        storage = _StorageId("storage", torch.FloatStorage, str(index), "cpu", array.size)
+        strides = tuple(int(np.prod(array.shape[axis + 1 :])) for axis in range(array.ndim))
+        saved[f"features.{index}"] = _Saved(utils._rebuild_tensor_v2, storage, 0, array.shape, strides)
+        rule = f"{{from: features.{index}, transpose: [2, 3, 1, 0]}}" if array.ndim == 4 else f"features.{index}"
+        lines.append(f"{name}: {rule}")
+    path, mapping = tmp_path / "classifier.pth", tmp_path / "mapping.yaml"
+    path.write_bytes(layout(saved, storages))
+    mapping.write_text("\n".join(lines))
+    presets.transfer(str(path), "discriminator.trunk", gan, mapping=str(mapping))
+    for name, variable in named_variables(gan.part("discriminator.trunk")).items():
+        np.testing.assert_array_equal(variable, expected[name])
+    assert gan.pretrained_sources() == [{"backbone": path.name, "family": "unknown", "trained_on": "imagenet"}]
+
+
+@LAYOUTS
 def test_reader_reads_strides_and_bfloat16(layout, monkeypatch, tmp_path):
     torch, utils = _fake_torch(monkeypatch)
     numbers = np.arange(12, dtype="<f4")

@@ -1,5 +1,6 @@
 """Pages that compare runs, and studies."""
 
+import functools
 import json
 import shutil
 
@@ -10,10 +11,10 @@ from ganzoo import pretraining, recipe_files, registry
 from ganzoo.cache import read_json
 from ganzoo.comparison import compare_runs, curves
 from ganzoo.errors import GanzooError, RecipeError, TrainingError
-from ganzoo.origins import pretraining_time
+from ganzoo.origins import clocks, pretraining_time
 from ganzoo.study import bench
 from ganzoo.study_report import at, final, reached, write_tables
-from ganzoo.training import pretrain, train
+from ganzoo.training import FINETUNING, pretrain, train
 
 ENTRY = "image/dcgan_32"
 LOOKS = {"evaluation": {"every": 32, "every_samples": 20, "check_networks": ["self_supervised"]}}
@@ -52,6 +53,9 @@ def test_runs_that_counted_other_times_are_told(tmp_path, pictures):
         train(ENTRY, pictures, tmp_path / clock, samples=16, overrides=changes)
     compare_runs([tmp_path / "wall", tmp_path / "processor"], tmp_path / "page.html")
     assert "counted different times" in (tmp_path / "page.html").read_text()
+    assert clocks(tmp_path / "wall") == {"wall"}
+    (tmp_path / "wall/transfer.json").write_text(json.dumps([{"times": {"a": 1.0}, "clocks": ["processor"]}]))
+    assert clocks(tmp_path / "wall") == {"wall", "processor"}  # with that of what it began from
 
 
 def test_runs_with_classes_and_without_saw_the_same_pictures(tmp_path, pictures):
@@ -218,6 +222,35 @@ PLAN = {
 }
 
 
+def test_rows_of_all_studies_name_what_there_is(tmp_path, tiny):
+    from ganzoo import study
+
+    @functools.cache
+    def gan(entry):
+        return tiny(entry)
+
+    @functools.cache
+    def parts(method, entry):
+        told = pretraining.small_form(method) | ({"pretrain.classes": 10} if method == "classifier" else {})
+        return pretraining.task_class(method)(gan(entry), pretraining.recipe(method, entry, told).pretrain)
+
+    for name, path in registry.recipe_paths("_studies").items():
+        plan = recipe_files.read_yaml(path)
+        assert plan["summary"] and plan["seeds"], name
+        for one, row in ((one, row) for one in plan["sets"] for row in plan["rows"] if study._in(plan, one, row, True)):
+            study._Cell(plan, one, row, 0, tmp_path, None, {}, None).check_recipes()
+            entry, rules = plan["sets"][one]["entry"], plan["rows"][row]
+            assert rules.get("finetune", "all") in FINETUNING
+            for target, source in {**rules.get("init", {}), **rules.get("given", {})}.items():
+                gan(entry).part(target)
+                if target in rules.get("given", {}):
+                    gan(entry).part(source)
+                else:
+                    made = parts(study._methods(rules)[-1], entry)
+                    named = source if isinstance(source, str) else source["part"]
+                    assert named in {"trunk", *made.parts, *made.exported()}, (name, row)
+
+
 def test_when_a_curve_reaches_a_score():
     falls = [(10.0, 8.0), (20.0, 4.0), (30.0, 1.0), (40.0, 2.0)]
     assert reached(falls, 2.0) == pytest.approx(25.0)  # halfway from 4 to 1 on a logarithmic scale
@@ -247,7 +280,7 @@ def test_tables_compare_with_scratch(tmp_path):
             "recall, own": [(0.0, 0.5), (60.0, distance / 100)],
         }
         scores = dict.fromkeys(SCORES, 0.1) | {"sliced_wasserstein": distance}
-        named = {"set": "small", "row": row, "seed": seed, "entry": ENTRY, "minutes": 1.0}
+        named = {"set": "small", "row": row, "seed": seed, "entry": ENTRY, "minutes": 1.0, "samples": 8_200}
         return {**named, **scores, "scorecard": card, "curves": curve}
 
     cells = [cell("scratch", 0, 40.0, 30.0), cell("scratch", 1, 20.0, 30.0), cell("good", 0, 10.0, 6.0)]
@@ -259,9 +292,9 @@ def test_tables_compare_with_scratch(tmp_path):
     assert [row[0] for row in rows] == ["| good", "| scratch"]
     assert rows[0][1:5] == ["10.0 +- 2.0", "-75%", "0.100 +- 0.020", "+0%"]
     # After 15 seconds: halfway from 0.4 to 0.1 where that takes 30. The sliced distance was not looked at yet.
-    assert rows[0][-6:] == ["700*", "-", "0.10", "0.38", "0.10", "none |"]
+    assert rows[0][-7:] == ["700*", "-", "0.10", "0.38", "0.10", "8k", "none |"]
     assert rows[1][1:3] == ["40.0, 20.0 +- 2.0", "+0%"]
-    assert rows[1][-4:] == ["0.20, 0.20", "0.65, 0.59", "0.50, 0.50", "none, 10,048 samples, 19 s (lead) |"]
+    assert rows[1][-5:] == ["0.20, 0.20", "0.65, 0.59", "0.50, 0.50", "8k, 8k", "none, 10,048 samples, 19 s (lead) |"]
     assert lines[-3:] == [
         "- good, seed 1, failed: no",
         "- good: 0 of 2 runs neither failed nor collapsed",  # 0.1 is less than half of 0.5

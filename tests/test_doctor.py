@@ -62,6 +62,7 @@ SMALL = {"count": 1_000, "median_side": 28}
             ["ganzoo train image/projected_mobile_64", "--minutes 30"],
         ),
         ({"count": 200, "median_side": 28, "classes": {"a": 80, "b": 90}}, ["finetune image/dcgan_32"]),
+        ({"count": 200, "median_side": 28}, ["--minutes 10 --set"]),  # and not --how freeze_d
         (PHOTOGRAPHS | {"probe": probed(0.2, 0.1)}, ["model.backbone=efficientnet_lite2"]),
         (PHOTOGRAPHS | {"probe": probed(0.1, 0.09)}, ["ganzoo train"]),
         (PHOTOGRAPHS | {"probe": probed(0.1, 0.2)}, ["ganzoo train"]),

@@ -1,5 +1,6 @@
 """Every pretraining method on every entry that it supports, and what its parts do for a GAN."""
 
+import dataclasses
 import json
 
 import keras
@@ -101,6 +102,8 @@ def test_a_resumed_pretraining_equals_an_unbroken_one(method, tmp_path):
     pretrain(method, entry.name, pictures, tmp_path / "unbroken", samples=64, overrides=tiny)
     pretrain(method, entry.name, pictures, tmp_path / "broken", samples=32, overrides=tiny)
     pretrain(method, entry.name, pictures, tmp_path / "broken", samples=64, overrides=tiny)
+    idle = recipe_files.merge(tiny, {"training": {"ema_half_life": 5}})  # means nothing here, begun or resumed
+    pretrain(method, entry.name, pictures, tmp_path / "broken", samples=64, overrides=idle)
     whole, broken = (presets.read_weights(str(tmp_path / run)) for run in ("unbroken", "broken"))
     assert whole.keys() == broken.keys() and all(np.array_equal(whole[key], broken[key]) for key in whole)
     with pytest.raises(TrainingError, match=f"was begun with `pretrain {method}`"):
@@ -342,6 +345,23 @@ def test_class_embeddings_go_to_a_conditional_discriminator(tmp_path):
     np.testing.assert_allclose(model.parts()["trunk"](pictures) @ table.T + bias, logits, rtol=1e-4, atol=1e-5)
 
 
+def test_embeddings_of_other_classes_are_told(tmp_path, caplog):
+    from ganzoo import origins
+
+    for run, classes in (("own", ("a", "b")), ("same", ("a", "b")), ("turned", ("b", "a"))):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "metrics.jsonl").write_text("")
+        (tmp_path / run / "data.json").write_text(json.dumps({"class_counts": dict.fromkeys(classes, 1)}))
+    for source, loaded, told in (
+        ("same", "classes/embeddings", False),
+        ("turned", "logits/kernel", False),
+        ("turned", "classes/embeddings", True),
+    ):
+        report = presets.TransferReport("discriminator.head", f"{tmp_path / source}:embedding", (loaded,))
+        origins._compare_classes(tmp_path / "own", [report])
+        assert ("of the classes ['b', 'a'], these data have ['a', 'b']" in caplog.text) == told
+
+
 @pytest.mark.parametrize("method", ["rotation", "simclr", "masked"])
 def test_a_method_runs_beside_a_gan(method, tiny, reals):
     def run(strategy="none", **changes):
@@ -371,6 +391,33 @@ def test_an_auxiliary_loss_has_its_weight(tiny, reals):
     assert added == pytest.approx(2.0 * losses[2.0]["rotation"][0], rel=1e-4)
 
 
+def test_the_discriminator_learns_from_turned_reals_and_the_generator_from_turned_fakes(tiny):
+    rule = {"method": "rotation", "weight": 2.0, "generator_weight": 0.2}
+    with_it, without = (tiny("image/dcgan_32", auxiliary=rules) for rules in ([rule], []))
+    for network, other in ((with_it.generator, without.generator), (with_it.discriminator, without.discriminator)):
+        for mine, theirs in zip(network.weights, other.weights, strict=True):
+            theirs.assign(mine)
+    reals = tf.constant(np.random.default_rng(0).uniform(-1, 1, (8, 32, 32, 3)).astype("float32"))
+    latents = {"latents": tf.constant(np.random.default_rng(1).normal(size=(8, 8)).astype("float32"))}
+    batch = Batch(real=reals, latents=latents, conditions={}, random=GlobalRandom(0, 0, "test", 8))
+    (_, task), fakes = with_it.tasks[0], with_it.make(latents)
+
+    def added(loss, *context):
+        values = [getattr(gan, loss)(batch, *context)[0] for gan in (with_it, without)]
+        return float(tf.reduce_mean(values[0]) - tf.reduce_mean(values[1]))
+
+    def term(pictures):
+        value, _ = task.loss(dataclasses.replace(batch, real=pictures))
+        return float(tf.reduce_mean(value))
+
+    context = {"real": reals, "fake": fakes}
+    assert term(reals) != pytest.approx(term(fakes), rel=1e-3)
+    assert added("_discriminator_loss", context) == pytest.approx(2.0 * term(reals), rel=1e-3)
+    assert added("_generator_loss", None) == pytest.approx(0.2 * term(fakes), rel=1e-3)
+    phases = {phase.network: phase for phase in with_it.phases()}
+    assert "auxiliary" not in (phases["generator"].also or ())
+
+
 def test_several_methods_run_beside_a_gan(tiny, reals):
     gan = tiny("image/dcgan_32", auxiliary=["rotation", "simclr", {"method": "masked", "stride": 4}])
     history = gan.fit(reals(gan, 2), verbose=0).history
@@ -379,6 +426,8 @@ def test_several_methods_run_beside_a_gan(tiny, reals):
         tiny("image/dcgan_32", auxiliary=["rotation", "rotation"])
     with pytest.raises(RecipeError, match="stride = 3 does not divide the 8 samples"):
         tiny("image/dcgan_32", auxiliary=[{"method": "rotation", "stride": 3}])
+    with pytest.raises(RecipeError, match="must be 2 or more, divided by the stride"):
+        tiny("image/dcgan_32", auxiliary=[{"method": "simclr", "stride": 8}])
     with pytest.raises(RecipeError, match=r"Unknown key 'auxiliary\.options\.speed'"):
         tiny("image/dcgan_32", auxiliary=[{"method": "simclr", "options": {"speed": 1}}])
 

@@ -7,6 +7,7 @@ import pytest
 
 from ganzoo import presets, recipe_files, registry
 from ganzoo.errors import RecipeError, TrainingError, WeightsError
+from ganzoo.foreign_weights import Mapped
 from ganzoo.training import finetune, train
 
 ENTRY = "image/dcgan_32"
@@ -350,6 +351,18 @@ def _as_torch(trunk):
     return tensors, "\n".join(lines)
 
 
+def test_a_dense_layer_after_flattened_channels_is_mapped():
+    channels, height, width, outputs = 3, 2, 4, 5
+    theirs = np.arange(120.0).reshape(outputs, channels * height * width)  # PyTorch's, over (c, h, w)
+    rule = Mapped.model_validate(
+        {"from": "fc.weight", "unflatten": (5, 3, 2, 4), "transpose": (2, 3, 1, 0), "reshape": (24, 5)}
+    )
+    picture = np.random.default_rng(0).normal(size=(height, width, channels))
+    np.testing.assert_allclose(
+        picture.ravel() @ rule.apply("logits/kernel", theirs), theirs @ picture.transpose(2, 0, 1).ravel()
+    )
+
+
 def test_tensors_of_another_framework_are_mapped(tiny, tmp_path):
     from safetensors.numpy import save_file
 
@@ -370,6 +383,9 @@ def test_tensors_of_another_framework_are_mapped(tiny, tmp_path):
         yaml.write_text(text)
         with pytest.raises((WeightsError, RecipeError), match=match):
             presets.transfer(str(path), "discriminator.trunk", gan, **{"mapping": str(yaml), **rules})
+
+    known = {"backbone": path.name, "family": "unknown", "trained_on": "unknown"}
+    assert report.teachers == (known,) and gan.pretrained_sources() == [known]  # for the marks of scores
 
     refused(r"give a mapping .*down_16/kernel \(4, 4, 3, 4\).*fc\.weight \(10, 4\)", mapping=None)
     refused("Did you mean 'down_16/kernel'", mapping.replace("down_16/kernel", "down_16/kernels"))

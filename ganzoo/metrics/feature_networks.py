@@ -19,6 +19,7 @@ import numpy as np
 from ganzoo.errors import EvaluationError, unknown_name
 from ganzoo.metrics.arrays import check_pictures
 
+OF_THE_DATA = "the evaluated data"
 _BATCH = 64
 _BICUBIC = "bicubic with antialiasing, stretched to a square, float32, clipped to 0..255"
 
@@ -30,7 +31,7 @@ class FeatureNetwork:
     Attributes:
         name: as in a scorecard.
         family: "squeezenet", "efficientnet_lite" or "self_supervised".
-        trained_on: "imagenet" or "the evaluated data".
+        trained_on: "imagenet" or `OF_THE_DATA`.
         dim: features of a picture.
         source: where the weights come from.
         licence: of the weights.

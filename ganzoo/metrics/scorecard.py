@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from ganzoo.backbone_catalogue import UNKNOWN
 from ganzoo.cache import atomic_write_bytes, cache_dir, read_json
 from ganzoo.errors import EvaluationError, GanzooError
 from ganzoo.metrics.arrays import canonical_order, check_pictures, content_hash
-from ganzoo.metrics.feature_networks import FeatureNetwork, feature_network
+from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, feature_network
 from ganzoo.metrics.features import extract
 from ganzoo.metrics.frechet import frechet_distance
 from ganzoo.metrics.kernel import kernel_distance
@@ -306,6 +307,8 @@ def _marks(network: FeatureNetwork, seen: Sequence[Mapping[str, str]]) -> tuple[
             marks.append(
                 f"flattering: {part['backbone']}, which taught the generator, was trained on {part['trained_on']} too"
             )
+        if part["trained_on"] == UNKNOWN and network.trained_on != OF_THE_DATA:
+            marks.append(f"perhaps flattering: what {part['backbone']}, which taught the generator, saw is not known")
     return tuple(marks)
 
 

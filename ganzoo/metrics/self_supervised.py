@@ -23,7 +23,7 @@ import numpy as np
 from ganzoo.cache import atomic_write, cache_dir
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics.arrays import check_pictures, content_hash
-from ganzoo.metrics.feature_networks import FeatureNetwork, frozen_function
+from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, frozen_function
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def fitted_network(real: np.ndarray, recipe: Recipe | None = None) -> FeatureNet
     return FeatureNetwork(
         name="self_supervised",
         family="self_supervised",
-        trained_on="the evaluated data",
+        trained_on=OF_THE_DATA,
         dim=arrays["whitening"].shape[1],
         source="fitted to the real pictures",
         licence="that of the data",

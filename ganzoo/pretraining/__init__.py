@@ -73,19 +73,30 @@ def recipe(method: str, name: str, overrides: Mapping[str, Any] | None = None) -
     entry = registry.get_entry(name)
     own = {key: value for key, value in read_yaml(_paths()[method]).items() if key != "tiny"}
     own["summary"] = f"{own['summary'].partition(';')[0]}, for {entry.raw.get('entry', name)}"
-    given = nest(overrides or {})
+    given = without_idle(method, overrides or {})
     options = given.get("pretrain", {})
     if not isinstance(options, Mapping) or options.get("method", method) != method:
         raise RecipeError(f"pretrain holds the options of {method}, by name. Received: {options!r}.")
-    idle = [key for key in _IDLE if given.get(key) and key not in kind.uses]
+    raw = merge(merge(entry.raw | _FRESH, own), given)
+    raw["pretrain"] = {"method": method, **kind.read_options(raw.get("pretrain") or {}).model_dump(mode="json")}
+    return registry.ZooEntry(entry.name, entry.path, raw).recipe()
+
+
+def without_idle(method: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides, nested, without keys of the training that mean nothing to a pretraining; logs all that have no effect.
+
+    Args:
+        method: one of `list_methods()`.
+        overrides: recipe keys, nested or dotted.
+    """
+    given = nest(overrides)
+    idle = [key for key in _IDLE if given.get(key) and key not in task_class(method).uses]
     if isinstance(training := given.get("training"), Mapping):  # the recipe refuses anything else
         idle += [f"training.{key}" for key in training if key in _IDLE_IN_TRAINING]
         given["training"] = {key: value for key, value in training.items() if key not in _IDLE_IN_TRAINING}
     if idle:
         log.warning("No effect on a pretraining: %s.", ", ".join(idle))
-    raw = merge(merge(entry.raw | _FRESH, own), given)
-    raw["pretrain"] = {"method": method, **kind.read_options(raw.get("pretrain") or {}).model_dump(mode="json")}
-    return registry.ZooEntry(entry.name, entry.path, raw).recipe()
+    return given
 
 
 def create(recipe: "Recipe") -> "Pretraining":

@@ -49,8 +49,11 @@ class SimCLR(Task):
 
     def build_parts(self) -> dict[str, keras.Model]:
         """`projection`: pictures -> projections."""
-        if self.gan.recipe.training.batch_size < 2:
-            raise self.refuse("it compares a picture with others of its batch: training.batch_size must be 2 or more.")
+        if self.batch_size < 2:
+            raise self.refuse(
+                "it compares a picture with others of its batch: training.batch_size must be 2 or more, divided by the "
+                "stride where it runs beside a GAN."
+            )
         head = self.with_head("projection", self.settings.hidden, outputs=self.settings.projection, pool=True)
         return {"projection": head}
 

@@ -28,6 +28,7 @@ class Task:
         gan: whose layers the parts share.
         given: the method's options.
         path: where they stand in the recipe, for errors.
+        stride: one sample of so many is learnt from.
     """
 
     class Options(Section):
@@ -38,8 +39,9 @@ class Task:
     uses: ClassVar[tuple[str, ...]] = ()  # sections of a GAN's recipe that it reads, of those that others do not
     first_reals: ClassVar[int] = 512
 
-    def __init__(self, gan: "GAN", given: Mapping[str, Any], path: str = "pretrain"):
+    def __init__(self, gan: "GAN", given: Mapping[str, Any], path: str = "pretrain", stride: int = 1):
         self.gan = gan
+        self.batch_size = gan.recipe.training.batch_size // stride
         self.domain = gan.domain
         self.settings = self.read_options(given, path)
         self.heads: dict[str, keras.Model] = {}

@@ -14,6 +14,8 @@ from sklearn.datasets import load_digits
 
 SIZE, BOX = 32, 20  # MNIST's digits fill 20 of 28 pixels; the rest, and two more on each side, is black
 _FINE = 4  # the shapes are drawn so many times finer, then averaged
+_BEND = 8.0  # how far lines are bent, in pixels of which a digit has some 100; a standard deviation
+_SLANT = (0.15, 0.2)  # to the right is positive; mean and standard deviation
 _PEN = (3.5, 7.5)  # half the stroke, in fine pixels
 
 
@@ -27,13 +29,15 @@ def enlarged_digits(variants: int = 8, seed: int = 0) -> tuple[np.ndarray, np.nd
 
 def _drawn(digit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     smooth = ndimage.zoom(np.pad(digit, 2), 12, order=3)
-    turn, slant, width = rng.normal(0, 0.12), rng.normal(-0.15, 0.25), rng.uniform(0.9, 1.4)
+    turn, slant, width = rng.normal(0, 0.12), rng.normal(*_SLANT), rng.uniform(0.9, 1.4)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     matrix = rotation @ np.array([[1, 0], [slant, 1 / width]])
     shape = np.array(smooth.shape)
-    turned = ndimage.affine_transform(
-        smooth, matrix, shape / 2 - matrix @ shape, output_shape=tuple(2 * shape), order=1
-    )
+    places = np.indices(2 * shape)
+    straight = np.tensordot(matrix, places - shape[:, None, None], 1) + shape[:, None, None] / 2
+    knots = rng.normal(0, _BEND, (2, 4, 4))
+    bends = np.stack([ndimage.zoom(field, 2 * shape / 4, order=3) for field in knots])
+    turned = ndimage.map_coordinates(smooth, straight + bends, order=1)
     mask = turned > 0.45
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     found = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -82,6 +82,9 @@ def test_marks():
     assert len(a.marks) == 1 and "imagenet" in a.marks[0]
     assert b.marks == ()
     assert len(c.marks) == 2 and "efficientnet_lite0" in c.marks[0]
+    own = {"backbone": "own.pth", "family": "unknown", "trained_on": "unknown"}
+    a, b, _ = card(networks=networks, seen_by_discriminator=(own,)).networks
+    assert len(a.marks) == 1 and "perhaps flattering: what own.pth" in a.marks[0] and b.marks == ()
     with pytest.raises(EvaluationError, match="trained_on"):
         card(seen_by_discriminator=({"backbone": "x", "family": "y"},))
 
