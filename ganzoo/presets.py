@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 IMAGENET = "imagenet/"
+_SOURCE_SIDE = 128  # of a backbone that gives its weights, which are the same at any size: none refuses this one
 SEEN, TAUGHT = "samples_seen", "pretrained_sources"  # in the file's metadata
 
 
@@ -288,7 +289,7 @@ def _from_backbone(
         raise WeightsError(f"{target} takes {shapes}, {IMAGENET}{name}:trunk one picture: they do not fit.")
     wanted = named_variables(network)
     for fold in (True, False):  # with normalisations folded into convolutions, as far as that goes, or all there
-        source = backbones.create(name, shapes[0], fold=fold, trainable=True)
+        source = backbones.create(name, shapes[0], input_size=_SOURCE_SIDE, fold=fold, trainable=True)
         arrays = {key: np.array(variable) for key, variable in named_variables(source).items()}
         if wanted.keys() <= arrays.keys():
             break

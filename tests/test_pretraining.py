@@ -376,6 +376,8 @@ def test_a_method_runs_beside_a_gan(method, tiny, reals):
     assert np.isfinite(history[method]).all() and np.isfinite(history[f"{method}_of_fakes"]).all()
     heads = [key for key in one if key.startswith("auxiliary/")]
     assert heads and all(not np.array_equal(one[key], before[key]) for key in heads if key.endswith("kernel"))
+    if method != "simclr":  # which compares samples of all replicas
+        return
     two, _, _ = run("mirrored")
     keys = [key for key in one if key.startswith(("auxiliary/", "discriminator/", "generator/"))]
     difference = np.sqrt(sum(np.sum((one[key] - two[key]) ** 2) for key in keys))
