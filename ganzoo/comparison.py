@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ganzoo import registry
-from ganzoo.cache import is_number, read_json, read_objects
+from ganzoo.cache import is_number, read_objects
 from ganzoo.errors import TrainingError
 from ganzoo.origins import clocks, pretraining_time
 from ganzoo.page import bullets, chart, picture, show, table, write_page
+from ganzoo.run_data import described
 
 _AXIS = "minutes of training and pretraining"
 _TIMES = {"pretraining": "pretraining_seconds", "training": "seconds"}
@@ -116,7 +117,7 @@ def _read(run: Path, unread: list[str]) -> dict[str, Any]:
     lines = read_objects(run / "metrics.jsonl", "samples", "seconds", unread=unread)
     grids = sorted((run / "samples").glob("[0-9]*.png"))
     points = curves(run, unread)
-    data = read_json(run / "data.json", dict) if (run / "data.json").is_file() else {}
+    data = described(run)
     return {
         "run": str(run),
         "entry": raw.get("entry", ""),

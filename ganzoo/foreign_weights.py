@@ -29,7 +29,6 @@ from ganzoo.errors import RecipeError, WeightsError, unknown_name
 from ganzoo.recipe_files import read_yaml
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-_TRAINED_ON = "trained_on"
 
 
 class Mapped(Section):
@@ -71,8 +70,8 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
 
 def mapped(
     path: str | Path, mapping: str | Path | None, wanted: Mapping[str, tuple[int, ...]]
-) -> dict[str, np.ndarray]:
-    """The tensors of a file under the names of a part's weights.
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors of a file under the names of a part's weights, and what is known of where they come from.
 
     Args:
         path: the file.
@@ -80,7 +79,8 @@ def mapped(
         wanted: the part's weights with their shapes, for errors.
 
     Returns:
-        Arrays by the names of the part's weights, transposed as the mapping says.
+        Arrays by the names of the part's weights, transposed as the mapping says, and their
+        `BackboneInfo.source_entry()`.
 
     Raises:
         WeightsError: there is no mapping, or it names what does not exist; the text lists both sides.
@@ -92,10 +92,10 @@ def mapped(
             f"`NAME: TENSOR` or `NAME: {{from: TENSOR, transpose: [2, 3, 1, 0]}}` for each of these weights: "
             f"{_listed(wanted)}. Its tensors are: {_listed({name: a.shape for name, a in tensors.items()})}."
         )
+    lines = dict(read_yaml(Path(mapping)))
+    trained_on = str(lines.pop("trained_on", UNKNOWN))
     found = {}
-    for name, line in read_yaml(Path(mapping)).items():
-        if name == _TRAINED_ON:
-            continue
+    for name, line in lines.items():
         try:
             rule = Mapped.model_validate_json(pydantic.TypeAdapter(dict).dump_json(_section(line)))
         except pydantic.ValidationError as error:
@@ -109,13 +109,7 @@ def mapped(
         if rule.tensor not in tensors:
             raise WeightsError(unknown_name(f"tensor of {path} in {mapping}", rule.tensor, tensors))
         found[name] = rule.apply(name, tensors[rule.tensor])
-    return found
-
-
-def source_entry(path: str | Path, mapping: str | Path) -> dict[str, str]:
-    """What a scorecard must know of weights from a file: see `BackboneInfo.source_entry`."""
-    known = str(read_yaml(Path(mapping)).get(_TRAINED_ON, UNKNOWN))
-    return {"backbone": Path(path).name, "family": UNKNOWN, "trained_on": known}
+    return found, {"backbone": Path(path).name, "family": UNKNOWN, "trained_on": trained_on}
 
 
 def _section(line: object) -> dict:

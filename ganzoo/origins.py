@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ganzoo import presets, registry
 from ganzoo.backbone_catalogue import distinct
 from ganzoo.cache import atomic_write_bytes, read_json, read_objects
+from ganzoo.run_data import described
 
 if TYPE_CHECKING:
     from ganzoo.phased_model import PhasedModel
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("ganzoo")
 
 REPORT = "transfer.json"
-CLASSES = "classes"  # the layer with a vector for each class, in all networks
 
 
 def load_first_weights(gan: "PhasedModel", run: Path) -> None:
@@ -31,6 +31,7 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
         report = presets.transfer(init.source, target, gan, init.skip, init.partial, init.mapping)
         if begun_from := _run_of(init.source):
             report = replace(report, times=_times(begun_from), clocks=tuple(sorted(clocks(begun_from))))
+            _compare_classes(report, begun_from, run)
         reports.append(report)
     for report in reports:
         log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
@@ -39,30 +40,21 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
                 log.warning(
                     "%s: %d weights keep their fresh values, %s: %s", report.target, len(names), kind, names[:3]
                 )
-    _compare_classes(run, reports)
     told = json.dumps([report.to_dict() for report in reports], indent=1)
     atomic_write_bytes(run / REPORT, told.encode())
 
 
-def _compare_classes(run: Path, reports: list[presets.TransferReport]) -> None:
+def _compare_classes(report: presets.TransferReport, source: Path, run: Path) -> None:
     """Warn where embeddings of classes were loaded that belong to other classes, or to the same in another order."""
-    own = _classes(run)
-    for report in reports:
-        source = _run_of(report.source)
-        theirs = _classes(source) if source else []
-        if own and theirs and own != theirs and any(name.startswith(f"{CLASSES}/") for name in report.loaded):
-            log.warning(
-                "%s: the embeddings of %s are of the classes %s, these data have %s: each begins as another one.",
-                report.target,
-                report.source,
-                theirs,
-                own,
-            )
-
-
-def _classes(run: Path) -> list[str]:
-    content = read_json(run / "data.json", dict) if (run / "data.json").is_file() else {}
-    return list(content.get("class_counts") or {})
+    theirs, own = (list(described(one).get("class_counts") or {}) for one in (source, run))
+    if theirs and own and theirs != own and any(name.startswith("classes/") for name in report.loaded):
+        log.warning(
+            "%s: the embeddings of %s are of the classes %s, these data have %s: each begins as another one.",
+            report.target,
+            report.source,
+            theirs,
+            own,
+        )
 
 
 def _run_of(source: str) -> Path | None:

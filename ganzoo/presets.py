@@ -19,7 +19,7 @@ from ganzoo import registry
 from ganzoo.backbone_catalogue import distinct
 from ganzoo.cache import atomic_write, atomic_write_bytes, read_safetensors
 from ganzoo.errors import WeightsError, unknown_name
-from ganzoo.foreign_weights import SUFFIXES, is_weights_file, mapped, source_entry
+from ganzoo.foreign_weights import SUFFIXES, is_weights_file, mapped
 
 if TYPE_CHECKING:
     import keras
@@ -38,8 +38,8 @@ class TransferReport:
     """What became of each weight: names of those loaded, skipped and mismatched.
 
     `times`: how many seconds the runs were trained that the source comes from, by run; `clocks`: how these were counted
-    (`training.clock`). `teachers`: the pretrained
-    networks that taught the source, see `PhasedModel.pretrained_sources`.
+    (`training.clock`). `teachers`: the pretrained networks that taught the source, see
+    `PhasedModel.pretrained_sources`.
     """
 
     target: str
@@ -144,8 +144,9 @@ def transfer(
 
     if is_weights_file(source):
         network = gan.part(target)
-        found = mapped(source, mapping, {name: tuple(v.shape) for name, v in named_variables(network).items()})
-        return _transfer(network, found, target, source, gan, skip, partial, [source_entry(source, mapping)])
+        shapes = {name: tuple(variable.shape) for name, variable in named_variables(network).items()}
+        found, teacher = mapped(source, mapping, shapes)
+        return _transfer(network, found, target, source, gan, skip, partial, [teacher])
     if mapping is not None:
         raise WeightsError(f"A mapping is for files of tensors ({', '.join(SUFFIXES)}). Received: '{source}'.")
     where, colon, part = source.rpartition(":")

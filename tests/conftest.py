@@ -62,3 +62,22 @@ def reals():
         return tf.data.Dataset.from_tensor_slices(data).batch(size)
 
     return make
+
+
+@pytest.fixture
+def as_torch():
+    """A trunk's weights as PyTorch would hold them, and the mapping back."""
+    import numpy as np
+
+    def make(trunk):
+        tensors, lines = {}, []
+        for index, layer in enumerate(layer for layer in trunk.layers if layer.weights):
+            for weight in layer.weights:
+                name, array = f"features.{index}.{weight.name}", np.array(weight)
+                conv = array.ndim == 4
+                tensors[name] = np.ascontiguousarray(array.transpose(3, 2, 0, 1) if conv else array)
+                rule = f"{{from: {name}, transpose: [2, 3, 1, 0]}}" if conv else name
+                lines.append(f"{layer.name}/{weight.name}: {rule}")
+        return tensors, "\n".join(lines)
+
+    return make

@@ -338,29 +338,26 @@ LAYOUTS = pytest.mark.parametrize("layout", [_legacy, _zipped])
 
 
 @LAYOUTS
-def test_a_pytorch_classifier_becomes_a_trunk(layout, monkeypatch, tmp_path, tiny):
+def test_a_pytorch_classifier_becomes_a_trunk(layout, monkeypatch, tmp_path, tiny, as_torch):
     from ganzoo import presets
-    from ganzoo.variables import named_variables
 
     torch, utils = _fake_torch(monkeypatch)
-    gan, rng = tiny("image/dcgan_32"), np.random.default_rng(0)
-    saved, storages, lines, expected = {}, {}, ["trained_on: imagenet"], {}
-    for index, (name, variable) in enumerate(named_variables(gan.part("discriminator.trunk")).items()):
-        array = expected[name] = rng.normal(size=variable.shape).astype("<f4")
-        if array.ndim == 4:
-            array = array.transpose(3, 2, 0, 1)
-        storages[str(index)] = (array.size, np.ascontiguousarray(array).tobytes())
-        storage = _StorageId("storage", torch.FloatStorage, str(index), "cpu", array.size)
-        strides = tuple(int(np.prod(array.shape[axis + 1 :])) for axis in range(array.ndim))
-        saved[f"features.{index}"] = _Saved(utils._rebuild_tensor_v2, storage, 0, array.shape, strides)
-        rule = f"{{from: features.{index}, transpose: [2, 3, 1, 0]}}" if array.ndim == 4 else f"features.{index}"
-        lines.append(f"{name}: {rule}")
+    gan, source = tiny("image/dcgan_32"), tiny("image/dcgan_32").part("discriminator.trunk")
+    for weight in source.weights:
+        weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+    tensors, lines = as_torch(source)
+    saved, storages = {}, {}
+    for key, (name, array) in enumerate(tensors.items()):
+        storages[str(key)] = (array.size, array.tobytes())
+        storage = _StorageId("storage", torch.FloatStorage, str(key), "cpu", array.size)
+        strides = tuple(stride // array.itemsize for stride in array.strides)
+        saved[name] = _Saved(utils._rebuild_tensor_v2, storage, 0, array.shape, strides)
     path, mapping = tmp_path / "classifier.pth", tmp_path / "mapping.yaml"
     path.write_bytes(layout(saved, storages))
-    mapping.write_text("\n".join(lines))
+    mapping.write_text(f"{lines}\ntrained_on: imagenet")
     presets.transfer(str(path), "discriminator.trunk", gan, mapping=str(mapping))
-    for name, variable in named_variables(gan.part("discriminator.trunk")).items():
-        np.testing.assert_array_equal(variable, expected[name])
+    for mine, theirs in zip(gan.part("discriminator.trunk").weights, source.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
     assert gan.pretrained_sources() == [{"backbone": path.name, "family": "unknown", "trained_on": "imagenet"}]
 
 

@@ -338,19 +338,6 @@ def test_an_unknown_way_is_refused(tmp_path):
         finetune(ENTRY, "mnist5k", tmp_path, overrides={"model": 5})
 
 
-def _as_torch(trunk):
-    """A trunk's weights as PyTorch would hold them, and the mapping back."""
-    tensors, lines = {}, []
-    for index, layer in enumerate(layer for layer in trunk.layers if layer.weights):
-        for weight in layer.weights:
-            name, array = f"features.{index}.{weight.name}", np.array(weight)
-            conv = array.ndim == 4
-            tensors[name] = np.ascontiguousarray(array.transpose(3, 2, 0, 1) if conv else array)
-            rule = f"{{from: {name}, transpose: [2, 3, 1, 0]}}" if conv else name
-            lines.append(f"{layer.name}/{weight.name}: {rule}")
-    return tensors, "\n".join(lines)
-
-
 def test_a_dense_layer_after_flattened_channels_is_mapped():
     channels, height, width, outputs = 3, 2, 4, 5
     theirs = np.arange(120.0).reshape(outputs, channels * height * width)  # PyTorch's, over (c, h, w)
@@ -363,14 +350,14 @@ def test_a_dense_layer_after_flattened_channels_is_mapped():
     )
 
 
-def test_tensors_of_another_framework_are_mapped(tiny, tmp_path):
+def test_tensors_of_another_framework_are_mapped(tiny, tmp_path, as_torch):
     from safetensors.numpy import save_file
 
     source, gan = tiny(ENTRY), tiny(ENTRY, seed=1)
     trunk, target = source.part("discriminator.trunk"), gan.part("discriminator.trunk")
     for weight in trunk.weights:
         weight.assign(np.random.default_rng(0).normal(size=weight.shape))
-    tensors, mapping = _as_torch(trunk)
+    tensors, mapping = as_torch(trunk)
     path, yaml = tmp_path / "classifier.safetensors", tmp_path / "mapping.yaml"
     save_file(tensors | {"fc.weight": np.zeros((10, 4), "float32")}, path)
     yaml.write_text(mapping)
