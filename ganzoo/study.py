@@ -141,6 +141,25 @@ def _methods(row: Mapping[str, Any]) -> list[str]:
     return [methods] if isinstance(methods, str) else list(methods)
 
 
+def _pretraining_folders(rows: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
+    """The folders of a row's pretrainings, those before it in turn first: rows share what is the same in them.
+
+    One that depends on options, or on a share of the time, that a row has of its own bears the first such row's name.
+    """
+
+    def what(row: Mapping[str, Any], count: int) -> tuple[list[str], dict[str, Any], float | None]:
+        methods, options = _methods(row)[:count], row.get("pretrain") or {}
+        return methods, {one: options[one] for one in methods if one in options}, row.get("pretraining_share")
+
+    found = []
+    for count in range(1, len(_methods(rows[name])) + 1):
+        methods, options, share = mine = what(rows[name], count)
+        first = next(other for other in rows if what(rows[other], count) == mine)
+        of_its_own = [] if share is None and not options else [_folder(first)]
+        found.append("_".join(["pretraining", *methods, *of_its_own]))
+    return found
+
+
 def _has_labels(row: Mapping[str, Any], name: str, set_name: str, samples: "_Samples") -> bool:
     """Whether a row finds the classes that it needs, if it needs any."""
     if samples.labels is not None or not any(pretraining.task_class(method).labelled for method in _methods(row)):
@@ -181,17 +200,10 @@ class _Cell:
         self._usual_minutes = plan.get("pretraining_share", 0.0) * self._minutes
         share = self._row.get("pretraining_share")
         self._pretraining_minutes = self._usual_minutes if share is None else share * self._minutes
-        folder = _folder(row)
-        self._run = out / name / folder / str(seed)
+        self._run = out / name / _folder(row) / str(seed)
         self._methods = _methods(self._row)
         self._options = self._row.get("pretrain") or {}
-        self._pretrainings = []
-        for index in range(len(self._methods)):
-            done = self._methods[: index + 1]
-            # Rows without options of their own share one.
-            alone = share is not None or any(method in self._options for method in done)
-            steps = "_".join(["pretraining", *done, *([folder] if alone else [])])
-            self._pretrainings.append(out / name / steps / str(seed))
+        self._pretrainings = [out / name / one / str(seed) for one in _pretraining_folders(plan["rows"], row)]
         self._plan = plan
         checks = {**plan["checks"], "check_networks": ["self_supervised"]}
         timed = {"training": {"clock": "processor"}}

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from ganzoo import pretraining, recipe_files, registry
+from ganzoo import pretraining, recipe_files, registry, study
 from ganzoo.cache import read_json
 from ganzoo.comparison import compare_runs, curves
 from ganzoo.errors import GanzooError, RecipeError, TrainingError
@@ -95,9 +95,18 @@ def test_what_cannot_be_compared_is_refused(tmp_path, pictures):
         compare_runs([tmp_path / "one", tmp_path / "other"])
 
 
-def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
-    from ganzoo import study
+def test_rows_of_a_study_share_the_pretrainings_that_are_the_same():
+    rows = recipe_files.read_yaml(registry.recipe_paths("_studies")["pretraining"])["rows"]
+    folders = {row: study._pretraining_folders(rows, row) for row in rows}
+    own = ["pretraining_classifier", "pretraining_classifier_features_features_of_the_classifier_both"]
+    assert folders["features of the classifier, both"] == folders["features of the classifier, G"] == own
+    assert folders["variational, both"] == folders["variational, D"] == ["pretraining_variational"]
+    assert folders["variational, both, twice as long"] == ["pretraining_variational_variational_both_twice_as_long"]
+    assert folders["ImageNet, trunk fine-tuned as classifier"] != folders["classifier, D"] == own[:1]
+    assert folders["scratch"] == []
 
+
+def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     labels = np.arange(60) % 2
     monkeypatch.setattr(study, "read_yaml", lambda path: PLAN)
     tiny = {key: registry.get_entry(ENTRY).raw["tiny"][key] for key in ("model", "training")}
@@ -175,8 +184,6 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
 def test_a_study_gives_each_network_its_own_optimizer_and_leaves_out_what_has_no_classes(
     tmp_path, pictures, caplog, monkeypatch
 ):
-    from ganzoo import study
-
     rows = {"rotation, D": PLAN["rows"]["rotation, D"], "classifier, D": {"method": "classifier", "init": INIT}}
     monkeypatch.setattr(study, "read_yaml", lambda path: {**PLAN, "rows": rows})
     slow = {"name": "adam", "learning_rate": 1e-6}
@@ -223,8 +230,6 @@ PLAN = {
 
 
 def test_rows_of_all_studies_name_what_there_is(tmp_path, tiny):
-    from ganzoo import study
-
     @functools.cache
     def gan(entry):
         return tiny(entry)
