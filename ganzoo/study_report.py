@@ -11,6 +11,7 @@ from ganzoo.cache import atomic_write, atomic_write_bytes
 _SEEN, _LEFT = 0.1, 0.5  # a run whose recall ends below the first, or below this share of its best, has collapsed
 _SCRATCH = "scratch"
 _EARLY = 0.25  # the share of the time at which scores are told beside the last ones
+_MANY = 10  # from this ratio to scratch's score on, the ratio is told and no percentage
 _SHOWN = 3  # rows with curves beside `scratch`, the best ones
 _KID, _SLICED = "kid", "sliced"  # how the names of their curves begin
 
@@ -171,7 +172,8 @@ def _gain(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any
     floor = scratch[0]["scorecard"]["networks"][0]["floor"].get(score) or 0.0
     if theirs <= 2 * abs(floor):
         return ""  # nothing is left to gain, and a KID may even be negative
-    return f"{max(mine, 0.0) / theirs - 1:+.0%}"
+    ratio = max(mine, 0.0) / theirs
+    return f"x{ratio:.0f}" if ratio >= _MANY else f"{ratio - 1:+.0%}"
 
 
 def _warnings(cells: Sequence[Mapping[str, Any]]) -> str:

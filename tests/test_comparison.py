@@ -290,16 +290,17 @@ def test_tables_compare_with_scratch(tmp_path):
 
     cells = [cell("scratch", 0, 40.0, 30.0), cell("scratch", 1, 20.0, 30.0), cell("good", 0, 10.0, 6.0)]
     cells[1]["warnings"] = [{"samples": 10_048, "seconds": 19.2, "signs": ["lead"]}]
-    cells.append({"set": "small", "row": "good", "seed": 1, "failed": "no"})
+    cells += [cell("bad", 0, 480.0, 30.0), {"set": "small", "row": "good", "seed": 1, "failed": "no"}]
     write_tables(cells, tmp_path, ["good", "scratch"])
     lines = (tmp_path / "results.md").read_text().splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("|")][2:]
-    assert [row[0] for row in rows] == ["| good", "| scratch"]
+    assert [row[0] for row in rows] == ["| good", "| scratch", "| bad"]
     assert rows[0][1:5] == ["10.0 +- 2.0", "-75%", "0.100 +- 0.020", "+0%"]
     # After 15 seconds: halfway from 0.4 to 0.1 where that takes 30. The sliced distance was not looked at yet.
     assert rows[0][-7:] == ["700*", "-", "0.10", "0.38", "0.10", "8k", "none |"]
     assert rows[1][1:3] == ["40.0, 20.0 +- 2.0", "+0%"]
     assert rows[1][-5:] == ["0.20, 0.20", "0.65, 0.59", "0.50, 0.50", "8k, 8k", "none, 10,048 samples, 19 s (lead) |"]
+    assert rows[2][1:3] == ["480.0 +- 2.0", "x12"]  # the seed that both have
     assert lines[-3:] == [
         "- good, seed 1, failed: no",
         "- good: 0 of 2 runs neither failed nor collapsed",  # 0.1 is less than half of 0.5
