@@ -11,7 +11,7 @@ import numpy as np
 from ganzoo import registry
 from ganzoo.cache import is_number, read_objects
 from ganzoo.errors import TrainingError
-from ganzoo.origins import clocks, pretraining_time
+from ganzoo.origins import clocks, pretraining_time, untimed_sources
 from ganzoo.page import bullets, chart, picture, show, table, write_page
 from ganzoo.run_data import described
 
@@ -72,6 +72,10 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     note = "Lower is better, but for precision, recall, density (best at 1) and coverage."
     if None in data.values():
         note += " Whether these runs saw the same data is not known: datasets cannot be looked at."
+    given = {label: run["given"] for label, run in zip(labels, found, strict=True) if run["given"]}
+    if given:
+        told = "; ".join(f"{label}: {', '.join(names)}" for label, names in given.items())
+        note += f" What runs were given ready-made took its time, too, which is not counted here: {told}."
     counted = {label: run["clocks"] for label, run in zip(labels, found, strict=True)}
     if len(set().union(*counted.values())) > 1:
         told = ", ".join(f"{label}: {' and '.join(sorted(names))}" for label, names in counted.items())
@@ -123,6 +127,7 @@ def _read(run: Path, unread: list[str]) -> dict[str, Any]:
         "entry": raw.get("entry", ""),
         "data": data.get("samples_fingerprint"),
         "clocks": clocks(run),
+        "given": untimed_sources(run),
         "scored": min((raw.get("evaluation") or {}).get("every_samples", math.inf), data.get("count") or math.inf),
         "pretraining_seconds": pretraining_time(run),
         "seconds": lines[-1]["seconds"] if lines else 0.0,

@@ -5,9 +5,10 @@ that mattered for the source's samples are held back, the others are free,
 
 penalty = sum of F_i (w_i - source_i)^2 / sum of F_i,   F_i = E[(dL / dw_i)^2],
 
-where L is the discriminator's verdict on the source's samples, softplus(-D(G(z))). Here F is divided by its sum, so
-that a weight of the penalty means the same for all networks. Gradients are those of the mean over small batches, and
-D normalises by them, as in training.
+where L is the generator's loss on the source's samples: the paper's softplus(-D(G(z))), or that of the recipe's
+objective where it is another; a relativistic one compares a sample with the mean of its batch. Here F is divided by
+its sum, so that a weight of the penalty means the same for all networks. Gradients are those of the mean over small
+batches, which go through all classes, and D normalises by them, as in training.
 """
 
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ganzoo.objectives import sum_of_heads
+from ganzoo.errors import TrainingError
 from ganzoo.variables import restored
 
 if TYPE_CHECKING:
@@ -39,7 +40,11 @@ class Consolidation:
         return {"consolidation_source": self.source, "consolidation_worth": self.worth}
 
     def measure(self, gan: "GAN") -> None:
-        """Take the generator as it is now for the source."""
+        """Take the generator as it is now for the source.
+
+        Raises:
+            TrainingError: the discriminator's verdict moves no weight.
+        """
         for kept, weight in zip(self.source.weights, gan.generator.weights, strict=True):
             kept.assign(weight)
         variables = _all_trained(gan.generator)
@@ -47,18 +52,26 @@ class Consolidation:
         # The discriminator judges each batch by its statistics, as in training, but keeps none of them.
         with restored(gan.discriminator.non_trainable_variables):
             for index in range(_BATCHES):
-                conditions = {name: tf.constant(value) for name, value in gan.draw_conditions(_BATCH).items()}
+                # Classes come in turn: those of this batch follow on those of the last.
+                turn = gan.draw_conditions((index + 1) * _BATCH)
+                conditions = {name: tf.constant(value[-_BATCH:]) for name, value in turn.items()}
                 latents = {name: tf.constant(value) for name, value in gan.draw_latents(_BATCH, seed=index).items()}
                 with tf.GradientTape() as tape:
                     tape.watch([variable.value for variable in variables])
                     fake = gan.generator({**latents, **conditions}, training=False)
                     logits = gan.score(gan.observe(fake, conditions), conditions)
-                    verdict = sum_of_heads(tf.nest.flatten(logits), gan.head_weights())
-                    loss = tf.reduce_mean(tf.nn.softplus(-verdict))
+                    means = tf.nest.map_structure(lambda one: tf.ones_like(one) * tf.reduce_mean(one), logits)
+                    others = tf.nest.map_structure(tf.stop_gradient, means)  # what relativistic objectives compare with
+                    loss = tf.reduce_mean(gan.objective.generator(others, logits, gan.head_weights()))
                 for total, gradient in zip(squares, tape.gradient(loss, variables), strict=True):
                     if gradient is not None:
                         total += np.square(np.asarray(tf.convert_to_tensor(gradient), np.float64))
-        whole = max(sum(total.sum() for total in squares), 1e-30)
+        whole = sum(total.sum() for total in squares)
+        if not whole > 0.0:
+            raise TrainingError(
+                "consolidation: the discriminator's verdict on the source's samples moves no weight of the generator. "
+                "Begin with the source's discriminator too (init.discriminator), or leave consolidation out."
+            )
         worth = {id(v): total / whole for v, total in zip(variables, squares, strict=True)}
         for kept, weight in zip(self.worth.weights, gan.generator.weights, strict=True):
             kept.assign(worth.get(id(weight), np.zeros(weight.shape)))

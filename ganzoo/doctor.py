@@ -149,6 +149,16 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     elif entry == "image/projected_mobile_64" and facts["kind"] == "drawings":
         verb = "finetune"
         reasons.append("Fine-tune published weights: they were trained on clip art, and these are drawings.")
+    elif entry == "image/wgan_gp_32":
+        published = registry.get_entry(str(presets.weights_file(entry).parent)).recipe()
+        if len(facts["classes"]) == published.model.classes:
+            verb = "finetune"
+        else:  # the embeddings of classes stay fresh
+            options += [f"--init {part}={entry}:{part},partial" for part in ("generator", "discriminator")]
+        reasons.append(
+            "Begin with published weights, of digits: its steps are slow, and clothes came twice as near with them in "
+            "three minutes (sliced Wasserstein, PRETRAINING.md)."
+        )
     if count < _SOME:
         policy = "[translation, cutout]" if facts["kind"] == "drawings" else "[colour, translation, cutout]"
         options.append(f'--set "augment.policy={policy}"')
@@ -181,16 +191,18 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     speed = facts.get("samples_per_second")
     if speed and verb == "train":
         minutes = max(math.ceil(recipe.training.samples / speed / 60), 1)
-    if verb == "train" and size <= 32 and minutes <= _BRIEF:
+    begun = verb == "finetune" or any(option.startswith("--init") for option in options)
+    if not begun and size <= 32 and minutes <= _BRIEF:
         commands.append(
             f"ganzoo pretrain variational --for {entry} --data {data} --run runs/pretrained --minutes {minutes / 10:g}"
         )
         options.insert(0, "--init generator=runs/pretrained:decoder --init discriminator.trunk=runs/pretrained:trunk")
         reasons.append(
             "Pretrain both networks as a variational autoencoder, a tenth of the time: in three minutes clothes came a "
-            "quarter nearer (sliced Wasserstein), and digits came earlier (PRETRAINING.md)."
+            "quarter nearer (sliced Wasserstein), and digits came earlier (PRETRAINING.md). Of other digits, fine-tune "
+            "the published weights instead."
         )
-    elif verb == "train":
+    elif not begun:
         reasons.append(
             "No pretraining on these pictures: it is a head start of about a minute, which longer runs and larger "
             "pictures do not show."

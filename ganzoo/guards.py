@@ -1,7 +1,8 @@
 """Watches a GAN's training for collapse: warns early, says what to change, and acts where the recipe says so.
 
-Every `guards.every` samples it compares samples of fixed latents with as many reals, in the domain's small
-network-free features, and reads the discriminator's lead from the losses' logs:
+Every `guards.every` samples, and before the first step where a run begins with given weights, it compares samples of
+fixed latents with as many reals, in the domain's small network-free features, and reads the discriminator's lead from
+the losses' logs:
 
 - spread: the mean distance of two samples, divided by that of two reals. Near 0 where all samples are alike.
 - coverage: the share of reals with a sample nearer than the fifth-nearest other real (Naeem et al. 2020,
@@ -69,6 +70,11 @@ class Guard(Periodic):
         self._idle = False  # it had nothing left to do, and said so
         self._read_to, self._last_line = 0, []  # of metrics.jsonl
         self._looks = self._read()
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Look at what a run begins with, where it begins with given weights: these may be lost early."""
+        if self.model.step_count == 0 and self.model.recipe.init:
+            self._act_now()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Nothing: the last interval may be short."""

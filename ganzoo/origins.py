@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ganzoo")
 
 REPORT = "transfer.json"
+_LITTLE = 0.1  # the share of a part's numbers below which a transfer is told to be next to none
 
 
 def load_first_weights(gan: "PhasedModel", run: Path) -> None:
@@ -40,6 +41,12 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
                 log.warning(
                     "%s: %d weights keep their fresh values, %s: %s", report.target, len(names), kind, names[:3]
                 )
+        if report.share < _LITTLE:
+            log.warning(
+                "%s: %.1g%% of its numbers were loaded, which is hardly a beginning: most widths of the two differ.",
+                report.target,
+                100 * report.share,
+            )
     told = json.dumps([report.to_dict() for report in reports], indent=1)
     atomic_write_bytes(run / REPORT, told.encode())
 
@@ -47,7 +54,7 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
 def _compare_classes(report: presets.TransferReport, source: Path, run: Path) -> None:
     """Warn where embeddings of classes were loaded that belong to other classes, or to the same in another order."""
     theirs, own = (list(described(one).get("class_counts") or {}) for one in (source, run))
-    if theirs and own and theirs != own and any(name.startswith("classes/") for name in report.loaded):
+    if theirs and own and theirs != own and any("classes" in name.split("/") for name in report.loaded):
         log.warning(
             "%s: the embeddings of %s are of the classes %s, these data have %s: each begins as another one.",
             report.target,
@@ -81,6 +88,13 @@ def clocks(run: Path) -> set[str]:
     raw = registry.get_entry(str(run)).raw
     own = (raw.get("training") or {}).get("clock", "wall")
     return {own, *(clock for report in _reports(run) for clock in report.get("clocks") or ())}
+
+
+def untimed_sources(run: Path) -> list[str]:
+    """Weights that a run began with and networks that taught it, whose training is none of the runs that are here."""
+    given = [str(report.get("source")) for report in _reports(run) if not report.get("times")]
+    weights = [where if (where := source.rpartition(":")[0]) else source for source in given]
+    return list(dict.fromkeys([*weights, *(network["backbone"] for network in presets.teachers_of(run / "preset"))]))
 
 
 def inherited_sources(run: Path) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ also be a file of tensors, which a mapping names.
 import fnmatch
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,9 +38,9 @@ SEEN, TAUGHT = "samples_seen", "pretrained_sources"  # in the file's metadata
 class TransferReport:
     """What became of each weight: names of those loaded, skipped and mismatched.
 
-    `times`: how many seconds the runs were trained that the source comes from, by run; `clocks`: how these were counted
-    (`training.clock`). `teachers`: the pretrained networks that taught the source, see
-    `PhasedModel.pretrained_sources`.
+    `share`: the part of the target's numbers that were loaded. `times`: how many seconds the runs were trained that the
+    source comes from, by run; `clocks`: how these were counted (`training.clock`). `teachers`: the pretrained networks
+    that taught the source, see `PhasedModel.pretrained_sources`.
     """
 
     target: str
@@ -47,6 +48,7 @@ class TransferReport:
     loaded: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
+    share: float = 1.0
     times: Mapping[str, float] = field(default_factory=dict)
     clocks: tuple[str, ...] = ()
     teachers: tuple[dict[str, str], ...] = ()
@@ -111,7 +113,7 @@ def load(name: str, **overrides: Any) -> "GAN":
         recipe = recipe.model_copy(update={"weights": published.weights, "scores": published.scores})
     gan = registry.create_from_recipe(recipe)
     gan.samples_seen.assign(samples_seen(path.parent) or 0)
-    gan.inherited_sources = _teachers(path.parent)
+    gan.inherited_sources = teachers_of(path.parent)
     networks = {**gan.networks(), **gan.fixed_networks()}
     for group, network in networks.items():
         _assign(network, _below(arrays, group), group, name)
@@ -167,7 +169,7 @@ def transfer(
             {".".join(name.split("/")[:depth]) for name in arrays for depth in (1, 2) if name.count("/") > depth}
         )
         raise WeightsError(unknown_name(f"part of {where}", part, groups))
-    return _transfer(network, found, target, source, gan, skip, partial, _teachers(path.parent))
+    return _transfer(network, found, target, source, gan, skip, partial, teachers_of(path.parent))
 
 
 def _transfer(
@@ -211,7 +213,10 @@ def _transfer(
         for name in loaded:
             into[name].assign(arrays[name].astype(into[name].dtype))
     gan.inherited_sources = distinct([*gan.inherited_sources, *teachers])
-    return TransferReport(target, source, tuple(loaded), skipped, tuple(mismatched), teachers=tuple(teachers))
+    sizes = {name: math.prod(variable.shape) for name, variable in variables.items()}
+    share = sum(sizes[name] for name in loaded) / sum(sizes.values())
+    lists = (tuple(loaded), skipped, tuple(mismatched))
+    return TransferReport(target, source, *lists, share=share, teachers=tuple(teachers))
 
 
 def _averages_of(gan: "PhasedModel", network: "keras.Model") -> "list[keras.Model]":
@@ -231,7 +236,7 @@ def samples_seen(folder: Path) -> int | None:
     return None if metadata is None else int(metadata.get(SEEN, 0))
 
 
-def _teachers(folder: Path) -> list[dict[str, str]]:
+def teachers_of(folder: Path) -> list[dict[str, str]]:
     """The pretrained networks that taught a preset's model."""
     return json.loads((_metadata(folder) or {}).get(TAUGHT, "[]"))
 

@@ -27,7 +27,7 @@ log = logging.getLogger("ganzoo")
 FINETUNING = {
     "all": {"freeze": [], "consolidation": 0.0},
     "freeze_d": {"freeze": [{"part": "discriminator.trunk", "share": 0.5}], "consolidation": 0.0},
-    "scale": {"freeze": [{"part": "generator", "keep": ["*norm*"]}], "consolidation": 0.0},
+    "scale": {"freeze": [{"part": "generator", "keep": ["*norm*", "classes"]}], "consolidation": 0.0},
     "consolidate": {"freeze": [], "consolidation": 10_000.0},
 }
 _FROM_THE_DATA = (("model.classes", None), ("pretrain.classes", None))
@@ -150,8 +150,9 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
         run: as in `train`.
         how: what is trained; None is `all`, or as the run was begun. `all`: all weights. `freeze_d`: not the lower
             half of the discriminator's trunk (Mo et al. 2020, arXiv:2002.10964). `scale`: of the generator its
-            normalisations' scales and shifts alone (Noguchi and Harada 2019, arXiv:1904.01774, who have no
-            discriminator: here it is trained, and teaches them). `consolidate`: all, but what mattered to the source is
+            normalisations' scales and shifts alone, and embeddings of classes (as Noguchi and Harada 2019,
+            arXiv:1904.01774, who fit latents with them, to reconstruct the pictures, without a discriminator: here it
+            is trained, and teaches them). `consolidate`: all, but what mattered to the source is
             held back (Li et al. 2020, arXiv:2012.02780).
         arguments: as in `train`.
 
@@ -202,8 +203,11 @@ def _begin(
         raise TrainingError(f"{run} exists and is no run directory. Name a new or empty folder.")
     if method is None:
         entry = registry.get_entry(name)
-        if name not in registry.list_entries():  # what another run began with is no matter of this one
-            entry = replace(entry, raw={key: value for key, value in entry.raw.items() if key != "init"})
+        if name not in registry.list_entries() and entry.raw.get("init"):
+            # What another run began with is no matter of this one, nor is what it kept of that as it was.
+            entry = replace(entry, raw={k: v for k, v in entry.raw.items() if k not in ("init", "freeze")})
+            if "freeze" not in changes and registry.get_entry(name).raw.get("freeze"):
+                log.info("%s began with other weights and froze some of them. This run begins with fresh ones.", name)
         recipe = entry.recipe(**changes)
         if recipe.pretrain:
             raise TrainingError(

@@ -58,6 +58,16 @@ def test_runs_that_counted_other_times_are_told(tmp_path, pictures):
     assert clocks(tmp_path / "wall") == {"wall", "processor"}  # with that of what it began from
 
 
+def test_what_was_given_ready_made_is_told(tmp_path, pictures):
+    runs = [tmp_path / "scratch", tmp_path / "given"]
+    init = {"generator": f"{ENTRY}:generator"}
+    full = {"training": {"batch_size": 8}, "evaluation": {"every": 0}}
+    train(ENTRY, pictures, runs[0], samples=16, overrides=full)
+    train(ENTRY, pictures, runs[1], samples=16, overrides=full, init=init)
+    compare_runs(runs, tmp_path / "page.html")
+    assert f"which is not counted here: given: {ENTRY}." in (tmp_path / "page.html").read_text()
+
+
 def test_runs_with_classes_and_without_saw_the_same_pictures(tmp_path, pictures):
     data = (pictures, np.arange(60) % 3)
     quiet = {"evaluation": {"every": 0}}

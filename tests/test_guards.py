@@ -51,6 +51,26 @@ def test_signs(now, earlier, expected):
     assert signs(now, earlier) == expected
 
 
+def test_a_run_that_begins_with_given_weights_is_looked_at_before_its_first_step(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    changes = recipe_files.merge(TINY, {"guards": {"every": 16}, "evaluation": {"every": 0}})
+    train(ENTRY, pictures, tmp_path / "first", samples=32, overrides=changes)
+    train(
+        ENTRY,
+        pictures,
+        tmp_path / "next",
+        samples=32,
+        overrides=changes,
+        init={"generator": f"{tmp_path}/first:generator"},
+    )
+    seen = {}
+    for run in ("first", "next"):
+        lines = [json.loads(line) for line in (tmp_path / run / "guards.jsonl").read_text().splitlines()]
+        seen[run] = [line["samples"] for line in lines]
+        assert all(line["lead"] is not None for line in lines if line["samples"])
+    assert seen == {"first": [16, 32], "next": [0, 16, 32]}
+
+
 def test_a_lead_that_is_unknown_is_no_sign():
     assert signs(look(lead=None), [look(lead=5.0, coverage=0.3)] * 20) == []
     assert signs({**look(lead=9.0), "coverage": None}, [look(lead=9.0)] * 20) == []

@@ -1,13 +1,16 @@
 """Rules of a transfer, frozen layers, and when they are trained again."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ganzoo import presets, recipe_files, registry
 from ganzoo.errors import RecipeError, TrainingError, WeightsError
 from ganzoo.foreign_weights import Mapped
+from ganzoo.origins import load_first_weights
 from ganzoo.training import finetune, train
 
 ENTRY = "image/dcgan_32"
@@ -47,6 +50,16 @@ def test_a_generator_of_another_resolution_gives_what_it_has(tiny, tmp_path):
     layers = {name.split("/")[0] for name in report.loaded}
     assert layers == {"dense", "norm_4", "up_8", "norm_8", "up_16", "norm_16"}
     assert {text.split("/")[0] for text in report.mismatched} == {"up_32", "norm_32", "up_64"}
+    sizes = {"/".join(w.path.split("/")[-2:]): np.size(w) for w in larger.generator.weights}
+    assert report.share == pytest.approx(sum(sizes[name] for name in report.loaded) / sum(sizes.values()))
+
+
+def test_a_transfer_of_next_to_nothing_is_told(tiny, tmp_path, caplog):
+    presets.save(tiny(ENTRY), tmp_path)
+    init = {"discriminator": {"source": f"{tmp_path}:discriminator", "partial": True}}
+    load_first_weights(tiny(ENTRY, data={"size": 64}, init=init), tmp_path)  # each of its widths is half of the other's
+    assert "of its numbers were loaded, which is hardly a beginning" in caplog.text
+    assert 0 < json.loads((tmp_path / "transfer.json").read_text())[0]["share"] < 0.1
 
 
 def test_the_rules_of_a_run_are_kept_and_reported(tmp_path):
@@ -237,10 +250,12 @@ def test_what_a_run_began_with_is_not_inherited(tmp_path):
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     train(ENTRY, data, tmp_path / "first", samples=16, overrides=TINY)
     init = {"generator": {"source": f"{tmp_path / 'first'}:generator", "partial": True}}
-    train(ENTRY, data, tmp_path / "second", samples=16, overrides=TINY, init=init)
+    frozen = {**TINY, "freeze": [{"part": "generator"}]}
+    train(ENTRY, data, tmp_path / "second", samples=16, overrides=frozen, init=init)
     plain = {"generator": init["generator"]["source"]}
     train(str(tmp_path / "second"), data, tmp_path / "third", samples=16, init=plain)
-    assert registry.get_entry(str(tmp_path / "third")).raw["init"]["generator"]["partial"] is False
+    third = registry.get_entry(str(tmp_path / "third")).raw
+    assert third["init"]["generator"]["partial"] is False and not third["freeze"]
     with pytest.raises(TrainingError, match=r"give init\.generator"):
         train(ENTRY, data, tmp_path / "fourth", samples=16, overrides={**TINY, "consolidation": 1.0})
 
@@ -265,6 +280,47 @@ def test_consolidation_is_the_weighted_distance_from_the_source(tiny, reals):
     kernel.assign_add(change)
     expected = np.sum(np.array(kept.worth.get_layer("dense").kernel) * change**2)
     assert float(kept.penalty(gan)) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("objective", ["non_saturating", "wasserstein", "relativistic"])
+def test_a_weight_is_worth_its_squared_derivatives(objective, tiny, monkeypatch):
+    monkeypatch.setattr("ganzoo.consolidation._BATCHES", 3)
+    gan = tiny("image/wgan_gp_32", consolidation=1.0, objective=objective, model={"classes": 10})
+    gan.begin()
+    weights = [gan.generator.get_layer("norm_out").beta, gan.generator.get_layer("to_picture").bias]
+    losses = {
+        "non_saturating": lambda logits, others: np.log1p(np.exp(-logits)),
+        "wasserstein": lambda logits, others: -logits,
+        "relativistic": lambda logits, others: np.log1p(np.exp(others - logits)),
+    }
+    kept = gan.consolidation.worth
+    measured = [float(kept.get_layer("norm_out").beta[0]), float(kept.get_layer("to_picture").bias[0])]
+
+    def verdicts(batch):
+        conditions = {"class_id": tf.constant((np.arange(8) + 8 * batch) % 10)}
+        latents = {name: tf.constant(value) for name, value in gan.draw_latents(8, seed=batch).items()}
+        fake = gan.generator({**latents, **conditions}, training=False)
+        return np.array(gan.score(gan.observe(fake, conditions), conditions), np.float64)
+
+    squares = []
+    for weight in weights:
+        start, total, step = np.array(weight), 0.0, 1e-2 * np.eye(weight.shape[0])[0]
+        for batch in range(3):
+            others, sides = verdicts(batch).mean(), []
+            for sign in (1, -1):
+                weight.assign(start + sign * step)
+                sides.append(losses[objective](verdicts(batch), others).mean())
+            weight.assign(start)
+            total += ((sides[0] - sides[1]) / 2e-2) ** 2
+        squares.append(total)
+    assert measured[0] / measured[1] == pytest.approx(squares[0] / squares[1], rel=0.05)
+
+
+def test_every_class_counts_in_a_consolidation(tiny):
+    gan = tiny("image/wgan_gp_32", consolidation=1.0, model={"classes": 10})
+    gan.begin()
+    classes = next(w for w in gan.consolidation.worth.weights if w.shape[0] == 10 and "class" in w.path)
+    assert (np.array(classes).sum(axis=1) > 0).all()
 
 
 PLAIN = {"projected_weight": 0.0, "matching_weight": 0.0}  # the generator is what matters
