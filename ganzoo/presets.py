@@ -160,16 +160,25 @@ def transfer(
     network = gan.part(target)
     if where.startswith(IMAGENET):
         return _from_backbone(where.removeprefix(IMAGENET), part, target, gan, skip, partial)
-    path = weights_file(where)
-    arrays = read_safetensors(path)
-    prefix = part.replace(".", "/")
-    found = _below(arrays, prefix)
+    found = read_part(where, part)
+    teachers = teachers_of(weights_file(where).parent)
+    return _transfer(network, found, target, source, gan, skip, partial, teachers)
+
+
+def read_part(where: str, part: str) -> dict[str, np.ndarray]:
+    """The weights of a part of an entry, a run or a preset, by `layer/variable`.
+
+    Raises:
+        WeightsError: there are no weights, or none of such a part.
+    """
+    arrays = read_weights(where)
+    found = _below(arrays, part.replace(".", "/"))
     if not found:
         groups = sorted(
             {".".join(name.split("/")[:depth]) for name in arrays for depth in (1, 2) if name.count("/") > depth}
         )
         raise WeightsError(unknown_name(f"part of {where}", part, groups))
-    return _transfer(network, found, target, source, gan, skip, partial, teachers_of(path.parent))
+    return found
 
 
 def _transfer(

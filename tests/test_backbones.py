@@ -13,6 +13,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from ganzoo import backbones
 from ganzoo.errors import WeightsError
@@ -101,8 +102,8 @@ def test_unusual_graphs_are_frozen_and_named_alike(name):
 @pytest.mark.heavy
 @pytest.mark.parametrize("preset, twin", [("densenet121", "DenseNet121"), ("efficientnetv2_b0", "EfficientNetV2B0")])
 def test_keras_cv_architectures_have_the_published_size(preset, twin):
-    ours = backbones._network(backbones.backbone_info(f"keras_cv/{preset}"), (64, 64, 3), None)
-    theirs = backbones._network(backbones.backbone_info(f"keras.applications/{twin}"), (64, 64, 3), None)
+    ours = backbones._network(backbones.backbone_info(f"keras_cv/{preset}"), (64, 64, 3), None)[0]
+    theirs = backbones._network(backbones.backbone_info(f"keras.applications/{twin}"), (64, 64, 3), None)[0]
     assert ours.count_params() == theirs.count_params()
 
 
@@ -255,13 +256,35 @@ def test_a_local_file_round_trip(tmp_path):
         backbones.create("keras.applications/MobileNet", (32, 32, 3), weights=tmp_path / "mobilenet.weights.h5")
 
 
+def test_weights_of_another_framework_go_into_a_backbone_and_are_folded(tmp_path, as_torch):
+    name = "keras.applications/MobileNetV2"
+    source = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
+    for seed, weight in enumerate(source.weights):  # statistics and scales that a fold must not miss
+        if len(weight.shape) == 1:
+            weight.assign(weight + 0.3 * np.abs(noise(*weight.shape, seed=seed)))
+    tensors, lines = as_torch(source)
+    path, mapping = tmp_path / "classifier.safetensors", tmp_path / "mapping.yaml"
+    save_file(tensors, path)
+    mapping.write_text(f"{lines}\ntrained_on: plants")
+    x = noise(2, 32, 32, 3)
+    for fold in (False, True):
+        model = backbones.create(name, (32, 32, 3), (32,), f"{path},mapping={mapping}", fold=fold)
+        np.testing.assert_allclose(model(x)[0], source(x), rtol=1e-3, atol=1e-4)
+        assert model.info.trained_on == "plants"
+    with pytest.raises(WeightsError, match=r"give a mapping .*Conv1/kernel \(3, 3, 3, 32\)"):
+        backbones.create(name, (32, 32, 3), (32,), path)
+    mapping.write_text("\n".join(lines.splitlines()[1:]))
+    with pytest.raises(WeightsError, match=r"does not fit .*1 missing \['Conv1/kernel'\]"):
+        backbones.create(name, (32, 32, 3), (32,), f"{path},mapping={mapping}")
+
+
 def test_keras_own_efficientnet_files_hold_deviations_for_variances(tmp_path):
     path, deviations = tmp_path / "efficientnet.weights.h5", np.array([0.229, 0.224, 0.225], np.float32)
     source = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
     norm = next(layer for layer in source.layers if isinstance(layer, keras.layers.Normalization))
     norm.set_weights([np.zeros(3), deviations, np.zeros(())])
     source.save_weights(path)
-    network = backbones._network(backbones.backbone_info("keras.applications/EfficientNetB0"), (32, 32, 3), path)
+    network, _ = backbones._network(backbones.backbone_info("keras.applications/EfficientNetB0"), (32, 32, 3), path)
     norm = next(layer for layer in network.layers if isinstance(layer, keras.layers.Normalization))
     ones = np.ones((1, 2, 2, 3), np.float32)
     np.testing.assert_allclose(norm(ones)[0, 0, 0], 1 / deviations, rtol=1e-5)

@@ -10,7 +10,7 @@ import pytest
 from ganzoo import backbones, presets, recipe_files, registry
 from ganzoo.backbone_catalogue import LITE_SIDES
 from ganzoo.ensemble import NEVER
-from ganzoo.errors import DataError, RecipeError, WeightsError
+from ganzoo.errors import DataError, GanzooError, RecipeError, WeightsError
 from ganzoo.frozen_features import probe
 from ganzoo.training import train
 from ganzoo.variables import named_variables
@@ -174,6 +174,31 @@ def test_imagenet_weights_go_into_a_trunk_by_name(tiny):
     assert [source["backbone"] for source in gan.pretrained_sources()] == ["efficientnet_lite0"]
 
 
+def test_a_fine_tuned_trunk_is_frozen_under_small_heads(tiny, reals, tmp_path):
+    """A classifier that was trained on the data judges, frozen, as any backbone does."""
+    trunk = {"model": {"trunk": "efficientnet_lite0"}}
+    source = tiny(ENTRY, **recipe_files.merge(PLAIN, trunk))
+    for weight in source.part("discriminator.trunk").trainable_weights[:4]:
+        weight.assign(weight * 1.5)  # as if trained
+    presets.save(source, tmp_path)
+    heads = {"projected_weight": 1.0, "matching_weight": 0.0, "backbone_weights": f"{tmp_path}:discriminator.trunk"}
+    gan = tiny(ENTRY, model=heads)
+    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
+    expected = source.part("discriminator.trunk")(pictures, training=False)
+    np.testing.assert_allclose(gan.frozen.network(pictures)[-1], expected, atol=1e-4)
+    before = [np.array(weight) for weight in gan.frozen.network.weights]
+    gan.fit(reals(gan, 1), verbose=0)
+    assert all(np.array_equal(one, two) for one, two in zip(before, gan.frozen.network.weights, strict=True))
+    for wrong, message in (
+        ({"levels": [4, 8, 16]}, r"ends below the levels \[4, 8, 16\]"),
+        ({"backbone": "efficientnet_lite1"}, "is no trunk of 'efficientnet_lite1'"),
+        ({"backbone_weights": f"{tmp_path}:generator"}, "takes the trunk of a run"),
+        ({"backbone_weights": f"{tmp_path}/no:trunk"}, "Nor is there a run directory"),
+    ):
+        with pytest.raises(GanzooError, match=message):
+            tiny(ENTRY, model=heads | wrong)
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize(
     "name",
@@ -188,7 +213,7 @@ def test_imagenet_weights_go_into_a_trunk_by_name(tiny):
 def test_any_classifier_is_a_trunk_with_weights_from_a_file(tiny, reals, tmp_path, name):
     """The weights are made up; those of the libraries come from a network."""
     with backbones._fresh_names():
-        whole = backbones._network(backbones.backbone_info(name), (32, 32, 3), None)
+        whole, _ = backbones._network(backbones.backbone_info(name), (32, 32, 3), None)
     whole.save_weights(tmp_path / "whole.weights.h5")
     model = {"trunk": name, "backbone_weights": str(tmp_path / "whole.weights.h5")}
     gan = tiny(ENTRY, **recipe_files.merge(PLAIN, {"model": model}))

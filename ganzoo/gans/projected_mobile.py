@@ -73,7 +73,8 @@ class ProjectedMobileGAN(GAN):
 
         `plain_weight` and `projected_weight` scale the branches' losses; the projected branch comes in linearly over
         `projected_ramp` samples after `projected_from`. `backbone_size` is the side that pictures are resized to,
-        `backbone_weights` is `default`, `random` or a file. Levels are strides of the frozen network.
+        `backbone_weights` is `default`, `random`, a file or a run's trunk, as `ganzoo.backbones.create` takes them.
+        Levels are strides of the frozen network.
 
         `matching_weight` goes linearly to `matching_end` at `matching_until` samples (0: it stays); with
         `matching_every: k` it is computed each k-th step and counts k times. The pictures are shifted by up to
@@ -274,6 +275,7 @@ class ProjectedMobileGAN(GAN):
             found = backbones.create(
                 self.options.trunk, shape, [side // 4], weights, True, side, bottlenecks=True, fold=True
             )
+            self._trunk_source = found.info.source_entry()
             return keras.Model(found.input, found.outputs[0], name="trunk")
         x = pictures = keras.Input(shape, name="samples")
         width = self.options.plain_width
@@ -353,7 +355,7 @@ class ProjectedMobileGAN(GAN):
         """The network that is the trunk."""
         if self.options.trunk is None or self.options.backbone_weights == "random":
             return super().trunk_sources()
-        return [backbones.backbone_info(self.options.trunk).source_entry()]
+        return [self._trunk_source]
 
     # The ensemble.
 
