@@ -109,7 +109,7 @@ def chart(
         y_ticks = _powers(known[0], known[-1])
 
         def height(value: float) -> float:
-            return math.log10(max(value, positive[0]))
+            return math.log10(value if value > 0 else positive[0])
     else:
         y_ticks, height = _ticks(max(known[0], inner[0] - room), min(known[-1], inner[1] + room)), float
     heights = [height(tick) for tick in y_ticks]

@@ -258,3 +258,8 @@ def test_a_logarithmic_chart_shows_what_is_not_positive():
     heights = re.findall(r"[ML][\d.]+,([\d.]+)h0", page)
     assert len(heights) == 3 and heights[1] == heights[2]  # drawn as the lowest positive one
     assert "<svg" in chart("kid", [1.0, 2.0], {"one": [-0.1, -0.2]}, log=True)
+    # From 0.2 at the bottom (210) to 1 at the top (10): the marks stand where their logarithms do.
+    page = chart("kid", [1.0, 2.0], {"one": [1.0, 0.3]}, log=True)
+    marks = {float(text): float(y) for y, text in re.findall(r'y="([\d.]+)" class="y">([\d.]+)<', page)}
+    assert marks == {1.0: 10.0, 0.5: pytest.approx(96.1, abs=0.1), 0.2: 210.0}
+    assert float(re.findall(r"[ML][\d.]+,([\d.]+)h0", page)[1]) == pytest.approx(159.6, abs=0.1)
