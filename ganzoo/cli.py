@@ -242,11 +242,11 @@ def finetune(**arguments: Any) -> None:
 
 
 _WHICH = """Which to take, as far as it was measured (PRETRAINING.md has the numbers): none where published weights or a
-run of yours suit the pictures (`ganzoo finetune`), nor at 64x64, nor where you have more than a quarter of an hour;
-variational for both networks (--init generator=RUN:decoder, --init discriminator.trunk=RUN:trunk) for some thousand
-small pictures and a few minutes. features, those of your own classifier too, and denoising were level with none;
-autoencoder for both networks, and all methods of the trunk alone (rotation, simclr, masked, classifier), set runs of
-three minutes back. `ganzoo doctor DATA` looks at the pictures and gives the commands."""
+run of yours suit the pictures (`ganzoo finetune`), nor where you have more than a quarter of an hour; variational for
+both networks (--init generator=RUN:decoder, --init discriminator.trunk=RUN:trunk) for some thousand pictures and a few
+minutes. features, those of your own classifier too, and denoising were level with none or a little worse; autoencoder
+for both networks, and all methods of the trunk alone (rotation, simclr, masked, classifier), set short runs back.
+`ganzoo doctor DATA` looks at the pictures and gives the commands."""
 
 
 _STUDY = """`zoo_configs/_studies/STUDY.yaml` names its sets and rows, and the command for all of it."""
