@@ -154,7 +154,8 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
             arXiv:1904.01774, who fit latents with them, to reconstruct the pictures, without a discriminator: here it
             is trained, and teaches them). `consolidate`: all, but what mattered to the source is
             held back (Li et al. 2020, arXiv:2012.02780).
-        arguments: as in `train`.
+        arguments: as in `train`. With `model.classes: null` among the overrides classes are those of the data, and
+            their embeddings begin fresh.
 
     Returns:
         As `train`.
@@ -179,7 +180,10 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
     groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
     if not given.get("auxiliary", begun.get("auxiliary", True)):  # without losses that the source had
         groups = [group for group in groups if group != "auxiliary"]
-    init = {group: f"{name}:{group}" for group in groups}
+    init: dict[str, Any] = {group: f"{name}:{group}" for group in groups}
+    model = given.get("model")
+    if isinstance(model, Mapping) and model.get("classes", 0) is None:  # those of the data: their embeddings are fresh
+        init = {group: {"source": source_part, "skip": ["*classes/*"]} for group, source_part in init.items()}
     for section in ("model", "data"):
         own = given.get(section, {})
         if isinstance(own, Mapping):  # the recipe refuses anything else
