@@ -150,13 +150,12 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
         verb = "finetune"
         reasons.append("Fine-tune published weights: they were trained on clip art, and these are drawings.")
     elif entry == "image/wgan_gp_32":
+        verb = "finetune"
         published = registry.get_entry(str(presets.weights_file(entry).parent)).recipe()
-        if len(facts["classes"]) == published.model.classes:
-            verb = "finetune"
-        else:  # the embeddings of classes stay fresh
-            options += [f"--init {part}={entry}:{part},partial" for part in ("generator", "discriminator")]
+        if len(facts["classes"]) != published.model.classes:
+            options.append("--set model.classes=null")  # those of the data, with fresh embeddings
         reasons.append(
-            "Begin with published weights, of digits: its steps are slow, and clothes came twice as near with them in "
+            "Fine-tune published weights, of digits: its steps are slow, and clothes came twice as near with them in "
             "three minutes (sliced Wasserstein, PRETRAINING.md)."
         )
     if count < _SOME:
@@ -191,8 +190,7 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     speed = facts.get("samples_per_second")
     if speed and verb == "train":
         minutes = max(math.ceil(recipe.training.samples / speed / 60), 1)
-    begun = verb == "finetune" or any(option.startswith("--init") for option in options)
-    if not begun and size <= 32 and minutes <= _BRIEF:
+    if verb == "train" and size <= 32 and minutes <= _BRIEF:
         commands.append(
             f"ganzoo pretrain variational --for {entry} --data {data} --run runs/pretrained --minutes {minutes / 10:g}"
         )
@@ -202,7 +200,7 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
             "quarter nearer (sliced Wasserstein), and digits came earlier (PRETRAINING.md). Of other digits, fine-tune "
             "the published weights instead."
         )
-    elif not begun:
+    elif verb == "train":
         reasons.append(
             "No pretraining on these pictures: it is a head start of about a minute, which longer runs and larger "
             "pictures do not show."

@@ -254,7 +254,9 @@ def test_a_finetuning_to_other_classes_begins_with_fresh_embeddings(tmp_path):
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     train(name, (data, np.arange(40) % 3), tmp_path / "first", samples=16, overrides=tiny)
     fewer = (data, np.arange(40) % 2)
-    with pytest.raises(DataError, match=r"model\.classes = 3, but the given array has 2 classes\. Set model\.classes to null"):
+    with pytest.raises(
+        DataError, match=r"model\.classes = 3, but the given array has 2 classes\. Set model\.classes to null"
+    ):
         finetune(str(tmp_path / "first"), fewer, tmp_path / "second", samples=8)
     finetune(str(tmp_path / "first"), fewer, tmp_path / "second", samples=8, overrides={"model": {"classes": None}})
     reports = {one["target"]: one for one in json.loads((tmp_path / "second/transfer.json").read_text())}
