@@ -246,20 +246,17 @@ def test_rules_are_told_by_their_path(tiny):
         tiny(ENTRY, freeze=[{"part": "generator", "share": 0}])
 
 
-def test_a_finetuning_to_other_classes_begins_with_fresh_embeddings(tmp_path):
-    name = "image/wgan_gp_32"
-    tiny = recipe_files.merge(
-        registry.get_entry(name).raw["tiny"], {"evaluation": {"every": 0}, "guards": {"every": 0}}
-    )
+def test_a_finetuning_to_other_classes_begins_with_fresh_embeddings(tiny, tmp_path):
+    source = tmp_path / "source"
+    presets.save(tiny("image/wgan_gp_32", evaluation={"every": 0}, guards={"every": 0}), source)  # of three classes
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
-    train(name, (data, np.arange(40) % 3), tmp_path / "first", samples=16, overrides=tiny)
     fewer = (data, np.arange(40) % 2)
     with pytest.raises(
         DataError, match=r"model\.classes = 3, but the given array has 2 classes\. Set model\.classes to null"
     ):
-        finetune(str(tmp_path / "first"), fewer, tmp_path / "second", samples=8)
-    finetune(str(tmp_path / "first"), fewer, tmp_path / "second", samples=8, overrides={"model": {"classes": None}})
-    reports = {one["target"]: one for one in json.loads((tmp_path / "second/transfer.json").read_text())}
+        finetune(str(source), fewer, tmp_path / "run", samples=8)
+    finetune(str(source), fewer, tmp_path / "run", samples=8, overrides={"model": {"classes": None}})
+    reports = {one["target"]: one for one in json.loads((tmp_path / "run/transfer.json").read_text())}
     assert reports["generator"]["skipped"] == ["classes/embeddings"] and not reports["generator"]["mismatched"]
     assert reports["discriminator"]["skipped"] == ["head/classes/embeddings"]
 
