@@ -251,23 +251,16 @@ def _of_a_run(weights: str | os.PathLike | None) -> tuple[str | None, str | os.P
 def _load_trunk(trunk: "keras.Model", source: str, info: BackboneInfo, levels: list[int]) -> None:
     """Give a folded backbone the weights of a run's trunk, which may have more levels than it, but no fewer."""
     from ganzoo.presets import read_part
-    from ganzoo.variables import named_variables
+    from ganzoo.variables import fill, named_variables
 
     where, _, part = source.rpartition(":")
-    arrays, variables = read_part(where, part), named_variables(trunk)
-    if missing := [name for name in variables if name not in arrays]:
+    arrays, _ = read_part(where, part)
+    if wrong := fill(trunk, {name: arrays[name] for name in named_variables(trunk) if name in arrays}):
         raise WeightsError(
-            f"{source} is no trunk of '{info.name}', or ends below the levels {levels}: it has not "
-            f"{missing[0]} and {len(missing) - 1} more. Name levels up to a quarter of the side that it was trained at "
-            "(model.levels, model.matching_levels, model.ensemble_levels), or the backbone that it is."
+            f"{source} is no trunk of '{info.name}', or ends below the levels {levels}: {wrong}. Name levels up to a "
+            "quarter of the side that it was trained at (model.levels, model.matching_levels, model.ensemble_levels), "
+            "or the backbone that it is."
         )
-    for name, variable in variables.items():
-        if arrays[name].shape != tuple(variable.shape):
-            raise WeightsError(
-                f"{source} is no trunk of '{info.name}': {name} has the shape {arrays[name].shape} there, "
-                f"{tuple(variable.shape)} here."
-            )
-        variable.assign(arrays[name])
 
 
 def _network(
@@ -434,14 +427,12 @@ def _load_lite(network: "keras.Model", path: Path) -> None:
 
 def _load_mapped(network: "keras.Model", path: Path, mapping: str | None, info: BackboneInfo) -> BackboneInfo:
     """Load what a mapping names, all of the network's weights; what is known of them."""
-    from ganzoo.variables import misfits, named_variables
+    from ganzoo.variables import fill, named_variables
 
-    variables = named_variables(network)
-    arrays, origin = mapped(path, mapping, {name: tuple(v.shape) for name, v in variables.items()})
-    if wrong := misfits(variables, arrays):
+    shapes = {name: tuple(variable.shape) for name, variable in named_variables(network).items()}
+    arrays, origin = mapped(path, mapping, shapes)
+    if wrong := fill(network, arrays):
         raise WeightsError(f"{path} by {mapping} does not fit '{info.name}' without its top: {wrong}.")
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
     return replace(info, trained_on=origin["trained_on"])
 
 

@@ -128,6 +128,15 @@ class Periodic(keras.callbacks.Callback):
         raise NotImplementedError
 
 
+class Look(Periodic):
+    """One that also acts on what a run begins with, where it begins with given weights: these may be lost early."""
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Act before the first step."""
+        if self.model.step_count == 0 and self.model.recipe.init:
+            self._act_now()
+
+
 class Snapshots(Periodic):
     """Grids of fixed latents (or examples), checkpoints and the preset, every `every` samples and at both ends."""
 
@@ -158,7 +167,7 @@ class Snapshots(Periodic):
             self.model.domain.save_grid(self._run / "samples" / f"{self.model.sample_count:09d}.png", shown)
 
 
-class Best(Periodic):
+class Best(Look):
     """The weights with the best score so far, as a preset in `best/`, looked at every `evaluation.every` samples.
 
     Each look is a line of `checks.jsonl`: samples, seconds of training (looks themselves do not count), the score's
@@ -171,11 +180,6 @@ class Best(Periodic):
         self._options, self._data = options, data
         self._networks = options.check_networks
         self._off = False
-
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Look at what a run begins with, where it begins with given weights."""
-        if self.model.step_count == 0 and self.model.recipe.init:
-            self._act_now()
 
     def act(self) -> None:
         """Score the averaged generator; keep it where no earlier one was better."""

@@ -49,19 +49,19 @@ class Consolidation:
             kept.assign(weight)
         variables = _all_trained(gan.generator)
         squares = [np.zeros(v.shape, np.float64) for v in variables]
+        drawn = gan.draw_conditions(_BATCHES * _BATCH)  # all classes in turn, from batch to batch
         # The discriminator judges each batch by its statistics, as in training, but keeps none of them.
         with restored(gan.discriminator.non_trainable_variables):
             for index in range(_BATCHES):
-                # Classes come in turn: those of this batch follow on those of the last.
-                turn = gan.draw_conditions((index + 1) * _BATCH)
-                conditions = {name: tf.constant(value[-_BATCH:]) for name, value in turn.items()}
+                batch = slice(index * _BATCH, (index + 1) * _BATCH)
+                conditions = {name: tf.constant(values[batch]) for name, values in drawn.items()}
                 latents = {name: tf.constant(value) for name, value in gan.draw_latents(_BATCH, seed=index).items()}
                 with tf.GradientTape() as tape:
                     tape.watch([variable.value for variable in variables])
                     fake = gan.generator({**latents, **conditions}, training=False)
                     logits = gan.score(gan.observe(fake, conditions), conditions)
-                    means = tf.nest.map_structure(lambda one: tf.ones_like(one) * tf.reduce_mean(one), logits)
-                    others = tf.nest.map_structure(tf.stop_gradient, means)  # what relativistic objectives compare with
+                    # What relativistic objectives compare with.
+                    others = tf.nest.map_structure(_constant_mean, logits)
                     loss = tf.reduce_mean(gan.objective.generator(others, logits, gan.head_weights()))
                 for total, gradient in zip(squares, tape.gradient(loss, variables), strict=True):
                     if gradient is not None:
@@ -85,6 +85,11 @@ class Consolidation:
             )
         ]
         return tf.add_n(terms)
+
+
+def _constant_mean(logits: tf.Tensor) -> tf.Tensor:
+    """Their mean in place of each, through which no gradient passes."""
+    return tf.stop_gradient(tf.ones_like(logits) * tf.reduce_mean(logits))
 
 
 def _all_trained(network: keras.Model) -> list:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo.cache import atomic_write, read_objects, read_safetensors
-from ganzoo.callbacks import Clock, Periodic, keep_event
+from ganzoo.callbacks import Clock, Look, keep_event
 from ganzoo.config import Guards
 from ganzoo.data import SampleSet
 from ganzoo.errors import WeightsError
@@ -60,7 +60,7 @@ _MENDS = {
 }
 
 
-class Guard(Periodic):
+class Guard(Look):
     """Looks every `guards.every` samples; lines of `guards.jsonl`, warnings as the run's events."""
 
     def __init__(self, run: Path, clock: Clock, options: Guards, data: SampleSet):
@@ -70,11 +70,6 @@ class Guard(Periodic):
         self._idle = False  # it had nothing left to do, and said so
         self._read_to, self._last_line = 0, []  # of metrics.jsonl
         self._looks = self._read()
-
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Look at what a run begins with, where it begins with given weights: these may be lost early."""
-        if self.model.step_count == 0 and self.model.recipe.init:
-            self._act_now()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Nothing: the last interval may be short."""

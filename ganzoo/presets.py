@@ -160,25 +160,25 @@ def transfer(
     network = gan.part(target)
     if where.startswith(IMAGENET):
         return _from_backbone(where.removeprefix(IMAGENET), part, target, gan, skip, partial)
-    found = read_part(where, part)
-    teachers = teachers_of(weights_file(where).parent)
+    found, teachers = read_part(where, part)
     return _transfer(network, found, target, source, gan, skip, partial, teachers)
 
 
-def read_part(where: str, part: str) -> dict[str, np.ndarray]:
-    """The weights of a part of an entry, a run or a preset, by `layer/variable`.
+def read_part(where: str, part: str) -> tuple[dict[str, np.ndarray], list[dict[str, str]]]:
+    """The weights of a part of an entry, a run or a preset, by `layer/variable`; the networks that taught them.
 
     Raises:
         WeightsError: there are no weights, or none of such a part.
     """
-    arrays = read_weights(where)
+    path = weights_file(where)
+    arrays = read_safetensors(path)
     found = _below(arrays, part.replace(".", "/"))
     if not found:
         groups = sorted(
             {".".join(name.split("/")[:depth]) for name in arrays for depth in (1, 2) if name.count("/") > depth}
         )
         raise WeightsError(unknown_name(f"part of {where}", part, groups))
-    return found
+    return found, teachers_of(path.parent)
 
 
 def _transfer(
@@ -224,8 +224,9 @@ def _transfer(
     gan.inherited_sources = distinct([*gan.inherited_sources, *teachers])
     sizes = {name: math.prod(variable.shape) for name, variable in variables.items()}
     share = sum(sizes[name] for name in loaded) / sum(sizes.values())
-    lists = (tuple(loaded), skipped, tuple(mismatched))
-    return TransferReport(target, source, *lists, share=share, teachers=tuple(teachers))
+    return TransferReport(
+        target, source, tuple(loaded), skipped, tuple(mismatched), share=share, teachers=tuple(teachers)
+    )
 
 
 def _averages_of(gan: "PhasedModel", network: "keras.Model") -> "list[keras.Model]":
@@ -323,15 +324,11 @@ def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarra
     return {name.removeprefix(f"{prefix}/"): a for name, a in arrays.items() if name.startswith(f"{prefix}/")}
 
 
-def _assign(network: "keras.Model", arrays: Mapping[str, np.ndarray], target: str, source: str) -> tuple[str, ...]:
-    from ganzoo.variables import misfits, named_variables
+def _assign(network: "keras.Model", arrays: Mapping[str, np.ndarray], target: str, source: str) -> None:
+    from ganzoo.variables import fill
 
-    variables = named_variables(network)
-    if wrong := misfits(variables, arrays):
+    if wrong := fill(network, arrays):
         raise WeightsError(
             f"The weights of {source} do not fit {target}: {wrong}. Use the recipe (sizes, channels, classes) that the "
             "source was made with."
         )
-    for name, variable in variables.items():
-        variable.assign(arrays[name].astype(variable.dtype))
-    return tuple(variables)

@@ -180,10 +180,10 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
     groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
     if not given.get("auxiliary", begun.get("auxiliary", True)):  # without losses that the source had
         groups = [group for group in groups if group != "auxiliary"]
-    init: dict[str, Any] = {group: f"{name}:{group}" for group in groups}
     model = given.get("model")
-    if isinstance(model, Mapping) and model.get("classes", 0) is None:  # those of the data: their embeddings are fresh
-        init = {group: {"source": source_part, "skip": ["*classes/*"]} for group, source_part in init.items()}
+    fresh = isinstance(model, Mapping) and model.get("classes", 0) is None  # the classes are those of the data
+    skip = ["*classes/*"] if fresh else []
+    init = {group: {"source": f"{name}:{group}", "skip": skip} for group in groups}
     for section in ("model", "data"):
         own = given.get(section, {})
         if isinstance(own, Mapping):  # the recipe refuses anything else
@@ -209,9 +209,9 @@ def _begin(
         entry = registry.get_entry(name)
         if name not in registry.list_entries() and entry.raw.get("init"):
             # What another run began with is no matter of this one, nor is what it kept of that as it was.
-            entry = replace(entry, raw={k: v for k, v in entry.raw.items() if k not in ("init", "freeze")})
-            if "freeze" not in changes and registry.get_entry(name).raw.get("freeze"):
+            if entry.raw.get("freeze") and "freeze" not in changes:
                 log.info("%s began with other weights and froze some of them. This run begins with fresh ones.", name)
+            entry = replace(entry, raw={k: v for k, v in entry.raw.items() if k not in ("init", "freeze")})
         recipe = entry.recipe(**changes)
         if recipe.pretrain:
             raise TrainingError(

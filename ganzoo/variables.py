@@ -39,6 +39,16 @@ def misfits(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> s
     )
 
 
+def fill(network: keras.Model, arrays: Mapping[str, np.ndarray]) -> str:
+    """Give a network's variables arrays by their names, or none at all where they do not fit: what `misfits` says."""
+    variables = named_variables(network)
+    wrong = misfits(variables, arrays)
+    if not wrong:
+        for name, variable in variables.items():
+            variable.assign(arrays[name].astype(variable.dtype))
+    return wrong
+
+
 @contextlib.contextmanager
 def restored(variables: Sequence[Any]) -> Iterator[None]:
     """Give variables their values back at the end of a `with` block."""
