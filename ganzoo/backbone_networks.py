@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -51,7 +52,8 @@ def _library_network(
         )
     if weights == "default" and info.trained_on is None:
         raise WeightsError(
-            f"No weights of '{info.name}' are published. Give weights=PATH or None (random), or use one of "
+            f"No weights of '{info.name}' are published. Name a file or take random ones (in a recipe "
+            "model.backbone_weights=FILE or random, in Python weights=FILE or None), or use one of "
             f"{[name for name, other in catalogue().items() if other.trained_on and other.library == info.library]}."
         )
     kind = info.name.rpartition("/")[2]
@@ -131,13 +133,15 @@ def _download(info: BackboneInfo) -> Iterator[None]:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):  # libraries tell of their downloads where results are printed
+            yield
     except Exception as error:  # every library and every fault of a network has an exception of its own
         reason = " ".join(str(error).split())
         raise WeightsError(
             f"The weights of '{info.name}' could not be fetched. Source: {info.source}. Answer: {reason:.500}. "
-            "Fetch the file on another machine and give weights=PATH, or use a backbone whose weights come with pip: "
-            f"{', '.join(LITE_SIDES)}. weights=None starts from random ones."
+            "Fetch the file on another machine and name it (in a recipe that has it model.backbone_weights=FILE, in "
+            "Python weights=FILE), or use a backbone whose weights come with pip: "
+            f"{', '.join(LITE_SIDES)}. Random ones are model.backbone_weights=random, in Python weights=None."
         ) from None
     finally:
         socket.setdefaulttimeout(before)

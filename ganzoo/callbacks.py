@@ -101,6 +101,35 @@ class MetricsLog(keras.callbacks.Callback):
         self._sums, self._steps, self._last = {}, 0, (seen, seconds)
 
 
+class Frozen(keras.callbacks.Callback):
+    """Tells which layers are not trained, when the run begins, and when they begin to be."""
+
+    def __init__(self, run: Path):
+        super().__init__()
+        self._run = run
+        self._frozen: dict[str, list[str]] = {}
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Tell what is frozen, once."""
+        self._frozen = self.model.frozen_layers()
+        if not self.model.step_count:
+            for part, names in self._frozen.items():
+                self._tell(f"Of {part} {len(names)} layers are frozen: {', '.join(names)}.")
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Tell what no longer is."""
+        now = self.model.frozen_layers()
+        for part, names in self._frozen.items():
+            thawed = [name for name in names if name not in now[part]]
+            if thawed:
+                self._tell(f"Of {part} {len(thawed)} layers are trained from now on: {', '.join(thawed)}.")
+        self._frozen = now
+
+    def _tell(self, text: str) -> None:
+        log.info(text)
+        keep_event(self._run, self.model.sample_count, text, repeats=True)
+
+
 class Periodic(keras.callbacks.Callback):
     """Something that is done every `every` samples and once more at the end: `act`."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo import presets, registry
-from ganzoo.backbone_catalogue import LITE_SIDES, backbone_info
+from ganzoo.backbone_catalogue import LITE_SIDES
 from ganzoo.cache import cache_dir, read_objects
 from ganzoo.data import PictureOptions, SampleSet, load_pictures
 from ganzoo.data.description import count_duplicates, describe_data
@@ -32,6 +32,7 @@ _FEW, _SOME = 300, 3_000
 _COMPARED = 5_000  # pictures for near duplicates
 _TIE = 0.8  # a log loss above this share of another is no better
 _PROBED = 400  # pictures of each kind
+_PROBED_LEVELS, _PROBED_SIDE = (8, 16, 32), 128
 _FEWEST_TRIED = 20
 _BRIEF = 15  # minutes; what a pretraining on the same pictures gives a longer run was not measured, and seems to fade
 TRIAL = 20.0  # seconds
@@ -92,10 +93,12 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
         DataError: nothing readable is there, or there are no samples to tell apart.
         WeightsError: a backbone of `also` is not known, or its weights were not found.
     """
-    for name in also:
-        backbone_info(name)
     if also and not trial and not fakes:
         raise DataError("Backbones are told apart by samples: leave the trial its seconds, or give a run for --fakes.")
+    from ganzoo import backbones
+
+    for name in also:
+        backbones.create(name, (64, 64, 3), levels=_PROBED_LEVELS, input_size=_PROBED_SIDE)  # its weights come first
     found = load_pictures(data, PictureOptions(64, labelled=True))
     report = describe_data(found)
     pictures = found.samples
@@ -233,8 +236,11 @@ def _try(found: SampleSet, entry: str, folder: str, seconds: float) -> float:
     data = pictures if found.labels is None else (pictures, found.labels)
     off = {"evaluation": {"every": 0}, "guards": {"every": 0}}
     train(entry, data, folder, minutes=seconds / 60, overrides=off)
-    last = read_objects(Path(folder) / "metrics.jsonl", "samples", "seconds")[-1]  # its time is that of the steps alone
-    return round(last["samples"] / last["seconds"], 1)
+    lines = read_objects(Path(folder) / "metrics.jsonl", "samples", "samples_per_second")
+    seen = np.diff([0, *(line["samples"] for line in lines)])
+    # The run's clock counts what is measured before the first step, too; these are times of steps alone.
+    seconds = sum(count / line["samples_per_second"] for count, line in zip(seen, lines, strict=True))
+    return round(lines[-1]["samples"] / seconds, 1)
 
 
 def near_duplicates(pictures: np.ndarray) -> int:
@@ -305,7 +311,7 @@ def probe(found: SampleSet, fakes: str, also: Sequence[str] = ()) -> dict[str, d
     scores = {}
     for name in dict.fromkeys([*LITE_SIDES, *also]):
         try:
-            network = backbones.create(name, reals.shape[1:], levels=(8, 16, 32), input_size=128)
+            network = backbones.create(name, reals.shape[1:], levels=_PROBED_LEVELS, input_size=_PROBED_SIDE)
         except WeightsError:
             if name in also:
                 raise
@@ -327,7 +333,7 @@ def text(result: Mapping[str, Any]) -> str:
         if key == "command":
             continue
         if isinstance(value, Mapping):
-            value = ", ".join(f"{k} {v}" for k, v in list(value.items())[:12]) or "none"
+            value = ", ".join(f"{k} {_plain(v)}" for k, v in list(value.items())[:12]) or "none"
         if isinstance(value, list):
             lines += [f"{name}:", *(f"  {item}" for item in value)] if value else [f"{name + ':':18} none"]
         else:
@@ -335,6 +341,14 @@ def text(result: Mapping[str, Any]) -> str:
     if "command" in result:
         lines += ["", *result["command"].split(" && ")]
     return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    """A value as text, a mapping without its brackets."""
+    if isinstance(value, Mapping):
+        told = ", ".join(f"{key.replace('_', ' ')} {one}" for key, one in value.items())
+        return f"({told})"
+    return str(value)
 
 
 def _version(package: str) -> str | None:

@@ -51,6 +51,12 @@ class GAN(PhasedModel):
         self.generator_ema = self.build_generator()
         self.consolidation = Consolidation(self) if self.recipe.consolidation else None
         self.augment_probability = self.recipe.augment.probability
+        begins = {target.split(".")[0] for target in self.recipe.init}
+        if self.recipe.consolidation and "generator" in begins and "discriminator" not in begins:
+            raise RecipeError(
+                "consolidation is measured by the source's discriminator: give it too (init.discriminator), or leave "
+                "consolidation out."
+            )
         if self.recipe.guards.act and not self.recipe.guards.every:
             raise RecipeError("guards.act says what is done at a warning, but guards.every = 0: nothing looks.")
         if "augment" in self.recipe.guards.act:

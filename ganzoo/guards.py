@@ -136,10 +136,19 @@ class Guard(Look):
         """The states that are kept, by their numbers of samples."""
         return {int(path.stem.removeprefix(_GOOD)): path for path in self._run.glob(f"{_GOOD}*.safetensors")}
 
-    def _read_good(self) -> dict[str, np.ndarray] | None:
-        states = self._good_states()
+    def _better_state(self) -> tuple[int, dict[str, np.ndarray]] | None:
+        """The last state without a warning and its samples, where it was better in all that the samples show now.
+
+        A young run has no warnings while its samples are still alike, and that is nothing to go back to. Where the
+        discriminator leads alone, no earlier state was better.
+        """
+        states, now = self._good_states(), self._looks[-1]
+        shown = [sign for sign in now["signs"] if sign != "lead"]
+        then = next((look for look in self._looks if look["samples"] == max(states, default=None)), None)
+        if not shown or then is None or any((then[sign] or 0.0) <= now[sign] for sign in shown):
+            return None
         try:
-            return read_safetensors(states[max(states)]) if states else None
+            return then["samples"], read_safetensors(states[then["samples"]])
         except WeightsError:
             return None
 
@@ -147,14 +156,13 @@ class Guard(Look):
         """Act; whether there was anything to do."""
         done = []
         rate = self.model.optimizers["discriminator"].learning_rate
-        # Where the discriminator leads alone, no earlier state was better.
-        leads = self._looks[-1]["signs"] == ["lead"]
-        good = self._read_good() if "go_back" in self._options.act and not leads else None
-        if good is not None:
+        better = self._better_state() if "go_back" in self._options.act else None
+        if better is not None:
+            seen, good = better
             counters = {"step": self.model.step_count, "samples_seen": self.model.sample_count}
             with restored([rate, *self.model.numbers().values()]):  # what was done against earlier signs stays done
                 self.model.load_state({**good, **{name: np.int64(count) for name, count in counters.items()}})
-            done.append("went back to the last state without a warning")
+            done.append(f"went back to the last state without a warning, that of {seen:,} samples")
         if "slow_discriminator" in self._options.act:
             slower = float(rate) / 2.0
             if slower >= _SLOWEST * self.model.recipe.optimizers["discriminator"].learning_rate * (1 - 1e-6):
@@ -166,7 +174,7 @@ class Guard(Look):
                 probability.assign(min(float(probability) + _STEP, MOST_AUGMENTED))
                 done.append(f"raised the probability of augmentation to {float(probability):.2f}")
         told = list(done)
-        if not done and not self._idle and not (leads and "go_back" in self._options.act):
+        if not done and not self._idle and "go_back" not in self._options.act:
             told.append("can do no more of what guards.act lets it")
             self._idle = True
         for text in told:

@@ -21,7 +21,7 @@ _LITTLE = 0.1  # the share of a part's numbers below which a transfer is told to
 
 
 def load_first_weights(gan: "PhasedModel", run: Path) -> None:
-    """Load what the recipe's `init` names, and keep the report.
+    """Load what the recipe's `init` names, and keep the report, also of a run's trunk that is the frozen backbone.
 
     Raises:
         WeightsError: a source is missing or damaged, has no such part, or does not fit its target; names them.
@@ -34,6 +34,9 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
             report = replace(report, times=_times(begun_from), clocks=tuple(sorted(clocks(begun_from))))
             _compare_classes(report, begun_from, run)
         reports.append(report)
+    reports += _of_the_backbone(gan)
+    if not reports:
+        return
     for report in reports:
         log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
         for kind in ("skipped", "mismatched"):
@@ -49,6 +52,26 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
             )
     told = json.dumps([report.to_dict() for report in reports], indent=1)
     atomic_write_bytes(run / REPORT, told.encode())
+
+
+def _of_the_backbone(gan: "PhasedModel") -> list[presets.TransferReport]:
+    """The report of weights that the networks were built with: `model.backbone_weights=RUN:trunk`."""
+    source = str(getattr(gan.recipe.model, "backbone_weights", ""))
+    run = _run_of(source)
+    if run is None:
+        return []
+    where, _, part = source.rpartition(":")
+    arrays, teachers = presets.read_part(where, part)
+    return [
+        presets.TransferReport(
+            "model.backbone",
+            source,
+            tuple(arrays),
+            times=_times(run),
+            clocks=tuple(sorted(clocks(run))),
+            teachers=tuple(teachers),
+        )
+    ]
 
 
 def _compare_classes(report: presets.TransferReport, source: Path, run: Path) -> None:

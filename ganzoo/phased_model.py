@@ -139,6 +139,17 @@ class PhasedModel(keras.Model):
     def begin(self) -> None:
         """Fix what depends on the first weights, before the first step."""
 
+    def period(self) -> int:
+        """After so many steps all that is not done in each of them has been done."""
+        return max((penalty.every for phase in self.phases() for penalty in phase.penalties), default=1)
+
+    def frozen_layers(self) -> dict[str, list[str]]:
+        """The names of the layers that the recipe's `freeze` keeps as they are now, by part."""
+        found: dict[str, list[str]] = {}
+        for rule, (_, layers) in zip(self.recipe.freeze, self._frozen, strict=True):
+            found.setdefault(rule.part, []).extend(layer.name for layer in layers if not layer.trainable)
+        return found
+
     def callbacks(self, run: Path, data: "SampleSet | None") -> list[keras.callbacks.Callback]:
         """What a run must do beside the steps, on its samples (None where they cannot be looked at)."""
         return []

@@ -315,7 +315,7 @@ def _from_backbone(
             f"one, such as image/projected_mobile_64 with --set model.trunk={name}."
         )
     if wanted.keys() <= arrays.keys():
-        skip = (*skip, *(key for key in arrays if key not in wanted))  # layers above the target's level
+        arrays = {key: arrays[key] for key in wanted}  # without the layers above the target's level
     teachers = [source.info.source_entry()]
     return _transfer(network, arrays, target, f"{IMAGENET}{name}:trunk", gan, skip, partial, teachers)
 

@@ -83,7 +83,10 @@ def _from_json(path: Path, to_html: Callable[[Any], str], unread: list[str]) -> 
 
 def _header(recipe: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> str:
     last = metrics[-1] if metrics else {"samples": 0}
-    facts = [("samples seen", last["samples"]), ("samples planned", dict(recipe.get("training") or {}).get("samples"))]
+    facts = [
+        ("samples seen", last["samples"]),
+        ("samples, by the recipe", dict(recipe.get("training") or {}).get("samples")),
+    ]
     if is_number(last.get("seconds")):
         facts.append(("training time", datetime.timedelta(seconds=round(last["seconds"]))))
     facts += [("steps", last.get("step")), ("samples per second", last.get("samples_per_second"))]

@@ -46,6 +46,14 @@ def read_data(recipe: Recipe, data: Any) -> tuple[Recipe, "SampleSet | None"]:
     count = len(sample_set.class_names) if sample_set.labels is not None else 0
     if count and (conditional or learns):
         log.info("%d classes: %s", count, ", ".join(sample_set.class_names[:12]))
+    if method == "simclr" and len(sample_set) < recipe.training.batch_size:
+        log.warning(
+            "A batch of %d holds each of these %d pictures several times, and `simclr` takes their copies for others: "
+            "--set training.batch_size=%d.",
+            recipe.training.batch_size,
+            len(sample_set),
+            max(len(sample_set) // 2, 2),
+        )
     changes: dict[str, Any] = {}
     if conditional:
         if not count and recipe.model.classes is None:

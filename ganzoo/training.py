@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ganzoo")
 
+_TIMED = (3, 16)  # steps of the estimate, at least and at most
+
 FINETUNING = {
     "all": {"freeze": [], "consolidation": 0.0},
     "freeze_d": {"freeze": [{"part": "discriminator.trunk", "share": 0.5}], "consolidation": 0.0},
@@ -286,9 +288,8 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "PhasedMod
     with distribution.scope(distribution.get_strategy(strategy)):
         gan = pretraining.create(recipe) if recipe.pretrain else registry.create_from_recipe(recipe)
         gan.compile()
-    if recipe.init and not resumed:
-        load_first_weights(gan, run)
     if not resumed:
+        load_first_weights(gan, run)
         # The recipe comes last: from here on the folder is a run, and can be resumed.
         atomic_write_bytes(run / registry.RUN_RECIPE, recipe.to_yaml().encode())
     return gan
@@ -304,7 +305,7 @@ def _restore(gan: "PhasedModel", run: Path) -> float:
         _keep(run / name, [line for line in read_objects(run / name, "samples") if line["samples"] <= seen])
     told = read_objects(run / "events.jsonl", "samples")
     _keep(run / "events.jsonl", [one for one in told if one["samples"] <= seen or not one.get("repeats")])
-    if seconds is None and gan.recipe.init:
+    if seconds is None:
         load_first_weights(gan, run)
     elif sources := inherited_sources(run):
         gan.inherited_sources = sources
@@ -346,15 +347,19 @@ def _fit(
         if sample_set is not None and gan.recipe.guards.every and not gan.recipe.pretrain:
             # After the log that it reads, before the snapshots, which keep what it (and the model's own callbacks) did.
             parts.append(guards.Guard(run, clock, gan.recipe.guards, sample_set))
-        parts += gan.callbacks(run, sample_set)
+        parts += (
+            [callbacks.Frozen(run), *gan.callbacks(run, sample_set)]
+            if gan.recipe.freeze
+            else gan.callbacks(run, sample_set)
+        )
         parts.append(callbacks.Snapshots(run, clock, training.snapshot_every, examples(sample_set)))
         if sample_set is not None and gan.recipe.evaluation.every and not gan.recipe.pretrain:
             parts.append(callbacks.Best(run, clock, gan.recipe.evaluation, sample_set))
         bar = callbacks.Progress(clock, samples, limit) if progress else None
         parts += [bar] if bar else []
         steps = None if samples is None else -(-(samples - seen) // step)
+        _look_first(gan, stream, run)
         try:
-            gan.look_at(stream)
             with clock.paused():
                 _estimate(gan, stream, samples, seconds, limit)
             gan.fit(stream, steps_per_epoch=steps or 2**40, verbose=0, callbacks=parts, shuffle=False)
@@ -382,6 +387,16 @@ def _fit(
     }
 
 
+def _look_first(gan: "PhasedModel", stream: Any, run: Path) -> None:
+    """What is measured before the first step; a run that is refused then is none yet, and may be begun otherwise."""
+    try:
+        gan.look_at(stream)
+    except GanzooError:
+        if not any((run / "checkpoints").glob("*")):
+            (run / registry.RUN_RECIPE).unlink()
+        raise
+
+
 def _stream(gan: "PhasedModel", sample_set: "SampleSet | None", data: Any, start: int) -> Any:
     if sample_set is None:
         return data
@@ -393,12 +408,11 @@ def _stream(gan: "PhasedModel", sample_set: "SampleSet | None", data: Any, start
     return batches(sample_set, size, recipe.seed, start=start, flip=flip, conditional=bool(gan.conditions_spec()))
 
 
-def _estimate(
-    gan: "PhasedModel", stream: Any, samples: int | None, seconds: float, limit: float | None, steps: int = 4
-) -> None:
-    """Say how long it will take: a few steps are timed, and taken back."""
+def _estimate(gan: "PhasedModel", stream: Any, samples: int | None, seconds: float, limit: float | None) -> None:
+    """Say how long it will take: as many steps are timed as make all that is not done in each, and taken back."""
     import keras
 
+    steps = 1 + min(max(gan.period(), _TIMED[0]), _TIMED[1])
     ends: list[float] = []
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(time.monotonic()))
     before = gan.state()

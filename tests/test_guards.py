@@ -1,5 +1,6 @@
 """Guards against collapse."""
 
+import itertools
 import json
 
 import numpy as np
@@ -148,8 +149,16 @@ def test_a_guard_slows_the_discriminator_to_a_sixteenth(tmp_path, monkeypatch):
     assert len(acts) == 5 and "can do no more" in acts[-1] and acts[-2].endswith("to 1.25e-05.")
 
 
+def spreads_that(change, monkeypatch):
+    """Let the spread of the samples change by a factor from look to look."""
+    calls = itertools.count()
+    told = {"coverage": 0.5, "recall": 0.5}
+    monkeypatch.setattr("ganzoo.guards.measure", lambda real, fake: {"spread": change ** next(calls), **told})
+
+
 def test_a_resumed_run_goes_back_to_the_same_state(tmp_path, monkeypatch):
     """A state without a warning that came after the checkpoint must not hide the one before."""
+    spreads_that(0.9, monkeypatch)
     monkeypatch.setattr("ganzoo.guards.signs", lambda look, earlier: ["spread"] if look["samples"] == 40 else [])
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     changes = {"guards": {"every": 8, "samples": 20, "act": ["go_back"]}, "training": {"snapshot_every": 32}}
@@ -207,8 +216,11 @@ def test_acts_without_effect_are_refused(tiny):
             tiny(ENTRY, guards={"act": ["augment"]}, augment=changes)
 
 
-@pytest.mark.parametrize("sign", ["spread", "lead"])
-def test_a_guard_goes_back_unless_the_discriminator_only_leads(sign, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("sign", "change"), [("spread", 0.9), ("spread", 1.1), ("lead", 0.9)])
+def test_a_guard_goes_back_to_what_was_better(sign, change, tmp_path, monkeypatch):
+    """Not where the discriminator only leads, nor to a young run whose samples were still more alike."""
+    back = sign == "spread" and change < 1
+    spreads_that(change, monkeypatch)
     monkeypatch.setattr("ganzoo.guards.signs", lambda look, earlier: [sign] if len(earlier) == 3 else [])
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     tiny = recipe_files.merge(
@@ -220,5 +232,6 @@ def test_a_guard_goes_back_unless_the_discriminator_only_leads(sign, tmp_path, m
     before, after = (load_file(tmp_path / f"checkpoints/0000000{n}.safetensors") for n in (24, 32))
     assert int(after["samples_seen"]) == 32
     keys = [key for key in before if key.startswith(("generator/", "discriminator/"))]
-    assert all(np.array_equal(before[key], after[key]) for key in keys) == (sign == "spread")
-    assert ("went back" in (tmp_path / "events.jsonl").read_text()) == (sign == "spread")
+    assert all(np.array_equal(before[key], after[key]) for key in keys) == back
+    events = tmp_path / "events.jsonl"
+    assert ("went back to the last state without a warning, that of 24 samples" in events.read_text()) == back

@@ -280,6 +280,21 @@ def test_features_have_a_component_for_each_latent_of_the_default_entry():
         small("features", "image/projected_mobile_64", **options).adapt(reals)
 
 
+def test_what_is_refused_before_the_first_step_may_be_begun_otherwise(tmp_path):
+    tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("features"))
+    data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    with pytest.raises(RecipeError, match="Give more pictures"):
+        pretrain("features", "image/dcgan_32", data[:5], tmp_path, samples=16, overrides=tiny)
+    assert pretrain("features", "image/dcgan_32", data, tmp_path, samples=16, overrides=tiny)["samples"] == 16
+
+
+def test_pictures_that_are_several_times_in_a_batch_are_told(tmp_path, caplog):
+    tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("simclr"))
+    data = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3)).astype("uint8")
+    pretrain("simclr", "image/dcgan_32", data, tmp_path, samples=16, overrides=tiny)
+    assert "takes their copies for others: --set training.batch_size=2" in caplog.text
+
+
 def test_codes_of_features_are_white():
     model = small("features", "image/dcgan_32")
     pictures = np.random.default_rng(0).integers(0, 256, (64, 1, 1, 3)).astype("uint8")

@@ -24,6 +24,15 @@ def pictures(count=40, size=32):
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3)).astype("uint8")
 
 
+def test_an_estimate_holds_all_that_is_not_done_in_each_step(tiny):
+    assert tiny("image/dcgan_32").period() == 1
+    lazy = [{"name": "r1", "weight": 1.0, "every": 8}]
+    assert tiny("image/dcgan_32", regularizers=lazy, model={"discriminator_norm": "none"}).period() == 8
+    late = {"matching_every": 5, "matching_weight": 1.0}
+    assert tiny("image/projected_mobile_64", model=late, regularizers=[]).period() == 5
+    assert tiny("image/projected_mobile_64", model=late | {"matching_weight": 0.0}, regularizers=[]).period() == 1
+
+
 def test_a_run_directory_holds_what_the_design_says(tmp_path):
     result = train(ENTRY, pictures(), tmp_path / "run", samples=64, overrides=TINY)
     run = tmp_path / "run"

@@ -10,7 +10,7 @@ import tensorflow as tf
 from ganzoo import presets, recipe_files, registry
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
 from ganzoo.foreign_weights import Mapped
-from ganzoo.origins import load_first_weights
+from ganzoo.origins import load_first_weights, pretraining_time
 from ganzoo.training import finetune, train
 
 ENTRY = "image/dcgan_32"
@@ -71,6 +71,24 @@ def test_the_rules_of_a_run_are_kept_and_reported(tmp_path):
         train(ENTRY, data, tmp_path / "second", samples=16, overrides=wider, init=init)
     report = (tmp_path / "second/report.html").read_text()
     assert "1 skipped" in report and "dense/kernel" in report
+
+
+def test_a_backbone_of_a_run_is_reported_and_its_time_counts(tmp_path):
+    entry = "image/projected_mobile_64"
+    data = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype("uint8")
+    tiny = registry.get_entry(entry).raw["tiny"]
+    plain = {
+        "model": {"projected_weight": 0.0, "matching_weight": 0.0, "matching_until": 0, "trunk": "efficientnet_lite0"}
+    }
+    train(entry, data, tmp_path / "first", samples=16, overrides=recipe_files.merge(tiny, plain))
+    source = f"{tmp_path / 'first'}:discriminator.trunk"
+    heads = {"model": {"matching_weight": 0.0, "matching_until": 0, "backbone_weights": source}}
+    for _ in range(2):  # the second time it resumes
+        train(entry, data, tmp_path / "second", samples=16, overrides=recipe_files.merge(tiny, heads))
+    (report,) = json.loads((tmp_path / "second/transfer.json").read_text())
+    assert report["target"] == "model.backbone" and report["source"] == source and len(report["loaded"]) > 20
+    assert pretraining_time(tmp_path / "second") == next(iter(report["times"].values())) > 0
+    assert "model.backbone" in (tmp_path / "second/report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -233,6 +251,11 @@ def test_a_resumed_run_thaws_when_an_unbroken_one_does(tmp_path):
     assert all(np.array_equal(value, broken[key]) for key, value in whole.items() if key != "run/seconds")
     trunk = [key for key in whole if key.startswith("discriminator/trunk/") and key.endswith("kernel")]
     assert all(not np.array_equal(begun[key], whole[key]) for key in trunk)
+    told = [json.loads(line) for line in (tmp_path / "whole/events.jsonl").read_text().splitlines()]
+    frozen, thawed = (next(one for one in told if word in one["text"]) for word in ("are frozen", "from now on"))
+    assert frozen["samples"] == 0 and "5 layers are frozen: down_16" in frozen["text"]
+    assert 40 <= thawed["samples"] <= 48 and "Of discriminator.trunk 5 layers" in thawed["text"]
+    assert "are frozen" in (tmp_path / "whole/report.html").read_text()
     tiny["freeze"] = ["discriminator.trunk"]
     train(ENTRY, data, tmp_path / "frozen", samples=32, overrides=tiny)
     frozen = load_file(tmp_path / "frozen/checkpoints/000000032.safetensors")
@@ -350,6 +373,12 @@ def test_consolidation_holds_every_generator_back(name, tiny, reals, monkeypatch
         gan.fit(reals(gan, 4), verbose=0)
         distances[weight] = float(gan.consolidation.penalty(gan))
     assert distances[1e6] < 0.5 * distances[1e-9]
+
+
+def test_consolidation_needs_the_sources_discriminator(tiny):
+    init = {"generator": "image/dcgan_32:generator"}
+    with pytest.raises(RecipeError, match=r"init\.discriminator"):
+        tiny(ENTRY, consolidation=1.0, init=init)
 
 
 def test_consolidation_holds_a_generator_back_and_resumes(tiny, reals, tmp_path):

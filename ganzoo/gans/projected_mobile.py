@@ -367,6 +367,10 @@ class ProjectedMobileGAN(GAN):
             )
         return super().fit(*args, **kwargs)
 
+    def period(self) -> int:
+        """As `GAN.period`, with the matching."""
+        return max(super().period(), self.options.matching_every if self.options.matching_weight > 0 else 1)
+
     def callbacks(self, run: Path, data: SampleSet | None) -> list[keras.callbacks.Callback]:
         """What lets the networks of the ensemble join."""
         self._can_join = True
