@@ -10,6 +10,7 @@ setup(
     package_dir={"ganzoo": "ganzoo", "ganzoo.export": "export", "ganzoo.zoo_configs": "zoo_configs"},
     package_data={
         "ganzoo": ["*.html"],
+        "ganzoo.export": ["*.yaml", "web/*"],
         "ganzoo.zoo_configs": ["**/*.yaml", "**/*.safetensors", "**/*.json", "**/*.png"],
     },
 )

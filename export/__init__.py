@@ -1,4 +1,4 @@
-"""Export of trained generators: SavedModel and TFLite, checked against Keras, with a model card beside them.
+"""Export of trained generators to TFLite, SavedModel and ONNX, checked against Keras, with a model card beside them.
 
 Importing this package loads no TensorFlow.
 """
@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo.errors import ExportError, unknown_name
 
-from .verify import CARD, FILES, MARKDOWN, REFERENCE, verify_export
+from .files import CARD, CLOSEST, FILES, MARKDOWN, REFERENCE
+from .verify import verify_export
 
 if TYPE_CHECKING:
     from ganzoo.gan import GAN
 
 __all__ = ["export_generator", "verify_export"]
 
-FORMATS = ("tflite", "saved_model")
-QUANTIZE = {"none": "float32", "float16": "float16"}
+FORMATS = ("tflite", "saved_model", "onnx")
+QUANTIZE = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8", "auto": "auto"}
+TARGETS = ("cpu", "gpu")
 
 
 def export_generator(
@@ -29,51 +31,48 @@ def export_generator(
     out: str | Path,
     formats: Sequence[str] = ("tflite", "saved_model"),
     quantize: Sequence[str] = ("none", "float16"),
+    target: str = "cpu",
+    data: Any = None,
 ) -> dict[str, Any]:
     """Export the averaged generator, check each file against Keras, and write a model card beside them.
 
-    `out` receives `generator_float32.tflite`, `generator_float16.tflite` (static batch 1, builtin operators only),
-    `saved_model/` (any batch size), `reference.npz`, `model_card.json` and `MODEL_CARD.md`. An earlier export there is
-    replaced as a whole, once all new files have passed; if one fails, it stays as it was. Other files stay.
+    `out` receives `generator_PRECISION.tflite` (static batch 1, builtin operators only, with what a phone has to know
+    as metadata inside), `generator.tflite` (what `auto` chose), `saved_model/1/` and `generator.onnx` (any batch
+    size), `reference.npz`, `model_card.json`, `MODEL_CARD.md`, and `closest.png` where the training pictures are at
+    hand. An earlier export there is replaced as a whole, once all new files have passed; if one fails, it stays as it
+    was. Other files stay.
 
     Args:
         source: a GAN, an entry's name or a run directory.
         out: a folder, made if it is missing.
-        formats: some of `tflite`, `saved_model`.
-        quantize: which TFLite files, some of `none` (float32), `float16`. A SavedModel is always float32.
+        formats: some of `tflite`, `saved_model`, `onnx`.
+        quantize: which TFLite files, some of `none` (float32), `float16`, `dynamic`, `int8`, `auto` (the best of these
+            for `target`). The other formats are always float32.
+        target: `cpu` or `gpu`, for `auto`.
+        data: real samples to judge the files by, as for `ganzoo.train`; by default a run's own data, and of an entry
+            what is kept with its weights.
 
     Returns:
         The card: what is in `model_card.json`.
 
     Raises:
-        ExportError: an unknown format; the generator needs operators that TFLite lacks; a file differs from Keras.
+        ExportError: an unknown format; the generator needs operators that TFLite lacks; a file differs from Keras;
+            `auto` has no real samples to judge by; the generator repeats its training samples more than the recipe's
+            `export.memorised_within` allows.
     """
     formats = _known("export format", formats, FORMATS)
     precisions = [QUANTIZE[name] for name in _known("quantization", quantize, QUANTIZE)]
+    (target,) = _known("target", target, TARGETS)
     out = Path(out)
     gan = _load(source)
 
-    from . import model_card, saved_model, signature, tflite, verify
+    from . import build
 
-    generator = saved_model.float32_generator(gan)
-    described = signature.describe(gan, generator)
-    reference = verify.draw_reference(gan, generator)
+    name = None if gan is source else str(source)
     try:
         with _staging(out) as folder:
-            verify.save_reference(folder / REFERENCE, reference)
-            keras_latency = verify.time_keras(generator, reference)
-            files = []
-            for name, (form, precision) in FILES.items():
-                if form not in formats or (form == "tflite" and precision not in precisions):
-                    continue
-                if form == "tflite":
-                    (folder / name).write_bytes(tflite.convert(generator, described, precision))
-                else:
-                    saved_model.write(generator, described, folder / name)
-                files.append(verify.check(folder / name, reference))
-            card = model_card.build(gan, generator, described, files, reference, keras_latency)
-            model_card.write(card, folder)
-            _install(folder, out, [file["file"] for file in files])
+            card = build.build(gan, name, folder, formats, precisions, target, data)
+            _install(folder, out)
     except OSError as error:
         raise ExportError(f"Cannot write the export to {out}: {error.strerror or error}.") from None
     return card
@@ -119,13 +118,13 @@ def _staging(out: Path) -> Iterator[Path]:
             out.rmdir()
 
 
-def _install(folder: Path, out: Path, files: Sequence[str]) -> None:
+def _install(folder: Path, out: Path) -> None:
     """Move an export to its place; the card comes last, so that it never describes files that are not there yet."""
-    for name in (*FILES, REFERENCE, MARKDOWN, CARD):
-        target = out / name
+    for name in (*FILES, CLOSEST, REFERENCE, MARKDOWN, CARD):
+        target, new = out / name, folder / name
         if target.is_dir() and not target.is_symlink():
             os.replace(target, folder / f"replaced_{name}")
-        elif name in FILES and name not in files:
+        elif not new.exists():
             target.unlink(missing_ok=True)
-        if name not in FILES or name in files:
-            os.replace(folder / name, target)
+        if new.exists():
+            os.replace(new, target)

@@ -1,5 +1,6 @@
-"""The model card: `model_card.json` for programs, `MODEL_CARD.md` for people."""
+"""The model card: `model_card.json` for programs, `MODEL_CARD.md` for people; and what stands inside TFLite files."""
 
+import base64
 import importlib.metadata
 import json
 import math
@@ -11,57 +12,110 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+import yaml
 from keras import layers
 
-from ganzoo.gan import GAN
+from ganzoo.run_data import described as described_data
 
-from .verify import CARD, MARKDOWN, Reference
+from . import gpu
+from .directions import principal_directions
+from .files import AUTO, CARD, CLOSEST, MARKDOWN
+from .generator import Generator
+from .reference import Reference
 
+METADATA_VERSION = 1
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+_UNKNOWN = "unknown"
+
+
+def describe(generator: Generator, name: str | None) -> dict[str, Any]:
+    """What a client has to know, as JSON types: it stands in each TFLite file (`ganzoo.export.metadata`).
+
+    Returns:
+        `metadata_version`, `entry`, `summary`, `inputs` and `outputs` (see `ganzoo.export.signature.describe`),
+        `class_names`, `licence`, `training_data`, `scores`, and `directions`: for each input of latents `shape` (count,
+        dim) and `float16`, unit vectors in base64, little-endian, the strongest first.
+    """
+    recipe = generator.gan.recipe
+    published, data = recipe.weights, {}
+    if name and published is None:
+        data = next((found for run in (Path(name), Path(name).parent) if (found := described_data(run))), {})
+    return {
+        "metadata_version": METADATA_VERSION,
+        "entry": recipe.entry,
+        "summary": recipe.summary,
+        "inputs": list(generator.signature["inputs"]),
+        "outputs": list(generator.signature["outputs"]),
+        "class_names": list(data.get("class_counts") or []),
+        "licence": published.licence if published else _UNKNOWN,
+        "training_data": published.data if published else data.get("source") or _UNKNOWN,
+        "scores": dict(recipe.scores) if published else {},
+        "directions": {
+            latents: _packed(principal_directions(generator.network, latents))
+            for latents, spec in generator.gan.latents_spec().items()
+            if len(spec.shape) == 1
+        },
+    }
 
 
 def build(
-    gan: GAN,
-    generator: keras.Model,
-    signature: Mapping[str, Any],
+    generator: Generator,
     files: Sequence[Mapping[str, Any]],
     reference: Reference,
+    described: Mapping[str, Any],
     keras_latency: Mapping[str, Any],
+    fid: float | None,
+    memorised: Mapping[str, Any] | None,
+    chosen: str | None,
 ) -> dict[str, Any]:
     """The card as JSON types.
 
     Args:
-        gan: what is exported.
-        generator: its averaged generator in float32.
-        signature: what `ganzoo.export.signature.describe` returns.
-        files: what `ganzoo.export.verify.check` returns for each file.
+        generator: what is exported.
+        files: what `ganzoo.export.verify.check` returns for each file, and what is known of it beside.
         reference: what the files were compared with.
+        described: what `describe` returns.
         keras_latency: what `ganzoo.export.verify.time_keras` returned in the same run.
+        fid: of Keras' samples, where real samples were at hand.
+        memorised: what `ganzoo.export.quality.Judge.memorised` returned.
+        chosen: why `auto` took what it took.
     """
-    recipe = gan.recipe
+    recipe = generator.gan.recipe
     times = {way: keras_latency[way]["minimum_ms"] for way in keras_latency}
     return {
         "entry": recipe.entry,
         "summary": recipe.summary,
         "paper": recipe.paper,
-        "signature": dict(signature),
-        "parameters": generator.count_params(),
-        "multiply_adds": multiply_adds(generator),
-        "samples_seen": int(gan.samples_seen),
-        "published_weights": recipe.weights.model_dump(mode="json") if recipe.weights else None,
+        "metadata": dict(described),
+        "signature": dict(generator.signature),
+        "parameters": generator.network.count_params(),
+        "multiply_adds": multiply_adds(generator.network),
+        "samples_seen": int(generator.gan.samples_seen),
         "compared_with": {"samples": len(reference.samples), "deviation": reference.deviation},
+        "fid": fid,
+        "fid_samples": recipe.export.samples if fid is not None else None,
+        "chosen": chosen,
         "files": [
-            {**file, "time_against_keras": {way: file["latency"]["minimum_ms"] / times[way] for way in times}}
+            {
+                **file,
+                "time_against_keras": {
+                    way: next(iter(file["steady"].values()))["minimum_ms"] / times[way] for way in times
+                },
+                "gpu": gpu.doubts(file["operators"]) if file["operators"] else None,
+            }
             for file in files
         ],
+        "memorised": memorised,
         "keras_latency": dict(keras_latency),
         "measured_on": {"machine": platform.machine(), "processors": os.cpu_count()},
         "versions": {
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
             "ai_edge_litert": importlib.metadata.version("ai-edge-litert"),
+            "litert_quantizer": importlib.metadata.version("litert-quantizer"),
         },
     }
 
@@ -91,23 +145,35 @@ def multiply_adds(model: keras.Model) -> int:
 
 
 def to_markdown(card: Mapping[str, Any]) -> str:
-    """A card as text for people."""
-    samples = card["signature"]["outputs"][0]
+    """A card as text for people, with the front matter that Hugging Face reads."""
+    described = card["metadata"]
+    samples = described["outputs"][0]
     compared, (low, high) = card["compared_with"], samples["range"]
+    licence = described["licence"]
+    front = {
+        "license": licence.lower() if licence != _UNKNOWN else "unknown",
+        "library_name": "tflite",
+        "pipeline_tag": "unconditional-image-generation",
+        "tags": ["gan", "litert", "tflite", "ganzoo", card["entry"]],
+    }
     lines = [
+        "---",
+        yaml.safe_dump(front, sort_keys=False).rstrip(),
+        "---",
+        "",
         f"# {card['entry']}",
         "",
         card["summary"],
         "",
         f"- Paper: {card['paper'] or 'not named'}",
+        f"- Trained on: {described['training_data']}; licence {licence}",
         f"- Parameters: {card['parameters']:,}",
         f"- Multiply-adds for a sample: {card['multiply_adds']:,}",
     ]
     if card["samples_seen"]:
         lines.append(f"- Samples seen in training: {card['samples_seen']:,}")
-    published = card["published_weights"]
-    if published:
-        lines.append(f"- The entry's published weights: trained on {published['data']}; licence {published['licence']}")
+    for name, score in described["scores"].items():
+        lines.append(f"- {name.replace('_', ' ')}: {score}")
     lines += [
         "",
         f"## Signature `{card['signature']['name']}`",
@@ -115,35 +181,65 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         "| input | shape | type | values |",
         "|---|---|---|---|",
     ]
-    for given in card["signature"]["inputs"]:
+    for given in described["inputs"]:
         lines.append(f"| `{given['name']}` | {_shape(given)} | {given['dtype']} | {given['distribution']} |")
+    colours = f", {samples['colours']}" if "colours" in samples else ""
     lines += ["", "| output | shape | type | values |", "|---|---|---|---|"]
-    lines.append(f"| `{samples['name']}` | {_shape(samples)} ({samples['layout']}) | float32 | {low:g} to {high:g} |")
+    lines.append(
+        f"| `{samples['name']}` | {_shape(samples)} ({samples['layout']}{colours}) | float32 | {low:g} to {high:g} |"
+    )
+    if described["class_names"]:
+        lines += ["", f"Classes, from 0 on: {', '.join(described['class_names'])}."]
     lines += [
         "",
-        "Inputs have no fixed order: read their names.",
+        "Inputs have no fixed order: read their names. All of this stands inside the TFLite files, too, as JSON in "
+        "their metadata `ganzoo`.",
         "",
         "## Files",
         "",
+    ]
+    if card["chosen"]:
+        lines += [f"`{AUTO}` is {card['chosen']}", ""]
+    lines += [
         f"Errors are against Keras on {compared['samples']} samples, which differ among themselves by a standard "
-        f"deviation of {compared['deviation']:.2g}, on a range of {high - low:g}. Latency is that of one sample.",
+        f"deviation of {compared['deviation']:.2g}, on a range of {high - low:g}. Times are of one sample: opening the "
+        "file and the first run, then minimums by number of threads. Memory is what the process grew by."
+        + (
+            f" FIDs (network that never saw ImageNet) are over the same {card['fid_samples']:,} latents; Keras has "
+            f"{card['fid']:.4g}."
+            if card["fid"] is not None
+            else ""
+        ),
         "",
-        "| file | batch | maximum error | mean error | allowed | size in bytes | latency: median, minimum | threads | "
-        "time against Keras: `predict`, call |",
+        "| file | numbers | bytes | maximum, mean error | FID, change | first run | threads: ms | memory | time against "
+        "Keras' `predict`, call |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for file in card["files"]:
-        timed, against = file["latency"], file["time_against_keras"]
+        against = file["time_against_keras"]
+        steady = ", ".join(f"{threads}: {one['minimum_ms']:.3g}" for threads, one in file["steady"].items())
+        fid = "not measured" if file.get("fid") is None else f"{file['fid']:.4g}, {file['fid_change']:+.2%}"
+        memory = "not known" if file["peak_bytes"] is None else f"{file['peak_bytes'] / 1e6:.1f} MB"
         lines.append(
-            f"| `{file['file']}` | {file['batch']} | {file['max_error']:.2g} | {file['mean_error']:.2g} | "
-            f"{file['tolerance']:g} | {file['bytes']:,} | {timed['median_ms']:.3g} ms, {timed['minimum_ms']:.3g} ms | "
-            f"{timed['threads']} | {against['predict']:.2g}, {against['call']:.2g} |"
+            f"| `{file['file']}` | {file['precision']} | {file['bytes']:,} | {file['max_error']:.2g}, "
+            f"{file['mean_error']:.2g} | {fid} | {file['first_ms']:.3g} ms | {steady} | {memory} | "
+            f"{against['predict']:.2g}, {against['call']:.2g} |"
         )
     lines.append("")
+    for file in card["files"]:
+        if kept := file.get("in_float"):
+            told = ", ".join(f"{one['layer']} ({one['kind']}, {one['share_of_error']:.0%})" for one in kept)
+            lines += [f"Activations of `{file['file']}` in float, with their share of the error of int8: {told}.", ""]
+        if file.get("passed") is False:
+            lines += [f"`{file['file']}` misses the quality that is asked of an 8-bit file.", ""]
+    shown: set[str] = set()
     for file in card["files"]:
         if file["operators"]:
             listed = ", ".join(f"{name} {count}" for name, count in file["operators"].items())
             lines += [f"Operators of `{file['file']}`: {listed}.", ""]
+            shown |= set(file["gpu"])
+    lines += ["## On a phone's graphics processor", "", gpu.as_text(sorted(shown)), ""]
+    lines += ["## Does it repeat its training samples?", "", _memorised(card["memorised"]), ""]
     machine, versions = card["measured_on"], card["versions"]
     lines.append(
         f"Measured on {machine['processors']} processors ({machine['machine']}), with Keras {versions['keras']}, "
@@ -151,6 +247,23 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         "minimums in the same run."
     )
     return "\n".join(lines) + "\n"
+
+
+def _packed(vectors: np.ndarray) -> dict[str, Any]:
+    content = base64.b64encode(vectors.astype("<f2").tobytes()).decode()
+    return {"shape": list(vectors.shape), "float16": content}
+
+
+def _memorised(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "Not looked at: no training samples were at hand."
+    text = (
+        f"{found['closer_share']:.1%} of {found['samples']:,} samples are closer to one of {found['training_samples']:,} "
+        "training pictures than nine tenths of these are to each other, in the features of a network that was fitted to "
+        f"them; of samples as new as other real pictures, 10% are. The closest pairs: `{CLOSEST}`, where the pictures "
+        "were at hand."
+    )
+    return f"{text} **{found['warning']}**" if found["warning"] else text
 
 
 def _shape(tensor: Mapping[str, Any]) -> str:

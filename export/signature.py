@@ -6,15 +6,20 @@ import keras
 
 from ganzoo.gan import GAN
 
+from .reference import OUTPUT, TRUNCATION
+
+NAME = "serving_default"
 LAYOUTS = {3: "batch, height, width, channels"}
+COLOURS = {1: "grey", 3: "RGB"}
 
 
-def describe(gan: GAN, generator: keras.Model) -> dict[str, Any]:
+def describe(gan: GAN, network: keras.Model) -> dict[str, Any]:
     """The signature `serving_default`; shapes are without the batch.
 
     Returns:
-        `name`, `inputs` (latents first; each with name, shape, dtype, distribution; a class also with `classes`) and
-        `outputs` (name, shape, dtype, range, layout).
+        `name`, `inputs` (latents first, then conditions, `truncation` last; each with name, shape, dtype, distribution;
+        a class also with `classes`, truncation with `default`) and `outputs` (name, shape, dtype, range, layout, and of
+        pictures the order of colours).
     """
     latents = [
         {"name": name, "shape": list(spec.shape), "dtype": "float32", "distribution": "standard normal"}
@@ -30,7 +35,16 @@ def describe(gan: GAN, generator: keras.Model) -> dict[str, Any]:
         }
         for name, spec in gan.conditions_spec().items()
     ]
-    shape = list(generator.output.shape[1:])
-    samples = {"name": "samples", "shape": shape, "dtype": "float32", "range": [-1.0, 1.0]}
+    truncation = {
+        "name": TRUNCATION,
+        "shape": [],
+        "dtype": "float32",
+        "distribution": "1 leaves the latents as they are, less (more than 0) draws them to their mean",
+        "default": 1.0,
+    }
+    shape = list(network.output.shape[1:])
+    samples = {"name": OUTPUT, "shape": shape, "dtype": "float32", "range": [-1.0, 1.0]}
     samples["layout"] = LAYOUTS.get(len(shape), "batch first")
-    return {"name": "serving_default", "inputs": latents + conditions, "outputs": [samples]}
+    if len(shape) == 3:
+        samples["colours"] = COLOURS.get(shape[-1], "unknown")
+    return {"name": NAME, "inputs": [*latents, *conditions, truncation], "outputs": [samples]}

@@ -1,29 +1,25 @@
 """Conversion to TFLite: static batch 1, builtin operators only."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-import keras
 import tensorflow as tf
 
 from ganzoo.errors import ExportError
 
-from .saved_model import Servable
+from .generator import Generator, Servable
 
 
-def convert(generator: keras.Model, signature: Mapping[str, Any], precision: str) -> bytes:
+def convert(generator: Generator, precision: str) -> bytes:
     """A TFLite file's content, with named inputs and outputs.
 
     Args:
-        generator: a float32 generator.
-        signature: what `ganzoo.export.signature.describe` returns.
+        generator: what is converted.
         precision: `float32`, or `float16` for weights of half the size (inputs and outputs stay float32).
 
     Raises:
         ExportError: the generator needs operators that are not built into TFLite; names them.
     """
-    servable = Servable(generator, signature, batch=1)
+    servable = Servable(generator, batch=1)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([servable.concrete], servable)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision == "float16":

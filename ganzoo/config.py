@@ -155,6 +155,19 @@ class Guards(Section):
     act: tuple[Literal["augment", "slow_discriminator", "go_back"], ...] = ()
 
 
+class Export(Section):
+    """What `ganzoo export` asks of its files.
+
+    `fid_within`: an 8-bit file that `auto` may take has a FID of at most so much more than the float file, over the
+    same `samples` latents. `memorised_within`: an export is refused where a greater share of samples is closer to a
+    training picture than nine tenths of these are to each other (0.1 is what new ones have; null: never refused).
+    """
+
+    fid_within: NonNegativeFloat = 0.02
+    samples: PositiveInt = 2_000
+    memorised_within: Fraction | None = None
+
+
 class Weights(Section):
     """Published weights of an entry: a preset's folder beside the YAML, or a path; what they were trained on."""
 
@@ -190,6 +203,7 @@ class Recipe(Section):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     guards: Guards = Guards()
+    export: Export = Export()
     init: dict[str, _short(Init, "source")] = {}
     pretrain: dict[str, Any] = {}
     freeze: tuple[_short(Freeze, "part"), ...] = ()

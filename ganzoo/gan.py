@@ -271,29 +271,27 @@ class GAN(PhasedModel):
         """Samples of the averaged generator, in inference mode."""
         return self.generator_ema(inputs, training=False)
 
-    def draw_latents(self, count: int, seed: int = 0, truncation: float | None = None) -> dict[str, np.ndarray]:
-        """Latents by name, `(count, *shape)` float32.
+    def draw_latents(self, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+        """Latents by name, `(count, *shape)` float32, standard normal; the same seed gives the same."""
+        random = GlobalRandom(seed, 0, "draw", count)
+        specs = self.latents_spec().items()
+        return {name: random.normal(spec.shape, name).numpy().astype("float32") for name, spec in specs}
+
+    def truncate(self, latents: Mapping[str, tf.Tensor], truncation: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Latents drawn towards their mean, which is 0 here: z' = truncation z, so that 1 leaves them as they are.
+
+        Less than 1 trades variety for likeliness, as the truncated distribution of Brock et al. 2019
+        (https://arxiv.org/abs/1809.11096) does, but a seed's sample stays recognisable, and an exported generator can do
+        it by itself. A GAN that maps its latents to styles overrides this (Karras et al. 2019 truncate those).
 
         Args:
-            count: how many.
-            seed: the same seed gives the same latents.
-            truncation: if given, numbers are drawn from the normal distribution cut off at +-truncation (Brock et al.
-                2019, arXiv:1809.11096).
-
-        Raises:
-            TrainingError: a truncation that is not positive.
+            latents: by name, `(batch, *shape)`.
+            truncation: `(batch,)`, more than 0.
         """
-        random = GlobalRandom(seed, 0, "draw", count)
-        if truncation is not None and not truncation > 0:
-            raise TrainingError(f"truncation must be positive. Received: {truncation}.")
-        drawn = {}
-        for name, spec in self.latents_spec().items():
-            values = random.normal(spec.shape, name)
-            if truncation is not None:
-                edge = 0.5 * (1 + math.erf(truncation / math.sqrt(2.0)))
-                values = tf.math.ndtri(random.uniform(spec.shape, name, 1 - edge, edge))
-            drawn[name] = values.numpy().astype("float32")
-        return drawn
+        return {
+            name: values * tf.reshape(truncation, (-1, *[1] * (len(values.shape) - 1)))
+            for name, values in latents.items()
+        }
 
     def draw_conditions(self, count: int) -> dict[str, np.ndarray]:
         """Conditions by name, every class in turn."""
@@ -315,7 +313,7 @@ class GAN(PhasedModel):
         Args:
             count: how many.
             seed: the same seed gives the same samples.
-            truncation: see `draw_latents`.
+            truncation: see `truncate`.
             conditions: by name, `(count,)`; every class in turn by default.
             live: the generator as it is trained now, not its average.
             batch_size: how many at once; has no influence on the samples.
@@ -323,7 +321,13 @@ class GAN(PhasedModel):
         Raises:
             TrainingError: a truncation that is not positive.
         """
-        inputs = self.draw_latents(count, seed, truncation) | (conditions or self.draw_conditions(count))
+        if truncation is not None and not 0 < truncation < math.inf:
+            raise TrainingError(f"truncation must be positive: 1 is none, less is more. Received: {truncation}.")
+        inputs = self.draw_latents(count, seed)
+        if truncation is not None:
+            drawn = self.truncate(inputs, tf.fill((count,), tf.constant(truncation, tf.float32)))
+            inputs = {name: np.asarray(values) for name, values in drawn.items()}
+        inputs |= conditions or self.draw_conditions(count)
         generator = self.generator if live else self.generator_ema
         samples = []
         for start in range(0, count, batch_size):

@@ -1,6 +1,7 @@
 """What a run trains on: the data as its recipe wants them, and what is told of them."""
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,10 +100,12 @@ def described(run: Path) -> dict[str, Any]:
 def describe(sample_set: "SampleSet | None", data: Any) -> dict[str, Any]:
     """What a run keeps of its data as `data.json`."""
     if sample_set is None:
-        unknown = dict.fromkeys(("count", "fingerprint", "samples_fingerprint"))
+        unknown = dict.fromkeys(("given", "count", "fingerprint", "samples_fingerprint"))
         return {"source": type(data).__name__, **unknown, "notes": [], "problems": []}
+    given = os.path.abspath(data) if isinstance(data, str | Path) and Path(data).exists() else data
     return {
         "source": sample_set.source,
+        "given": str(given) if isinstance(given, str | Path) else None,
         "count": len(sample_set),
         "fingerprint": sample_set.fingerprint,
         "samples_fingerprint": sample_set.samples_fingerprint,

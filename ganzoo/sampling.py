@@ -24,7 +24,7 @@ def generate(
         out: `FILE.png` (a grid), `FILE.npy` (pictures: uint8 `(count, H, W, C)`), or a folder for single files.
         count: how many.
         seed: the same seed gives the same samples.
-        truncation: draw latents from the normal distribution cut off at +-truncation.
+        truncation: draws latents towards their mean (1: not at all), see `GAN.truncate`.
         condition: one class for all; every class in turn by default.
     """
     out = Path(out)

@@ -12,6 +12,7 @@ from ganzoo.data.options import parse_background
 from ganzoo.data.picture_files import Progress
 from ganzoo.data.picture_grid import grid, save_grid, save_sample
 from ganzoo.errors import DataError
+from ganzoo.metrics.real_set import real_set
 from ganzoo.metrics.sliced_wasserstein import sliced_wasserstein
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "picture_options",
     "quick_score",
     "read",
+    "real_set",
     "save_grid",
     "save_sample",
     "small_features",

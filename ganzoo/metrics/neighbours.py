@@ -51,6 +51,28 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, neighbours: int = 5) ->
     return {"density": inside / (neighbours * len(fake)), "coverage": covered / len(real)}
 
 
+def nearest(references: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each of `queries` (M, D) the distance to, and the index of, the nearest of `references` (N, D): both (M,).
+
+    Raises:
+        EvaluationError: the arrays do not fit.
+    """
+    references, queries = check_features(references, queries)
+    centre = references.mean(axis=0)
+    distances, indices = np.empty(len(queries)), np.empty(len(queries), np.int64)
+    for start, squares in _blocks(queries - centre, references - centre):
+        rows = slice(start, start + len(squares))
+        indices[rows] = squares.argmin(axis=1)
+        distances[rows] = np.sqrt(squares.min(axis=1))
+    return distances, indices
+
+
+def nearest_others(features: np.ndarray) -> np.ndarray:
+    """For each of `features` (N, D), N >= 2, the distance to the nearest other one (N,)."""
+    centred, _ = _centred(features, features, 1)
+    return np.sqrt(_squared_radii(centred, 1))
+
+
 def _centred(real: np.ndarray, fake: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
     real, fake = check_features(real, fake)
     if min(len(real), len(fake)) <= neighbours:

@@ -17,6 +17,7 @@ import dataclasses
 import hashlib
 import logging
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -64,6 +65,11 @@ def fitted_network(real: np.ndarray, recipe: Recipe | None = None) -> FeatureNet
 
     A fit takes one to two minutes on two cores. The cache's key is the content of `real` and the recipe.
     """
+    return network_of(fitted_arrays(real, recipe), *real.shape[1:3], recipe)
+
+
+def fitted_arrays(real: np.ndarray, recipe: Recipe | None = None) -> dict[str, np.ndarray]:
+    """What `fitted_network` is made of: `weight_0` and so on, `mean`, `whitening`, and `version` (text as uint8)."""
     real = check_pictures(real, "real")
     if len(real) < 4 or min(real.shape[1:3]) < 8:
         raise EvaluationError(
@@ -73,14 +79,22 @@ def fitted_network(real: np.ndarray, recipe: Recipe | None = None) -> FeatureNet
     version = f"{recipe.version}, fitted to {content_hash(real)[:16]}"
     path = cache_dir("networks") / f"{version.replace(', fitted to ', '-')}.safetensors"
     model, head = build_models(real.shape[1], real.shape[2], recipe)
-    raw = frozen_function(model)
     arrays = _read(path, model)
     if arrays is None:
         _fit(model, head, real, recipe)
         arrays = {f"weight_{index}": np.asarray(weight) for index, weight in enumerate(model.get_weights())}
-        arrays["mean"], arrays["whitening"] = _whitening(raw, real, recipe)
+        arrays["mean"], arrays["whitening"] = _whitening(frozen_function(model), real, recipe)
         _write(path, arrays)
+    return arrays | {"version": np.frombuffer(version.encode(), np.uint8)}
+
+
+def network_of(
+    arrays: Mapping[str, np.ndarray], height: int, width: int, recipe: Recipe | None = None
+) -> FeatureNetwork:
+    """The network that `fitted_arrays` gave, for pictures of a size; raises `ValueError` where they do not fit it."""
+    model, _ = build_models(height, width, recipe or Recipe())
     model.set_weights([arrays[f"weight_{index}"] for index in range(len(model.weights))])
+    raw = frozen_function(model)
     return FeatureNetwork(
         name="self_supervised",
         family="self_supervised",
@@ -88,7 +102,7 @@ def fitted_network(real: np.ndarray, recipe: Recipe | None = None) -> FeatureNet
         dim=arrays["whitening"].shape[1],
         source="fitted to the real pictures",
         licence="that of the data",
-        version=version,
+        version=arrays["version"].tobytes().decode(),
         input_size=None,
         function=lambda batch: (raw(batch) - arrays["mean"]) @ arrays["whitening"],
     )

@@ -1,0 +1,170 @@
+"""Writes the files of an export into a folder, each judged, and their card."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo.errors import ExportError
+from ganzoo.gan import GAN
+from ganzoo.run_data import described
+
+from . import choose, generator, metadata, model_card, onnx_file, quality, saved_model, tflite, verify
+from .files import AUTO, CLOSEST, FILES, REFERENCE, open_file
+from .quantize import CALIBRATION_SAMPLES, Quantizer, opened, run
+from .reference import OUTPUT, Reference, draw_inputs, draw_reference, save_reference
+
+_UNSEEN_DB = 40.0  # of an int8 file that no real samples judge: hardly to be seen
+_CALIBRATION_SEED = 1
+
+log = logging.getLogger("ganzoo")
+
+
+def build(
+    gan: GAN,
+    name: str | None,
+    folder: Path,
+    formats: Sequence[str],
+    precisions: Sequence[str],
+    target: str,
+    data: Any,
+) -> dict[str, Any]:
+    """Write what `ganzoo.export.export_generator` promises into `folder`; the card.
+
+    Args:
+        gan: what is exported.
+        name: the entry, run or preset that it was loaded from, if any.
+        folder: exists.
+        formats: some of `ganzoo.export.FORMATS`.
+        precisions: of TFLite files.
+        target: what `auto` chooses for.
+        data: real samples, if any are given.
+    """
+    made = generator.of_gan(gan)
+    reference = draw_reference(made)
+    save_reference(folder / REFERENCE, reference)
+    reals = quality.find_reals(gan, name, data)
+    judge = quality.Judge(made, reals, gan.recipe.export.samples) if reals else None
+    memorised = None
+    if judge:
+        memorised = judge.memorised()
+        quality.refuse_if_memorised(memorised, gan.recipe.export.memorised_within)
+        if memorised["warning"]:
+            log.warning(memorised["warning"])
+        judge.draw_closest(folder / CLOSEST)
+    files = _Files(made, folder, reference, judge, model_card.describe(made, name))
+    keras_latency = verify.time_keras(made, reference)
+    listed, reason = [], None
+    if "tflite" in formats:
+        listed, reason = files.tflite(precisions, target)
+    for form, write in (("saved_model", saved_model.write), ("onnx", onnx_file.write)):
+        if form in formats:
+            path = folder / next(file for file, (kind, _) in FILES.items() if kind == form)
+            write(made, path)
+            listed.append(verify.check(path, reference, folder / REFERENCE, "float32"))
+    card = model_card.build(
+        made,
+        files=listed,
+        reference=reference,
+        described=files.described,
+        keras_latency=keras_latency,
+        fid=judge.fid if judge else None,
+        memorised=memorised,
+        chosen=reason,
+    )
+    model_card.write(card, folder)
+    return card
+
+
+class _Files:
+    """The TFLite files of one export."""
+
+    def __init__(
+        self,
+        made: generator.Generator,
+        folder: Path,
+        reference: Reference,
+        judge: quality.Judge | None,
+        described: Mapping[str, Any],
+    ):
+        self.made, self.folder, self.reference, self.judge = made, folder, reference, judge
+        self.described = dict(described)
+        self._checked: dict[str, dict[str, Any]] = {}
+
+    def tflite(self, precisions: Sequence[str], target: str) -> tuple[list[dict[str, Any]], str | None]:
+        """Write those asked for; what the card says of them, and why `auto` took what it took."""
+        wanted = [precision for precision in precisions if precision != "auto"]
+        for precision in wanted:
+            self._file(precision)
+        listed = [self._checked[precision] for precision in verify.PRECISIONS if precision in wanted]
+        if "auto" not in precisions:
+            return listed, None
+        if self.judge is None and target == "cpu":
+            raise ExportError(
+                "`auto` takes the fastest file that is still good, and there are no real samples to judge by. Give "
+                "--data (the training data), or name the quantization: none, float16, dynamic, int8."
+            )
+        for precision in ("float32", "float16") if target == "gpu" else verify.PRECISIONS:
+            self._file(precision)
+        within = self.made.gan.recipe.export.fid_within
+        chosen, reason = choose.choose(list(self._checked.values()), target, within)
+        content = (self.folder / f"generator_{chosen}.tflite").read_bytes()
+        (self.folder / AUTO).write_bytes(content)
+        for precision in self._checked.keys() - set(wanted):
+            (self.folder / f"generator_{precision}.tflite").unlink()
+        tried = [
+            {key: file[key] for key in ("precision", "bytes", "steady", "fid", "fid_change", "psnr_db")}
+            for file in self._checked.values()
+        ]
+        return [{**self._checked[chosen], "file": AUTO, "tried": tried}, *listed], reason
+
+    def _file(self, precision: str) -> None:
+        if precision in self._checked:
+            return
+        more: dict[str, Any] = {}
+        if precision in ("float32", "float16"):
+            content = self._float if precision == "float32" else tflite.convert(self.made, precision)
+        elif precision == "dynamic":
+            content = self._quantizer.dynamic()
+        else:
+            content, more = self._int8()
+        path = self.folder / f"generator_{precision}.tflite"
+        path.write_bytes(metadata.embed(content, self.described))
+        found = verify.check(path, self.reference, self.folder / REFERENCE, precision)
+        fid = self.judge.fid_of(open_file(path, self.reference.inputs)) if self.judge else None
+        change = fid / self.judge.fid - 1 if self.judge else None
+        self._checked[precision] = found | {"fid": fid, "fid_change": change} | more
+
+    @cached_property
+    def _float(self) -> bytes:
+        return tflite.convert(self.made, "float32")
+
+    @cached_property
+    def _quantizer(self) -> Quantizer:
+        drawn = draw_inputs(self.made, CALIBRATION_SAMPLES, _CALIBRATION_SEED)
+        return Quantizer(self._float, list(Reference(drawn, np.empty(CALIBRATION_SAMPLES)).each()))
+
+    def _int8(self) -> tuple[bytes, dict[str, Any]]:
+        if self.judge:
+            judge = self.judge
+
+            def error(content: bytes) -> float:
+                return judge.fid_of(opened(content)) / judge.fid - 1
+
+            allowed = self.made.gan.recipe.export.fid_within
+        else:
+
+            def error(content: bytes) -> float:
+                return -_psnr(run(content, self.reference.each()), self.reference.samples)
+
+            allowed = -_UNSEEN_DB
+        content, found = choose.int8_with_floats(self._quantizer, self.reference, error, allowed)
+        return content, {"in_float": found["in_float"], "passed": found["passed"]}
+
+
+def _psnr(samples: np.ndarray, exact: np.ndarray) -> float:
+    """In dB, of samples in [-1, 1]."""
+    return float(10 * np.log10(4.0 / max(float(np.mean(np.square(samples - exact))), 1e-30)))

@@ -1,0 +1,142 @@
+"""How good exported files still are: their FID over the same latents, and whether the generator copies pictures."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo import presets
+from ganzoo.domains import get_domain
+from ganzoo.errors import ExportError, GanzooError
+from ganzoo.gan import GAN
+from ganzoo.metrics import real_set
+from ganzoo.metrics.real_set import RealSet
+from ganzoo.run_data import described
+
+from .generator import Generator
+from .reference import draw_inputs
+
+_MOST_REALS = 20_000
+_PAIRS = 8
+_WARN_ABOVE = 0.3  # of samples closer to a training picture than nine tenths of these are to each other; 0.1 if new
+
+log = logging.getLogger("ganzoo")
+
+
+def find_reals(gan: GAN, name: str | None, data: Any = None) -> RealSet | None:
+    """The real samples that an export is judged by: of `data`, of a run's own data, or those of a preset.
+
+    Args:
+        gan: what is exported.
+        name: the entry, run or preset that it came from, if any.
+        data: as for `ganzoo.train`.
+
+    Returns:
+        None where nothing is given and none is kept.
+    """
+    domain = get_domain(gan.recipe.domain)
+    if data is not None:
+        return domain.real_set(domain.read(data, gan.recipe.data).some(_MOST_REALS))
+    if name is None:
+        return None
+    for run in (Path(name), Path(name).parent):  # a run, or its `best` or `preset`
+        known = described(run)
+        if known.get("given"):
+            try:
+                found = domain.read(known["given"], gan.recipe.data)
+            except GanzooError as error:
+                log.warning("The export is judged without real samples: %s Give --data.", error)
+                return None
+            if known.get("count") not in (None, len(found)):
+                log.warning(
+                    "%s has %d samples now, %d when the run read it.", known["given"], len(found), known["count"]
+                )
+            return domain.real_set(found.some(_MOST_REALS))
+    return real_set.load(presets.weights_file(name).parent)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The FID of a generator's files over the same latents.
+
+    Attributes:
+        generator: what is exported.
+        reals: what the distance is taken to.
+        count: of latents.
+    """
+
+    generator: Generator
+    reals: RealSet
+    count: int
+    _known: dict[str, float] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Latents, every class in turn."""
+        return draw_inputs(self.generator, self.count)
+
+    @cached_property
+    def features(self) -> np.ndarray:
+        """Of Keras' samples."""
+        return self.reals.look(self._pictures(self.generator.samples(self.inputs)))
+
+    @cached_property
+    def fid(self) -> float:
+        """Of Keras' samples."""
+        return self.reals.fid(self.features)
+
+    def fid_of(self, run: Callable[[Mapping[str, np.ndarray]], np.ndarray]) -> float:
+        """The FID of a file that takes batches of one."""
+        made = [run({name: value[i : i + 1] for name, value in self.inputs.items()}) for i in range(self.count)]
+        return self.reals.fid(self._pictures(np.concatenate(made)))
+
+    def memorised(self) -> dict[str, Any]:
+        """What share of the samples is close to a training picture, and a warning where it is too great."""
+        _, _, share = self.reals.closest(self.features)
+        return {
+            "samples": self.count,
+            "training_samples": len(self.reals.features),
+            "closer_share": share,
+            "expected_share": 0.1,
+            "warning": (
+                f"{share:.0%} of the samples are closer to a training picture than nine tenths of these are to each "
+                "other (10% if the samples are new): the generator may have learnt them by heart. Look at the closest "
+                "pairs; train it on more pictures, for a shorter time, or with more augmentation."
+                if share > _WARN_ABOVE
+                else None
+            ),
+        }
+
+    def draw_closest(self, path: Path) -> bool:
+        """Write the closest pairs as a picture, samples above their nearest training pictures; False if not at hand."""
+        if self.reals.pictures is None:
+            return False
+        distances, indices, _ = self.reals.closest(self.features)
+        chosen: dict[int, int] = {}
+        for sample in np.argsort(distances):
+            chosen.setdefault(int(indices[sample]), int(sample))  # each training picture once
+            if len(chosen) == _PAIRS:
+                break
+        reals = self.reals.pictures[list(chosen)]
+        fakes = self._pictures(
+            self.generator.samples({name: value[list(chosen.values())] for name, value in self.inputs.items()})
+        )
+        domain = get_domain(self.generator.gan.recipe.domain)
+        domain.save_grid(path, np.concatenate([fakes, reals]), len(chosen))
+        return True
+
+    def _pictures(self, samples: np.ndarray) -> np.ndarray:
+        return get_domain(self.generator.gan.recipe.domain).from_unit(samples)
+
+
+def refuse_if_memorised(found: Mapping[str, Any], within: float | None) -> None:
+    """Raises `ExportError` where the recipe's `export.memorised_within` is exceeded."""
+    if within is not None and found["closer_share"] > within:
+        raise ExportError(
+            f"{found['closer_share']:.0%} of the samples are closer to a training picture than nine tenths of these are "
+            f"to each other; the recipe allows {within:.0%} (export.memorised_within). It is not exported."
+        )

@@ -1,0 +1,83 @@
+"""Inputs and Keras' samples for them: what exported files are compared with, wherever they are run."""
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ganzoo.errors import ExportError
+
+if TYPE_CHECKING:
+    from .generator import Generator
+
+OUTPUT, TRUNCATION = "samples", "truncation"
+SAMPLES = 64
+_TRUNCATED, _LESS = 4, 0.7  # each fourth reference sample has its latents drawn to their mean by this factor
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Inputs by name, and Keras' samples for them."""
+
+    inputs: Mapping[str, np.ndarray]
+    samples: np.ndarray
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the samples over the inputs, mean over positions: near 0, a comparison says little."""
+        return float(self.samples.std(axis=0).mean())
+
+    def each(self) -> Iterator[dict[str, np.ndarray]]:
+        """The inputs one after the other, as batches of one."""
+        for index in range(len(self.samples)):
+            yield {name: value[index : index + 1] for name, value in self.inputs.items()}
+
+    def first(self) -> dict[str, np.ndarray]:
+        """A batch of one."""
+        return next(self.each())
+
+
+def draw_inputs(generator: "Generator", count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Latents, every class in turn, and no truncation."""
+    gan = generator.gan
+    return gan.draw_latents(count, seed) | gan.draw_conditions(count) | {TRUNCATION: np.ones(count, np.float32)}
+
+
+def draw_reference(generator: "Generator", count: int = SAMPLES) -> Reference:
+    """Keras' samples for `count` latents, every class in turn, each fourth truncated.
+
+    Raises:
+        ExportError: they hold NaN or infinite numbers.
+    """
+    inputs = draw_inputs(generator, count)
+    inputs[TRUNCATION][_TRUNCATED - 1 :: _TRUNCATED] = _LESS
+    samples = generator.samples(inputs)
+    if not np.isfinite(samples).all():
+        raise ExportError(
+            f"The generator of {generator.gan.recipe.entry} makes samples that are not finite: it is not exported."
+        )
+    return Reference(inputs, samples)
+
+
+def save_reference(path: Path, reference: Reference) -> None:
+    """Write a reference as `.npz`."""
+    arrays = {f"input/{name}": value for name, value in reference.inputs.items()}
+    np.savez_compressed(path, **arrays, **{f"output/{OUTPUT}": reference.samples})
+
+
+def load_reference(path: Path) -> Reference:
+    """Read what `save_reference` wrote; raises `ExportError` where that fails."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            inputs = {name.removeprefix("input/"): arrays[name] for name in arrays if name.startswith("input/")}
+            reference = Reference(inputs, arrays[f"output/{OUTPUT}"])
+    except FileNotFoundError:
+        raise ExportError(f"{path} is missing: without it nothing can be compared. Export again.") from None
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+        raise ExportError(f"{path} cannot be read ({error}). Export again.") from None
+    if not len(reference.samples) or any(len(value) != len(reference.samples) for value in inputs.values()):
+        raise ExportError(f"{path} holds inputs and samples of different numbers. Export again.")
+    return reference

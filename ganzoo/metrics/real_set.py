@@ -1,0 +1,100 @@
+"""What is kept of the real pictures that a GAN was trained on: a network that was fitted to them, and their features.
+
+With it an export is judged where the pictures themselves are not at hand, as for the zoo's published weights.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ganzoo.cache import atomic_write, read_safetensors
+from ganzoo.errors import EvaluationError
+from ganzoo.metrics.feature_networks import FeatureNetwork
+from ganzoo.metrics.features import extract
+from ganzoo.metrics.frechet import frechet_distance
+from ganzoo.metrics.neighbours import nearest, nearest_others
+from ganzoo.metrics.self_supervised import fitted_arrays, network_of
+
+FILE = "reals.safetensors"
+_CLOSE = 0.1  # of the reals, the share that is nearer to another than "close" means
+
+
+@dataclass(frozen=True)
+class RealSet:
+    """Features of real pictures over the self-supervised network that was fitted to them.
+
+    Attributes:
+        arrays: of the network, as `fitted_arrays` gives them.
+        features: `(N, dim)`.
+        size: height and width of the pictures.
+        pictures: uint8 `(N, height, width, channels)`, or None where only their features are known.
+    """
+
+    arrays: Mapping[str, np.ndarray] = field(repr=False)
+    features: np.ndarray = field(repr=False)
+    size: tuple[int, int]
+    pictures: np.ndarray | None = field(default=None, repr=False)
+
+    @cached_property
+    def network(self) -> FeatureNetwork:
+        """The network."""
+        return network_of(self.arrays, *self.size)
+
+    def look(self, samples: np.ndarray) -> np.ndarray:
+        """Features `(M, dim)` of uint8 pictures of the same size; raises `EvaluationError` where it is another."""
+        if samples.shape[1:3] != self.size:
+            raise EvaluationError(
+                f"The features of the reals are of pictures of {self.size}, the samples are {samples.shape[1:3]}."
+            )
+        return extract(self.network, samples)
+
+    def fid(self, samples: np.ndarray) -> float:
+        """The Frechet distance of samples, uint8 or their features, to the reals."""
+        return frechet_distance(self.features, samples if samples.ndim == 2 else self.look(samples))
+
+    def closest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """For samples' features: distances to their nearest reals, these reals' indices, and the share of close ones.
+
+        Close is nearer than nine tenths of the reals are to the nearest other real: of samples that are as new as a real
+        one a tenth is, of copies all are.
+        """
+        distances, indices = nearest(self.features, features)
+        limit = float(np.quantile(nearest_others(self.features), _CLOSE))
+        return distances, indices, float(np.mean(distances < limit))
+
+
+def real_set(pictures: np.ndarray) -> RealSet:
+    """The set of uint8 pictures `(N, height, width, channels)`, N >= 4; the network is fitted, or in the cache."""
+    arrays = fitted_arrays(pictures)
+    size = tuple(pictures.shape[1:3])
+    return RealSet(arrays, extract(network_of(arrays, *size), pictures, cached=True), size, pictures)
+
+
+def save(reals: RealSet, folder: Path) -> Path:
+    """Write `reals.safetensors` into a preset's folder: the network and the features in half precision, no pictures."""
+    from safetensors.numpy import save_file
+
+    half = {
+        name: array.astype(np.float16) if array.dtype == np.float32 else array for name, array in reals.arrays.items()
+    }
+    content = half | {"features": reals.features.astype(np.float16), "size": np.array(reals.size, np.int32)}
+    content = {name: np.ascontiguousarray(array) for name, array in content.items()}
+    return atomic_write(Path(folder) / FILE, lambda path: save_file(content, path))
+
+
+def load(folder: Path) -> RealSet | None:
+    """What `save` wrote, without pictures; None where there is nothing.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return None
+    content = read_safetensors(path)
+    arrays = {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in content.items()}
+    features, size = arrays.pop("features"), tuple(int(side) for side in arrays.pop("size"))
+    return RealSet(arrays, features, size)
