@@ -10,12 +10,11 @@ import numpy as np
 
 from ganzoo.errors import ExportError
 from ganzoo.gan import GAN
-from ganzoo.run_data import described
 
 from . import choose, generator, metadata, model_card, onnx_file, quality, saved_model, tflite, verify
 from .files import AUTO, CLOSEST, FILES, REFERENCE, open_file
 from .quantize import CALIBRATION_SAMPLES, Quantizer, opened, run
-from .reference import OUTPUT, Reference, draw_inputs, draw_reference, save_reference
+from .reference import Reference, draw_inputs, draw_reference, save_reference
 
 _UNSEEN_DB = 40.0  # of an int8 file that no real samples judge: hardly to be seen
 _CALIBRATION_SEED = 1

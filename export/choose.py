@@ -58,10 +58,10 @@ def choose(files: Sequence[Mapping[str, Any]], target: str, fid_within: float) -
     chosen = min(good, key=lambda file: (times[file["precision"]], file["bytes"]))["precision"]
     bad = [f"{file['precision']} ({file['fid_change']:+.1%})" for file in files if file not in good]
     slower = [f"{one} ({times[one] / exact:.2f})" for one in times if one != chosen and by_precision[one] in good]
+    size = by_precision[chosen]["bytes"] / by_precision["float32"]["bytes"]
     text = (
-        f"{chosen}: the fastest on one thread, {times[chosen] / exact:.2f} of float32's time and "
-        f"{by_precision[chosen]['bytes'] / by_precision['float32']['bytes']:.2f} of its size, with a FID that changes by "
-        f"{by_precision[chosen]['fid_change']:+.2%}."
+        f"{chosen}: the fastest on one thread, {times[chosen] / exact:.2f} of float32's time and {size:.2f} of its "
+        f"size, with a FID that changes by {by_precision[chosen]['fid_change']:+.2%}."
     )
     text += f" Slower: {', '.join(slower)}." if slower else ""
     text += f" A FID more than {fid_within:.0%} above float32's: {', '.join(bad)}." if bad else ""

@@ -211,7 +211,7 @@ def to_markdown(card: Mapping[str, Any]) -> str:
             else ""
         ),
         "",
-        "| file | numbers | bytes | maximum, mean error | FID, change | first run | threads: ms | memory | time against "
+        "| file | numbers | bytes | maximum, mean error | FID, change | first run | threads: ms | memory | time to "
         "Keras' `predict`, call |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -258,9 +258,9 @@ def _memorised(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "Not looked at: no training samples were at hand."
     text = (
-        f"{found['closer_share']:.1%} of {found['samples']:,} samples are closer to one of {found['training_samples']:,} "
-        "training pictures than nine tenths of these are to each other, in the features of a network that was fitted to "
-        f"them; of samples as new as other real pictures, 10% are. The closest pairs: `{CLOSEST}`, where the pictures "
+        f"{found['closer_share']:.1%} of {found['samples']:,} samples are closer to one of "
+        f"{found['training_samples']:,} training pictures than nine tenths of these are to each other, in the features of "
+        "a network that was fitted to them; of samples as new as other real pictures, 10% are. The closest pairs: `{CLOSEST}`, where the pictures "
         "were at hand."
     )
     return f"{text} **{found['warning']}**" if found["warning"] else text

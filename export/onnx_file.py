@@ -23,7 +23,7 @@ def write(generator: Generator, path: Path) -> None:
     except ImportError as error:
         raise ExportError(f"ONNX files need tf2onnx ({error}): pip install 'ganzoo[onnx]'.") from None
     servable = Servable(generator, batch=None)
-    signature = [tensor for tensor in servable.concrete.structured_input_signature[1].values()]
+    signature = list(servable.concrete.structured_input_signature[1].values())
     with no_stderr():
         function = tf.function(
             lambda *given: servable.concrete(**{s.name: g for s, g in zip(signature, given, strict=True)})

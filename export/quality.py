@@ -137,6 +137,6 @@ def refuse_if_memorised(found: Mapping[str, Any], within: float | None) -> None:
     """Raises `ExportError` where the recipe's `export.memorised_within` is exceeded."""
     if within is not None and found["closer_share"] > within:
         raise ExportError(
-            f"{found['closer_share']:.0%} of the samples are closer to a training picture than nine tenths of these are "
-            f"to each other; the recipe allows {within:.0%} (export.memorised_within). It is not exported."
+            f"{found['closer_share']:.0%} of the samples are closer to a training picture than nine tenths of these "
+            f"are to each other; the recipe allows {within:.0%} (export.memorised_within). It is not exported."
         )

@@ -83,7 +83,7 @@ class Quantizer:
         return self._quantize(recipe.dynamic_wi8_afp32(), [*slow, *keep], None)
 
     def int8(self, keep: Collection[Operator] = ()) -> bytes:
-        """Weights and activations in int8, but of the operators of `keep` the weights alone, as far as that is quick."""
+        """Weights and activations in int8; of the operators of `keep` the weights alone, as far as that is quick."""
         from litert_quantizer import recipe
 
         return self._quantize(recipe.static_wi8_ai8(), keep, self._ranges)

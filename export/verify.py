@@ -79,12 +79,10 @@ def check(
         ExportError: it does not run, has another signature or foreign operators, or differs more than allowed.
     """
     form, _ = FILES[path.name]
-    operators = list_operators(path.read_bytes(), path.name) if form == "tflite" else None
     run = open_file(path, reference.inputs)
-    if form == "tflite":
-        samples = np.concatenate([run(one) for one in reference.each()])
-    else:
-        samples = run(reference.inputs)
+    operators = list_operators(path.read_bytes(), path.name) if form == "tflite" else None
+    one_by_one = form == "tflite"
+    samples = np.concatenate([run(one) for one in reference.each()]) if one_by_one else run(reference.inputs)
     if samples.shape != reference.samples.shape:
         raise ExportError(f"{path.name} gives shape {samples.shape}, Keras {reference.samples.shape}. Export again.")
     error = np.abs(samples - reference.samples)

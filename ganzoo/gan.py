@@ -281,8 +281,8 @@ class GAN(PhasedModel):
         """Latents drawn towards their mean, which is 0 here: z' = truncation z, so that 1 leaves them as they are.
 
         Less than 1 trades variety for likeliness, as the truncated distribution of Brock et al. 2019
-        (https://arxiv.org/abs/1809.11096) does, but a seed's sample stays recognisable, and an exported generator can do
-        it by itself. A GAN that maps its latents to styles overrides this (Karras et al. 2019 truncate those).
+        (https://arxiv.org/abs/1809.11096) does, but a seed's sample stays recognisable, and an exported generator can
+        do it by itself. A GAN that maps its latents to styles overrides this (Karras et al. 2019 truncate those).
 
         Args:
             latents: by name, `(batch, *shape)`.

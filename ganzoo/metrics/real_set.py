@@ -58,8 +58,8 @@ class RealSet:
     def closest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """For samples' features: distances to their nearest reals, these reals' indices, and the share of close ones.
 
-        Close is nearer than nine tenths of the reals are to the nearest other real: of samples that are as new as a real
-        one a tenth is, of copies all are.
+        Close is nearer than nine tenths of the reals are to the nearest other real: of samples that are as new as a
+        real one a tenth is, of copies all are.
         """
         distances, indices = nearest(self.features, features)
         limit = float(np.quantile(nearest_others(self.features), _CLOSE))
