@@ -53,7 +53,7 @@ def verify_export(path: str | Path) -> dict[str, Any]:
     reference = load_reference(folder / REFERENCE)
     files = []
     for name in listed if whole else [path.name]:
-        _check_identity(folder / name, listed[name], card)
+        check_identity(folder / name, listed[name], card)
         found = check(folder / name, reference, folder / REFERENCE, listed[name]["precision"], listed[name]["allowed"])
         files.append(found)
     return {"entry": card["entry"], "folder": str(folder), "files": files}
@@ -151,7 +151,7 @@ def _check_magic(path: Path) -> None:
         raise ExportError(f"{path} is no TFLite file.")
 
 
-def _check_identity(path: Path, listed: Mapping[str, Any], card: Mapping[str, Any]) -> None:
+def check_identity(path: Path, listed: Mapping[str, Any], card: Mapping[str, Any]) -> None:
     """Refuse a file that is not the exported one, before a runtime has to digest it."""
     if not path.exists():
         raise ExportError(f"{path} is missing, though {CARD} lists it. Export again.")

@@ -383,6 +383,28 @@ def verify(path: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("path", type=click.Path())
+@click.option("--port", default=8300, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--network", is_flag=True, help="For phones on the local network, not this machine alone.")
+@click.option("--out", type=click.Path(file_okay=False), help="Write the page as static files instead.")
+@_verb(tensorflow=False)
+def serve(path: str, port: int, network: bool, out: str | None) -> None:
+    """Serve an export as a page on which a phone makes pictures by itself."""
+    from ganzoo.export.serve import as_qr_code, site
+    from ganzoo.export.serve import serve as function
+
+    if out:
+        site(path).write(Path(out))
+        click.echo(f"The page: {Path(out) / 'index.html'}, for any web server.")
+        return
+
+    def ready(address: str, server: Any) -> None:
+        click.echo((as_qr_code(address) if network else "") + f"{address} (Ctrl-C ends it)")
+
+    function(path, port, network, ready)
+
+
+@main.command()
 @click.argument("data", required=False)
 @click.option(
     "--fakes",

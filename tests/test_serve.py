@@ -1,0 +1,283 @@
+"""The page for phones: what the server gives out, and (with a browser) what the page makes."""
+
+import contextlib
+import hashlib
+import http.client
+import io
+import json
+import shutil
+import socket
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ganzoo.export import metadata, serve, vendor
+from ganzoo.export.reference import load_reference
+
+import ganzoo
+from ganzoo import export, recipe_files
+from ganzoo.errors import ExportError
+from ganzoo.registry import get_entry
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    gan = ganzoo.create(
+        "image/wgan_gp_32", **recipe_files.merge(get_entry("image/wgan_gp_32").raw["tiny"], {"model": {"classes": 3}})
+    )
+    export.export_generator(gan, folder, ["tflite"], ["none", "float16", "int8"])
+    return folder
+
+
+@pytest.fixture
+def no_runtime(monkeypatch, tmp_path):
+    """An empty runtime in the place of the fetched one: what the server gives out does not depend on it."""
+    for name in vendor.files():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("// nothing")
+    monkeypatch.setattr(vendor, "vendored", lambda: tmp_path)
+
+
+@contextlib.contextmanager
+def running(path, **options):
+    started, found = threading.Event(), []
+
+    def ready(address, server):
+        found.extend((address, server))
+        started.set()
+
+    thread = threading.Thread(target=serve.serve, args=(path, 0), kwargs={"ready": ready, **options}, daemon=True)
+    thread.start()
+    assert started.wait(20)
+    try:
+        yield found
+    finally:
+        found[1].shutdown()
+        thread.join()
+
+
+def ask(server, target, method="GET"):
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection.request(method, target)  # the target goes out as it is: no client mends its dots
+    answer = connection.getresponse()
+    return answer.status, dict(answer.getheaders()), answer.read()
+
+
+def test_the_server_gives_out_the_page_and_the_files_of_the_card(exported, no_runtime):
+    with running(exported) as (address, server):
+        assert address.startswith("http://127.0.0.1:")
+        assert server.server_address[0] == "127.0.0.1"  # this machine alone
+        status, heads, body = ask(server, "/")
+        assert status == 200 and b"<title>ganzoo</title>" in body
+        assert "script-src 'self' 'wasm-unsafe-eval' 'sha256-" in heads["Content-Security-Policy"]
+        told = json.loads(ask(server, "/files.json")[2])
+        assert [one["file"] for one in told] == [
+            "generator_float16.tflite",
+            "generator_int8.tflite",
+            "generator_float32.tflite",
+        ]
+        for one in told:
+            assert ask(server, f"/model/{one['file']}")[2] == (exported / one["file"]).read_bytes()
+        assert ask(server, "/sw.js?x=1")[0] == 200
+        status, heads, body = ask(server, "/style.css", "HEAD")
+        assert status == 200 and body == b"" and int(heads["Content-Length"]) > 100
+
+
+HOSTILE = [
+    "/../etc/passwd",
+    "/../../../../etc/passwd",
+    "/model/../model_card.json",
+    "/model/%2e%2e/model_card.json",
+    "/%2e%2e/%2e%2e/etc/passwd",
+    "/..%2f..%2fetc%2fpasswd",
+    "/model/..%5c..%5cx",
+    "//etc/passwd",
+    "/model//etc/passwd",
+    "/model/reference.npz",
+    "/model_card.json",
+    "/reference.npz",
+    "/model/",
+    "/vendor/",
+    "/serve.py",
+    "/%00",
+    "/index.html%00.png",
+    "/" + "a" * 5000,
+    "/model/generator_float32.tflite/",
+    "/MODEL/generator_float32.tflite",
+    "http://elsewhere/../../etc/passwd",
+]
+
+
+@pytest.mark.parametrize("target", HOSTILE)
+def test_nothing_else_is_given_out(target, exported, no_runtime):
+    pages = serve.site(exported)
+    assert pages.answer(target) is None
+    with running(exported) as (_, server):
+        assert ask(server, target)[0] == 404
+        assert ask(server, "/")[0] == 200  # and goes on
+
+
+def test_other_methods_are_refused(exported, no_runtime):
+    with running(exported) as (_, server):
+        assert [ask(server, "/", method)[0] for method in ("POST", "PUT", "DELETE")] == [501] * 3
+
+
+def test_the_local_network_only_when_asked(exported, no_runtime):
+    with running(exported, network=True) as (address, server):
+        assert server.server_address[0] == "0.0.0.0"
+        assert socket.inet_aton(address.removeprefix("http://").partition(":")[0])
+    assert "█" in serve.as_qr_code(address) or "▄" in serve.as_qr_code(address)
+
+
+def test_what_cannot_be_served_is_refused(exported, no_runtime, tmp_path):
+    with pytest.raises(ExportError, match="There is no"):
+        serve.site(tmp_path / "absent")
+    with pytest.raises(ExportError, match=r"model_card\.json is missing"):
+        serve.site(tmp_path)
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    (copy / "generator_int8.tflite").write_bytes(b"x" * 100)
+    with pytest.raises(ExportError, match="generator_int8"):
+        serve.site(copy)
+    assert serve.site(copy / "generator_float16.tflite").answer("/model/generator_float16.tflite")
+    content = metadata.embed((copy / "generator_float16.tflite").read_bytes(), {"entry": "another"})
+    card = json.loads((copy / "model_card.json").read_text())
+    for file in card["files"]:
+        if file["file"] == "generator_float16.tflite":
+            file |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (copy / "generator_float16.tflite").write_bytes(content)
+    (copy / "model_card.json").write_text(json.dumps(card))
+    with pytest.raises(ExportError, match="says other things of itself"):
+        serve.site(copy / "generator_float16.tflite")
+    with running(exported) as (_, server), pytest.raises(ExportError, match="cannot be used"):
+        serve.serve(exported, server.server_port)
+
+
+def test_the_page_as_static_files(exported, no_runtime, tmp_path):
+    serve.site(exported).write(tmp_path / "site")
+    names = {
+        path.relative_to(tmp_path / "site").as_posix() for path in (tmp_path / "site").rglob("*") if path.is_file()
+    }
+    assert {"index.html", "app.js", "files.json", "model/generator_int8.tflite", "vendor/core/index.js"} <= names
+
+
+def test_another_package_than_the_pinned_one_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(vendor, "PACKAGES", {"core": ("0" * 86 + "==", ("dist/index.js",))})
+    monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: io.BytesIO(b"another"))
+    with pytest.raises(ExportError, match="not the package that is expected"):
+        vendor.fetch(tmp_path / "runtime")
+    assert not list(tmp_path.iterdir())
+
+    def refuse(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(ExportError, match=r"cannot be fetched .*no route to host.* needed once"):
+        vendor.fetch(tmp_path / "runtime")
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (Debian: apt-get install chromium)")
+class TestPage:
+    """In Chromium, on LiteRT.js as it is fetched from npm."""
+
+    @pytest.fixture(scope="class")
+    def browser(self):
+        from playwright.sync_api import sync_playwright
+
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            yield browser
+            browser.close()
+
+    @contextlib.contextmanager
+    def opened(self, browser, address, **options):
+        context = browser.new_context(viewport={"width": 390, "height": 844}, **options)
+        page = context.new_page()
+        page.errors = []
+        page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.goto(address)
+        page.locator("#pictures:not([hidden]), #message.error").first.wait_for()
+        yield page
+        context.close()
+
+    @pytest.mark.parametrize("name", ["generator_float32.tflite", "generator_float16.tflite", "generator_int8.tflite"])
+    def test_it_makes_what_keras_makes(self, name, browser, exported):
+        reference = load_reference(exported / "reference.npz")
+        card = json.loads((exported / "model_card.json").read_text())
+        allowed = next(file["allowed"] for file in card["files"] if file["file"] == name)
+        with running(exported / name) as (address, _), self.opened(browser, address) as page:
+            for index in range(4):
+                one = {key: value[index] for key, value in reference.inputs.items()}
+                options = {"classId": int(one["class_id"]), "truncation": float(one["truncation"])}
+                made = page.evaluate(
+                    "async ([latents, options]) => Array.from(await window.ganzoo.sample(latents, options))",
+                    [one["latents"].tolist(), options],
+                )
+                assert (
+                    np.abs(np.reshape(made, reference.samples[index].shape) - reference.samples[index]).max() <= allowed
+                )
+            assert page.errors == []
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_it_is_worked_by_keyboard_and_fits_a_phone(self, scheme, browser, exported, tmp_path):
+        with running(exported) as (address, _), self.opened(browser, address, color_scheme=scheme) as page:
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            assert page.locator("#grid canvas").count() == 16
+            pixels = "i => document.querySelectorAll('#grid canvas')[i].toDataURL()"
+            before = page.evaluate(pixels, 0)
+            page.locator("#grid button").nth(0).focus()
+            page.keyboard.press("Enter")
+            assert page.locator("#grid button").nth(0).get_attribute("aria-selected") == "true"
+            slider = page.locator("#directions input").first
+            slider.focus()
+            for _ in range(15):
+                page.keyboard.press("ArrowRight")
+            page.wait_for_timeout(300)
+            assert page.evaluate(pixels, 0) != before
+            page.locator("#grid button").nth(5).focus()
+            page.keyboard.press("Enter")
+            page.locator("#film").focus()
+            page.keyboard.press("Enter")
+            page.locator("#facts[data-frames]").wait_for()
+            page.locator("#classes").select_option("2")
+            page.wait_for_timeout(300)
+            with page.expect_download() as download:
+                page.locator("#save").press("Enter")
+            assert download.value.suggested_filename.startswith("image_wgan_gp_32")
+            assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+            seed = page.locator("#seed").input_value()
+            page.locator("#again").press("Enter")
+            assert int(page.locator("#seed").input_value()) == int(seed) + 1
+            assert page.errors == []
+
+    def test_it_works_without_a_network_once_loaded(self, browser, exported):
+        with running(exported) as (address, _), self.opened(browser, address) as page:
+            page.evaluate("navigator.serviceWorker.ready")
+            page.reload()  # through the worker, which keeps all
+            page.locator("#pictures:not([hidden])").wait_for()
+            page.context.set_offline(True)
+            page.reload()
+            page.locator("#pictures:not([hidden])").wait_for()
+            assert page.locator("#grid canvas").count() == 16
+
+    @pytest.mark.parametrize("damage", ["cut", "no metadata", "another version", "no model"])
+    def test_a_broken_file_is_refused_with_a_reason(self, damage, browser, exported, monkeypatch):
+        content = (exported / "generator_float16.tflite").read_bytes()
+        broken, reason = {
+            "cut": (content[:300], "damaged"),
+            "no metadata": (metadata.embed(content, {}).replace(b"ganzoo", b"gaNzoo"), "no metadata of ganzoo"),
+            "another version": (metadata.embed(content, {"metadata_version": 99}), "another version"),
+            "no model": (b"<html>" * 100, "no TFLite file"),
+        }[damage]
+        pages = serve.site(exported)
+        changed = serve.Site({**pages.paths, "model/generator_float16.tflite": broken})
+        monkeypatch.setattr(serve, "site", lambda path: changed)
+        with running(exported) as (address, _), self.opened(browser, address) as page:
+            assert reason in page.text_content("#message")
