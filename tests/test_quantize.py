@@ -1,0 +1,150 @@
+"""8-bit files: which operators stay in float, what `auto` takes, and how files are judged."""
+
+import numpy as np
+import pytest
+from ganzoo.export import choose, quality, tflite
+from ganzoo.export.generator import of_gan
+from ganzoo.export.quantize import Quantizer, run
+from ganzoo.export.reference import Reference, draw_inputs, draw_reference
+
+import ganzoo
+from ganzoo import export, presets, recipe_files
+from ganzoo.errors import ExportError
+from ganzoo.metrics import real_set
+from ganzoo.registry import get_entry
+
+ENTRY = "image/dcgan_32"
+TINY = get_entry(ENTRY).raw["tiny"]
+
+
+@pytest.fixture(scope="module")
+def made():
+    gan = ganzoo.create(ENTRY, **TINY)
+    gan.calibrate()
+    return of_gan(gan)
+
+
+@pytest.fixture(scope="module")
+def quantizer(made):
+    inputs = draw_inputs(made, 32, 1)
+    return Quantizer(tflite.convert(made, "float32"), list(Reference(inputs, np.empty(32)).each()))
+
+
+def pictures(count, seed=0):
+    """Smooth ones that differ: a network has something to learn."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (count, 4, 4, 3)).astype("uint8")
+    return coarse.repeat(8, axis=1).repeat(8, axis=2)
+
+
+def error(content, reference):
+    return float(np.mean(np.square(run(content, reference.each()) - reference.samples)))
+
+
+def test_floats_in_an_int8_file_lower_its_error(made, quantizer):
+    reference = draw_reference(made, 16)
+    shares = quantizer.error_shares(reference)
+    assert sum(shares.values()) == pytest.approx(1.0) and list(shares.values()) == sorted(shares.values())[::-1]
+    assert {"FULLY_CONNECTED", "TRANSPOSE_CONV"} <= {operator.kind for operator in shares}
+    assert {"dense", "reshape"} <= {operator.layer for operator in shares}
+    whole = error(quantizer.int8(), reference)
+    assert error(quantizer.int8(list(shares)), reference) < 0.1 * whole
+    assert error(quantizer.int8(list(shares)[:4]), reference) < whole
+    dense = next(operator for operator in shares if operator.kind == "FULLY_CONNECTED")
+    # Its weights stay 8-bit ones, whatever its activations are.
+    assert len(quantizer.int8([dense])) - len(quantizer.int8()) < np.prod(made.network.get_layer("dense").kernel.shape)
+
+
+def test_the_fewest_floats_that_pass_are_taken(made, quantizer):
+    reference = draw_reference(made, 16)
+    whole = error(quantizer.int8(), reference)
+    for allowed, passed in ((2 * whole, True), (0.7 * whole, True), (0.0, False)):
+        content, found = choose.int8_with_floats(
+            quantizer, reference, lambda content: error(content, reference), allowed
+        )
+        assert found["passed"] == passed and (found["error"] <= allowed) == passed
+        assert (found["in_float"] == []) == (allowed > whole)
+        assert error(content, reference) == pytest.approx(found["error"])
+
+
+def told(precision, size, ms, change):
+    return {"precision": precision, "bytes": size, "fid_change": change, "steady": {"1": {"minimum_ms": ms}}}
+
+
+def test_auto_takes_the_fastest_that_is_good():
+    files = [
+        told("float32", 100, 1.0, 0.0),
+        told("float16", 50, 1.05, 0.001),
+        told("dynamic", 27, 0.5, 0.01),
+        told("int8", 26, 0.3, 0.03),
+    ]
+    chosen, reason = choose.choose(files, "cpu", 0.02)
+    assert chosen == "dynamic" and "0.50 of float32's time and 0.27 of its size" in reason
+    assert "int8 (+3.0%)" in reason and "float16 (1.05)" in reason
+    assert choose.choose(files, "cpu", 0.05)[0] == "int8"
+    assert choose.choose(files, "cpu", 0.0)[0] == "float32"
+    assert choose.choose(files[:2], "gpu", 0.02)[0] == "float16"
+
+
+def test_auto_needs_real_samples_on_a_processor(made, tmp_path):
+    with pytest.raises(ExportError, match="no real samples to judge by"):
+        export.export_generator(made.gan, tmp_path / "out", ["tflite"], ["auto"])
+    card = export.export_generator(made.gan, tmp_path / "gpu", ["tflite"], ["auto"], target="gpu")
+    (file,) = card["files"]
+    assert (
+        file["file"] == "generator.tflite" and file["precision"] == "float16" and card["chosen"].startswith("float16")
+    )
+    export.verify_export(tmp_path / "gpu" / "generator.tflite")
+
+
+def test_files_are_judged_over_the_same_latents(tmp_path):
+    gan = ganzoo.create(ENTRY, **recipe_files.merge(TINY, {"export": {"samples": 100}}))
+    gan.calibrate()
+    card = export.export_generator(gan, tmp_path, ["tflite"], ["none", "dynamic", "int8", "auto"], data=pictures(80))
+    by_name = {file["file"]: file for file in card["files"]}
+    assert abs(by_name["generator_float32.tflite"]["fid_change"]) < 1e-3
+    chosen = by_name["generator.tflite"]
+    assert chosen["fid"] == pytest.approx(card["fid"] * (1 + chosen["fid_change"]))
+    assert chosen["fid_change"] <= 0.02 and card["chosen"].startswith(chosen["precision"])
+    assert {file["precision"] for file in chosen["tried"]} == {"float32", "float16", "dynamic", "int8"}
+    assert not (tmp_path / "generator_float16.tflite").exists() and (tmp_path / "closest.png").is_file()
+    assert card["memorised"]["training_samples"] == 80
+    export.verify_export(tmp_path)
+
+
+def test_samples_that_are_copies_are_told_and_refused(made, monkeypatch):
+    reals = real_set.real_set(pictures(400))
+    judge = quality.Judge(made, reals, 400)
+    noisy = np.clip(reals.pictures + np.random.default_rng(0).integers(-3, 4, reals.pictures.shape), 0, 255)
+    for samples, share, warned in ((noisy.astype("uint8"), 1.0, True), (pictures(400, seed=1), 0.1, False)):
+        monkeypatch.setattr(quality.Judge, "features", reals.look(samples))
+        found = judge.memorised()
+        assert abs(found["closer_share"] - share) < 0.1 and (found["warning"] is not None) == warned
+        if warned:
+            with pytest.raises(ExportError, match=r"memorised_within"):
+                quality.refuse_if_memorised(found, 0.5)
+        quality.refuse_if_memorised(found, None)
+
+
+def test_reals_are_kept_without_their_pictures(tmp_path):
+    reals = real_set.real_set(pictures(60))
+    presets.save(ganzoo.create(ENTRY, **TINY), tmp_path)
+    assert quality.find_reals(presets.load(str(tmp_path)), str(tmp_path)) is None
+    real_set.save(reals, tmp_path)
+    kept = quality.find_reals(presets.load(str(tmp_path)), str(tmp_path))
+    assert kept.pictures is None and kept.size == (32, 32)
+    np.testing.assert_allclose(kept.features, reals.features, rtol=2e-3, atol=2e-3)
+    others = pictures(50, seed=2)
+    assert kept.fid(others) == pytest.approx(reals.fid(others), rel=0.02)
+
+
+def test_a_run_is_judged_by_its_own_data(tmp_path):
+    np.save(tmp_path / "data.npy", pictures(60))
+    tiny = recipe_files.merge(TINY, {"evaluation": {"every": 0}, "guards": {"every": 0}})
+    ganzoo.train(ENTRY, str(tmp_path / "data.npy"), tmp_path / "run", samples=16, overrides=tiny)
+    gan = presets.load(str(tmp_path / "run"))
+    for name in (tmp_path / "run", tmp_path / "run" / "preset"):
+        found = quality.find_reals(gan, str(name)).pictures
+        assert {one.tobytes() for one in found} == {one.tobytes() for one in pictures(60)}
+    (tmp_path / "data.npy").unlink()
+    assert quality.find_reals(gan, str(tmp_path / "run")) is None
