@@ -11,7 +11,7 @@ import numpy as np
 from ganzoo.errors import ExportError
 from ganzoo.gan import GAN
 
-from . import choose, generator, metadata, model_card, onnx_file, quality, saved_model, tflite, verify
+from . import aware, choose, generator, metadata, model_card, onnx_file, quality, saved_model, tflite, verify
 from .files import AUTO, CLOSEST, FILES, REFERENCE, open_file
 from .quantize import CALIBRATION_SAMPLES, Quantizer, opened, run
 from .reference import Reference, draw_inputs, draw_reference, save_reference
@@ -143,25 +143,34 @@ class _Files:
 
     @cached_property
     def _quantizer(self) -> Quantizer:
-        drawn = draw_inputs(self.made, CALIBRATION_SAMPLES, _CALIBRATION_SEED)
-        return Quantizer(self._float, list(Reference(drawn, np.empty(CALIBRATION_SAMPLES)).each()))
+        return self._quantizer_of(self.made, self._float)
+
+    def _quantizer_of(self, made: generator.Generator, content: bytes | None = None) -> Quantizer:
+        drawn = draw_inputs(made, CALIBRATION_SAMPLES, _CALIBRATION_SEED)
+        inputs = list(Reference(drawn, np.empty(CALIBRATION_SAMPLES)).each())
+        return Quantizer(content or tflite.convert(made, "float32"), inputs)
 
     def _int8(self) -> tuple[bytes, dict[str, Any]]:
+        """An int8 file, fine-tuned where rounding as it is costs too much, with operators in float where still needed.
+
+        What is too much real samples tell; without them, how far the samples are from the float file's.
+        """
+        allowed, error, more = -_UNSEEN_DB, self._distance, {}
         if self.judge:
-            judge = self.judge
+            allowed, error = self.made.gan.recipe.export.fid_within, self._fid_change
+        quantizer = self._quantizer
+        if error(quantizer.int8()) > allowed:
+            log.info("int8 loses too much: fine-tuning with simulated quantisation, %d steps.", aware.STEPS)
+            quantizer = self._quantizer_of(aware.fine_tuned(self.made))
+            more = {"fine_tuned_steps": aware.STEPS}
+        content, found = choose.int8_with_floats(quantizer, self.reference, error, allowed)
+        return content, {"in_float": found["in_float"], "passed": found["passed"], **more}
 
-            def error(content: bytes) -> float:
-                return judge.fid_of(opened(content)) / judge.fid - 1
+    def _fid_change(self, content: bytes) -> float:
+        return self.judge.fid_of(opened(content)) / self.judge.fid - 1
 
-            allowed = self.made.gan.recipe.export.fid_within
-        else:
-
-            def error(content: bytes) -> float:
-                return -_psnr(run(content, self.reference.each()), self.reference.samples)
-
-            allowed = -_UNSEEN_DB
-        content, found = choose.int8_with_floats(self._quantizer, self.reference, error, allowed)
-        return content, {"in_float": found["in_float"], "passed": found["passed"]}
+    def _distance(self, content: bytes) -> float:
+        return -_psnr(run(content, self.reference.each()), self.reference.samples)
 
 
 def _psnr(samples: np.ndarray, exact: np.ndarray) -> float:

@@ -227,6 +227,8 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         )
     lines.append("")
     for file in card["files"]:
+        if steps := file.get("fine_tuned_steps"):
+            lines += [f"`{file['file']}` was fine-tuned for {steps} steps with simulated quantisation.", ""]
         if kept := file.get("in_float"):
             told = ", ".join(f"{one['layer']} ({one['kind']}, {one['share_of_error']:.0%})" for one in kept)
             lines += [f"Activations of `{file['file']}` in float, with their share of the error of int8: {told}.", ""]
