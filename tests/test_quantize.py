@@ -170,7 +170,7 @@ def test_fine_tuning_bears_what_the_runtime_rounds(name):
     made = of_gan(gan)
     before = [np.array(weight) for weight in made.network.weights]
     reference = draw_reference(made, 64)
-    made_of = {"plain": made, "fine_tuned": aware.fine_tuned(made, steps=150, rate=3e-4)}
+    made_of = {"plain": made, "fine_tuned": aware.fine_tuned(made, steps=300, rate=1e-3, critic=0.0)}
     inputs = list(Reference(draw_inputs(made, 64, 1), np.empty(64)).each())
     errors = {}
     for kind, one in made_of.items():
