@@ -25,7 +25,7 @@ from .reference import OUTPUT, Reference
 
 CALIBRATION_SAMPLES = 256
 # LiteRT runs a depthwise convolution with 8-bit weights and float activations without XNNPACK, many times slower than
-# in float (`tests/benchmarks/export_speed.py` measures it), and such weights are few.
+# in float (`tests/benchmarks/exports.py` measures it), and such weights are few.
 SLOW_IF_DYNAMIC = ("DEPTHWISE_CONV_2D",)
 WITH_WEIGHTS = ("FULLY_CONNECTED", "CONV_2D", "TRANSPOSE_CONV")  # quick with 8-bit weights and float activations
 _BITS = 8
