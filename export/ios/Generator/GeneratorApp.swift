@@ -1,0 +1,8 @@
+import SwiftUI
+
+@main
+struct GeneratorApp: App {
+    var body: some Scene {
+        WindowGroup { SamplesView() }
+    }
+}
