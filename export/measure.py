@@ -30,13 +30,21 @@ def measure(path: Path, reference: Path) -> dict[str, Any]:
         `first_ms`: opening and the first run, on one thread; `peak_bytes`: by how much the process' memory grew for
         these and a second run (None where the system does not tell); `steady`: median and minimum in milliseconds by
         number of threads (for a SavedModel TensorFlow's own, since it takes no other).
+
+    Raises:
+        ExportError: it cannot be opened or run; also where it would have ended this process.
     """
     command = [sys.executable, "-m", __name__, str(path), str(reference)]
     done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode < 0:
+        raise ExportError(f"{path.name} ends the runtime (signal {-done.returncode}): it is damaged. Export again.")
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
         raise ExportError(f"{path.name} cannot be measured: {reason}")
-    return json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
+    if "error" in found:
+        raise ExportError(found["error"])
+    return found
 
 
 def latency(run: Callable[[], Any], seconds: float = _SECONDS) -> dict[str, Any]:
@@ -98,7 +106,11 @@ def _memory(kind: str) -> int:
 def main(arguments: Sequence[str]) -> None:
     """Print what `measure` returns as one line of JSON."""
     path, reference = arguments
-    print(json.dumps(_measure_here(Path(path), Path(reference))))
+    try:
+        found = _measure_here(Path(path), Path(reference))
+    except ExportError as error:
+        found = {"error": str(error)}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

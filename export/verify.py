@@ -79,6 +79,7 @@ def check(
         ExportError: it does not run, has another signature or foreign operators, or differs more than allowed.
     """
     form, _ = FILES[path.name]
+    measured = measure(path, saved_reference)  # in a process of its own, which a hostile file may end
     run = open_file(path, reference.inputs)
     operators = list_operators(path.read_bytes(), path.name) if form == "tflite" else None
     one_by_one = form == "tflite"
@@ -105,7 +106,7 @@ def check(
         "mean_error": float(error.mean()),
         "psnr_db": float(10 * np.log10(4.0 / max(float(np.mean(np.square(error))), 1e-30))),
         "allowed": allowed,
-        **measure(path, saved_reference),
+        **measured,
         "operators": operators,
     }
 
