@@ -50,7 +50,7 @@ def test_the_notebook_runs_from_a_folder_to_a_tflite_file(tmp_path, monkeypatch)
 
     card = json.loads((work / "export" / "model_card.json").read_text())
     assert {file["file"] for file in card["files"]} == {
-        "generator_float32.tflite", "generator_float16.tflite", "saved_model",
+        "generator.tflite", "generator_float32.tflite", "generator_float16.tflite", "saved_model",
     }  # fmt: skip
     picture = np.asarray(Image.open(work / "from_tflite.png"))
     assert picture.shape == (4 * 32, 8 * 32, 3) and picture.std() > 0
