@@ -47,7 +47,7 @@ def export_generator(
         out: a folder, made if it is missing.
         formats: some of `tflite`, `saved_model`, `onnx`.
         quantize: which TFLite files, some of `none` (float32), `float16`, `dynamic`, `int8`, `auto` (the best of these
-            for `target`). The other formats are always float32.
+            for `target`; `float16` without real samples to judge by). The other formats are always float32.
         target: `cpu` or `gpu`, for `auto`.
         data: real samples to judge the files by, as for `ganzoo.train`; by default a run's own data, and of an entry
             what is kept with its weights.
@@ -57,7 +57,7 @@ def export_generator(
 
     Raises:
         ExportError: an unknown format; the generator needs operators that TFLite lacks; a file differs from Keras;
-            `auto` has no real samples to judge by; the generator repeats its training samples more than the recipe's
+            the generator repeats its training samples more than the recipe's
             `export.memorised_within` allows.
     """
     formats = _known("export format", formats, FORMATS)

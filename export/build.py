@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo.errors import ExportError
 from ganzoo.gan import GAN
 
 from . import aware, choose, generator, metadata, model_card, onnx_file, quality, saved_model, tflite, verify
@@ -101,12 +100,7 @@ class _Files:
         listed = [self._checked[precision] for precision in verify.PRECISIONS if precision in wanted]
         if "auto" not in precisions:
             return listed, None
-        if self.judge is None and target == "cpu":
-            raise ExportError(
-                "`auto` takes the fastest file that is still good, and there are no real samples to judge by. Give "
-                "--data (the training data), or name the quantization: none, float16, dynamic, int8."
-            )
-        for precision in ("float32", "float16") if target == "gpu" else verify.PRECISIONS:
+        for precision in ("float32", "float16") if target == "gpu" or not self.judge else verify.PRECISIONS:
             self._file(precision)
         within = self.made.gan.recipe.export.fid_within
         chosen, reason = choose.choose(list(self._checked.values()), target, within)

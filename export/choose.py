@@ -52,6 +52,10 @@ def choose(files: Sequence[Mapping[str, Any]], target: str, fid_within: float) -
         half = by_precision["float16"]
         change = "" if half["fid_change"] is None else f" Its FID changes by {half['fid_change']:+.2%}."
         return "float16", f"float16, since phones' graphics processors calculate in it and run no 8-bit files.{change}"
+    if by_precision["float32"]["fid_change"] is None:
+        return "float16", (
+            "float16: there were no real samples to judge 8-bit files by (--data, or a run whose data are still there)."
+        )
     good = [file for file in files if file["fid_change"] is not None and file["fid_change"] <= fid_within]
     times = {file["precision"]: file["steady"]["1"]["minimum_ms"] for file in files}
     exact = times["float32"]

@@ -49,7 +49,7 @@ def describe(generator: Generator, name: str | None) -> dict[str, Any]:
         "summary": recipe.summary,
         "inputs": list(generator.signature["inputs"]),
         "outputs": list(generator.signature["outputs"]),
-        "class_names": list(data.get("class_counts") or []),
+        "class_names": list(published.class_names if published else data.get("class_counts") or []),
         "licence": published.licence if published else _UNKNOWN,
         "training_data": published.data if published else data.get("source") or _UNKNOWN,
         "scores": dict(recipe.scores) if published else {},

@@ -169,12 +169,16 @@ class Export(Section):
 
 
 class Weights(Section):
-    """Published weights of an entry: a preset's folder beside the YAML, or a path; what they were trained on."""
+    """Published weights of an entry: a preset's folder beside the YAML, or a path; what they were trained on.
+
+    `class_names`: of a conditional entry's classes, in their order.
+    """
 
     uri: str
     sha256: str
     licence: str
     data: str
+    class_names: tuple[str, ...] = ()
 
 
 class Recipe(Section):

@@ -375,7 +375,9 @@ def test_card_names_published_data():
     gan = ganzoo.create("image/dcgan_32", **get_entry("image/dcgan_32").raw["tiny"])
     described = model_card.describe(of_gan(gan), "image/dcgan_32")
     assert "MNIST" in described["training_data"] and described["licence"] == "Apache-2.0"
-    assert described["scores"] == get_entry("image/dcgan_32").scores
+    assert described["scores"] == get_entry("image/dcgan_32").scores and described["class_names"] == []
+    recipe = get_entry("image/wgan_gp_32").recipe()
+    assert recipe.weights.class_names == tuple("0123456789") and len(recipe.weights.class_names) == 10
 
 
 def test_operators_that_graphics_processors_refuse():
