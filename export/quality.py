@@ -48,14 +48,15 @@ def find_reals(gan: GAN, name: str | None, data: Any = None) -> RealSet | None:
         if known.get("given"):
             try:
                 found = domain.read(known["given"], gan.recipe.data)
-            except GanzooError as error:
+                reals = domain.real_set(found.some(_MOST_REALS))
+            except GanzooError as error:  # no longer there, or too few
                 log.warning("The export is judged without real samples: %s Give --data.", error)
                 return None
             if known.get("count") not in (None, len(found)):
                 log.warning(
                     "%s has %d samples now, %d when the run read it.", known["given"], len(found), known["count"]
                 )
-            return domain.real_set(found.some(_MOST_REALS))
+            return reals
     return real_set.load(presets.weights_file(name).parent)
 
 

@@ -146,6 +146,8 @@ def test_a_run_is_judged_by_its_own_data(tmp_path):
     for name in (tmp_path / "run", tmp_path / "run" / "preset"):
         found = quality.find_reals(gan, str(name)).pictures
         assert {one.tobytes() for one in found} == {one.tobytes() for one in pictures(60)}
+    np.save(tmp_path / "data.npy", pictures(3))  # too few to tell anything by
+    assert quality.find_reals(gan, str(tmp_path / "run")) is None
     (tmp_path / "data.npy").unlink()
     assert quality.find_reals(gan, str(tmp_path / "run")) is None
 
