@@ -22,13 +22,13 @@ import tensorflow as tf
 from keras import layers
 
 from .generator import Generator
-from .reference import TRUNCATION, draw_inputs
+from .reference import TRUNCATION, draw_calibration, draw_inputs
 
 STEPS = 400
 _BATCH = 16
 _RATE = 1e-4
 _CRITIC = 0.01
-_CALIBRATED = 256
+_COMPARED = 256  # samples for the variance that the loss is divided by
 _BITS = 8
 # What TFLite computes together with the layer before it, so that nothing is rounded in between.
 _FUSED = (layers.BatchNormalization,)
@@ -46,20 +46,19 @@ def fine_tuned(generator: Generator, steps: int = STEPS, rate: float = _RATE, cr
         rate: Adam's, which falls to zero along half a cosine.
         critic: the weight of the discriminator's verdict.
     """
-    student = keras.models.clone_model(generator.network)
+    student = _copy(generator.network)
     for layer in student.layers:
         layer.trainable = True  # those of an averaged generator are not
-    student.set_weights(generator.network.get_weights())
     made = Generator(generator.gan, student, generator.signature)
     rounded = _rounding(student, _ranges(student, generator))
-    kernels = {id(layer.kernel): (layer.kernel, _channels(layer)) for layer in _with_kernels(student)}
+    channels = {id(layer.kernel): _channels(layer) for layer in _with_kernels(student)}
     variables = student.trainable_variables
     exact = [tf.Variable(variable) for variable in variables]
     schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
     optimizer = keras.optimizers.Adam(schedule, beta_1=0.5)
     optimizer.build(exact)
     gan = generator.gan
-    spread = float(np.mean(np.var(generator.samples(draw_inputs(generator, _CALIBRATED)), axis=0)))
+    spread = float(np.mean(np.var(generator.samples(draw_inputs(generator, _COMPARED)), axis=0)))
 
     @tf.function(jit_compile=False)
     def step(inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -67,8 +66,8 @@ def fine_tuned(generator: Generator, steps: int = STEPS, rate: float = _RATE, cr
         conditions = {name: inputs[name] for name in gan.conditions_spec()}
         wanted = generator.network(given, training=False)
         for variable, master in zip(variables, exact, strict=True):
-            kernel = kernels.get(id(variable))
-            variable.assign(_round_weights(master, kernel[1]) if kernel else master)
+            axes = channels.get(id(variable))
+            variable.assign(_round_weights(master, axes) if axes else master)
         with tf.GradientTape() as tape:
             got = rounded(given, training=False)
             loss = tf.reduce_mean(tf.square(got - wanted)) / spread
@@ -93,12 +92,17 @@ def fine_tuned(generator: Generator, steps: int = STEPS, rate: float = _RATE, cr
 
 def simulated(generator: Generator) -> keras.Model:
     """A copy of a generator's network that rounds its weights and its layers' outputs, as an int8 file does."""
-    copy = keras.models.clone_model(generator.network)
-    copy.set_weights(generator.network.get_weights())
+    copy = _copy(generator.network)
     ranges = _ranges(copy, generator)
     for layer in _with_kernels(copy):
         layer.kernel.assign(_round_weights(layer.kernel, _channels(layer)))
     return _rounding(copy, ranges)
+
+
+def _copy(network: keras.Model) -> keras.Model:
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
 def _outputs(network: keras.Model) -> dict[str, keras.KerasTensor]:
@@ -118,11 +122,11 @@ def _outputs(network: keras.Model) -> dict[str, keras.KerasTensor]:
 def _ranges(network: keras.Model, generator: Generator) -> dict[str, tuple[float, float]]:
     tensors = _outputs(network)
     look = keras.Model(network.input, tensors)
-    drawn = draw_inputs(generator, _CALIBRATED, seed=1)
+    drawn = draw_calibration(generator)
     given = {name: value for name, value in drawn.items() if name != TRUNCATION}
     found: dict[str, tuple[float, float]] = {}
-    for start in range(0, _CALIBRATED, 64):
-        for name, values in look({key: value[start : start + 64] for key, value in given.items()}).items():
+    for start in range(0, len(drawn[TRUNCATION]), _BATCH):
+        for name, values in look({key: value[start : start + _BATCH] for key, value in given.items()}).items():
             low, high = found.get(name, (0.0, 0.0))
             found[name] = min(low, float(tf.reduce_min(values))), max(high, float(tf.reduce_max(values)))
     return found

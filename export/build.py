@@ -6,17 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ganzoo.gan import GAN
 
 from . import aware, choose, generator, metadata, model_card, onnx_file, quality, saved_model, tflite, verify
 from .files import AUTO, CLOSEST, FILES, REFERENCE, open_file
-from .quantize import CALIBRATION_SAMPLES, Quantizer, opened, run
-from .reference import Reference, draw_inputs, draw_reference, save_reference
+from .quantize import Quantizer, opened, run
+from .reference import Reference, draw_calibration, draw_reference, psnr, save_reference
 
 _UNSEEN_DB = 40.0  # of an int8 file that no real samples judge: hardly to be seen
-_CALIBRATION_SEED = 1
 
 log = logging.getLogger("ganzoo")
 
@@ -137,36 +134,27 @@ class _Files:
 
     @cached_property
     def _quantizer(self) -> Quantizer:
-        return self._quantizer_of(self.made, self._float)
-
-    def _quantizer_of(self, made: generator.Generator, content: bytes | None = None) -> Quantizer:
-        drawn = draw_inputs(made, CALIBRATION_SAMPLES, _CALIBRATION_SEED)
-        inputs = list(Reference(drawn, np.empty(CALIBRATION_SAMPLES)).each())
-        return Quantizer(content or tflite.convert(made, "float32"), inputs)
+        return Quantizer(self._float, draw_calibration(self.made))
 
     def _int8(self) -> tuple[bytes, dict[str, Any]]:
         """An int8 file, fine-tuned where rounding as it is costs too much, with operators in float where still needed.
 
         What is too much real samples tell; without them, how far the samples are from the float file's.
         """
-        allowed, error, more = -_UNSEEN_DB, self._distance, {}
+        allowed, error = -_UNSEEN_DB, self._distance
         if self.judge:
             allowed, error = self.made.gan.recipe.export.fid_within, self._fid_change
-        quantizer = self._quantizer
-        if error(quantizer.int8()) > allowed:
-            log.info("int8 loses too much: fine-tuning with simulated quantisation, %d steps.", aware.STEPS)
-            quantizer = self._quantizer_of(aware.fine_tuned(self.made))
-            more = {"fine_tuned_steps": aware.STEPS}
+        content = self._quantizer.int8()
+        if error(content) <= allowed:
+            return content, {"in_float": [], "passed": True}
+        log.info("int8 loses too much: fine-tuning with simulated quantisation, %d steps.", aware.STEPS)
+        tuned = aware.fine_tuned(self.made)
+        quantizer = Quantizer(tflite.convert(tuned, "float32"), draw_calibration(tuned))
         content, found = choose.int8_with_floats(quantizer, self.reference, error, allowed)
-        return content, {"in_float": found["in_float"], "passed": found["passed"], **more}
+        return content, {"in_float": found["in_float"], "passed": found["passed"], "fine_tuned_steps": aware.STEPS}
 
     def _fid_change(self, content: bytes) -> float:
         return self.judge.fid_of(opened(content)) / self.judge.fid - 1
 
     def _distance(self, content: bytes) -> float:
-        return -_psnr(run(content, self.reference.each()), self.reference.samples)
-
-
-def _psnr(samples: np.ndarray, exact: np.ndarray) -> float:
-    """In dB, of samples in [-1, 1]."""
-    return float(10 * np.log10(4.0 / max(float(np.mean(np.square(samples - exact))), 1e-30)))
+        return -psnr(run(content, self.reference.each()), self.reference.samples)

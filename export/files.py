@@ -52,7 +52,7 @@ def list_operators(content: bytes, name: str = "The file") -> dict[str, int]:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    names = builtin_operators()
     model = schema.Model.GetRootAs(content)
     kinds = []
     for i in range(model.OperatorCodesLength()):
@@ -68,6 +68,13 @@ def list_operators(content: bytes, name: str = "The file") -> dict[str, int]:
     if foreign:
         raise ExportError(f"{name} holds operators that are not built into TFLite: {foreign}.")
     return dict(sorted(counts.items()))
+
+
+def builtin_operators() -> dict[int, str]:
+    """The names of TFLite's built-in operators by their numbers."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
 
 def tensorflow_threads() -> int:

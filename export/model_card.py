@@ -18,6 +18,7 @@ import yaml
 from keras import layers
 
 from ganzoo.run_data import described as described_data
+from ganzoo.run_data import run_of
 
 from . import gpu
 from .directions import principal_directions
@@ -42,7 +43,7 @@ def describe(generator: Generator, name: str | None) -> dict[str, Any]:
     recipe = generator.gan.recipe
     published, data = recipe.weights, {}
     if name and published is None:
-        data = next((found for run in (Path(name), Path(name).parent) if (found := described_data(run))), {})
+        data = described_data(run_of(Path(name)))
     return {
         "metadata_version": METADATA_VERSION,
         "entry": recipe.entry,
@@ -146,12 +147,27 @@ def multiply_adds(model: keras.Model) -> int:
 
 def to_markdown(card: Mapping[str, Any]) -> str:
     """A card as text for people, with the front matter that Hugging Face reads."""
+    machine, versions = card["measured_on"], card["versions"]
+    lines = [
+        *_about(card),
+        *_signature(card),
+        *_files(card),
+        *_operators(card["files"]),
+        "## Does it repeat its training samples?",
+        "",
+        _memorised(card["memorised"]),
+        "",
+        f"Measured on {machine['processors']} processors ({machine['machine']}), with Keras {versions['keras']}, "
+        f"TensorFlow {versions['tensorflow']}, LiteRT {versions['ai_edge_litert']}. Times against Keras are ratios of "
+        "minimums in the same run.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _about(card: Mapping[str, Any]) -> list[str]:
     described = card["metadata"]
-    samples = described["outputs"][0]
-    compared, (low, high) = card["compared_with"], samples["range"]
-    licence = described["licence"]
     front = {
-        "license": licence.lower() if licence != _UNKNOWN else "unknown",
+        "license": described["licence"].lower(),
         "library_name": "tflite",
         "pipeline_tag": "unconditional-image-generation",
         "tags": ["gan", "litert", "tflite", "ganzoo", card["entry"]],
@@ -166,89 +182,105 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         card["summary"],
         "",
         f"- Paper: {card['paper'] or 'not named'}",
-        f"- Trained on: {described['training_data']}; licence {licence}",
+        f"- Trained on: {described['training_data']}; licence {described['licence']}",
         f"- Parameters: {card['parameters']:,}",
         f"- Multiply-adds for a sample: {card['multiply_adds']:,}",
     ]
     if card["samples_seen"]:
         lines.append(f"- Samples seen in training: {card['samples_seen']:,}")
-    for name, score in described["scores"].items():
-        lines.append(f"- {name.replace('_', ' ')}: {score}")
-    lines += [
-        "",
+    return [*lines, *(f"- {name.replace('_', ' ')}: {score}" for name, score in described["scores"].items()), ""]
+
+
+def _signature(card: Mapping[str, Any]) -> list[str]:
+    described = card["metadata"]
+    samples = described["outputs"][0]
+    low, high = samples["range"]
+    colours = f", {samples['colours']}" if "colours" in samples else ""
+    lines = [
         f"## Signature `{card['signature']['name']}`",
         "",
         "| input | shape | type | values |",
         "|---|---|---|---|",
-    ]
-    for given in described["inputs"]:
-        lines.append(f"| `{given['name']}` | {_shape(given)} | {given['dtype']} | {given['distribution']} |")
-    colours = f", {samples['colours']}" if "colours" in samples else ""
-    lines += ["", "| output | shape | type | values |", "|---|---|---|---|"]
-    lines.append(
-        f"| `{samples['name']}` | {_shape(samples)} ({samples['layout']}{colours}) | float32 | {low:g} to {high:g} |"
-    )
-    if described["class_names"]:
-        lines += ["", f"Classes, from 0 on: {', '.join(described['class_names'])}."]
-    lines += [
+        *(
+            f"| `{given['name']}` | {_shape(given)} | {given['dtype']} | {given['distribution']} |"
+            for given in described["inputs"]
+        ),
         "",
+        "| output | shape | type | values |",
+        "|---|---|---|---|",
+        f"| `{samples['name']}` | {_shape(samples)} ({samples['layout']}{colours}) | float32 | {low:g} to {high:g} |",
+        "",
+    ]
+    if described["class_names"]:
+        lines += [f"Classes, from 0 on: {', '.join(described['class_names'])}.", ""]
+    return [
+        *lines,
         "Inputs have no fixed order: read their names. All of this stands inside the TFLite files, too, as JSON in "
         "their metadata `ganzoo`.",
         "",
-        "## Files",
-        "",
     ]
-    if card["chosen"]:
-        lines += [f"`{AUTO}` is {card['chosen']}", ""]
-    lines += [
+
+
+def _files(card: Mapping[str, Any]) -> list[str]:
+    compared, (low, high) = card["compared_with"], card["metadata"]["outputs"][0]["range"]
+    text = (
         f"Errors are against Keras on {compared['samples']} samples, which differ among themselves by a standard "
         f"deviation of {compared['deviation']:.2g}, on a range of {high - low:g}. Times are of one sample: opening the "
         "file and the first run, then minimums by number of threads. Memory is what the process grew by."
-        + (
+    )
+    if card["fid"] is not None:
+        text += (
             f" FIDs (network that never saw ImageNet) are over the same {card['fid_samples']:,} latents; Keras has "
             f"{card['fid']:.4g}."
-            if card["fid"] is not None
-            else ""
-        ),
+        )
+    return [
+        "## Files",
+        "",
+        *([f"`{AUTO}` is {card['chosen']}", ""] if card["chosen"] else []),
+        text,
         "",
         "| file | numbers | bytes | maximum, mean error | FID, change | first run | threads: ms | memory | time to "
         "Keras' `predict`, call |",
         "|---|---|---|---|---|---|---|---|---|",
+        *(_row(file) for file in card["files"]),
+        "",
+        *(line for file in card["files"] for line in _remarks(file)),
     ]
-    for file in card["files"]:
-        against = file["time_against_keras"]
-        steady = ", ".join(f"{threads}: {one['minimum_ms']:.3g}" for threads, one in file["steady"].items())
-        fid = "not measured" if file.get("fid") is None else f"{file['fid']:.4g}, {file['fid_change']:+.2%}"
-        memory = "not known" if file["peak_bytes"] is None else f"{file['peak_bytes'] / 1e6:.1f} MB"
-        lines.append(
-            f"| `{file['file']}` | {file['precision']} | {file['bytes']:,} | {file['max_error']:.2g}, "
-            f"{file['mean_error']:.2g} | {fid} | {file['first_ms']:.3g} ms | {steady} | {memory} | "
-            f"{against['predict']:.2g}, {against['call']:.2g} |"
-        )
-    lines.append("")
-    for file in card["files"]:
-        if steps := file.get("fine_tuned_steps"):
-            lines += [f"`{file['file']}` was fine-tuned for {steps} steps with simulated quantisation.", ""]
-        if kept := file.get("in_float"):
-            told = ", ".join(f"{one['layer']} ({one['kind']}, {one['share_of_error']:.0%})" for one in kept)
-            lines += [f"Activations of `{file['file']}` in float, with their share of the error of int8: {told}.", ""]
-        if file.get("passed") is False:
-            lines += [f"`{file['file']}` misses the quality that is asked of an 8-bit file.", ""]
-    shown: set[str] = set()
-    for file in card["files"]:
-        if file["operators"]:
-            listed = ", ".join(f"{name} {count}" for name, count in file["operators"].items())
-            lines += [f"Operators of `{file['file']}`: {listed}.", ""]
-            shown |= set(file["gpu"])
-    lines += ["## On a phone's graphics processor", "", gpu.as_text(sorted(shown)), ""]
-    lines += ["## Does it repeat its training samples?", "", _memorised(card["memorised"]), ""]
-    machine, versions = card["measured_on"], card["versions"]
-    lines.append(
-        f"Measured on {machine['processors']} processors ({machine['machine']}), with Keras {versions['keras']}, "
-        f"TensorFlow {versions['tensorflow']}, LiteRT {versions['ai_edge_litert']}. Times against Keras are ratios of "
-        "minimums in the same run."
+
+
+def _row(file: Mapping[str, Any]) -> str:
+    against = file["time_against_keras"]
+    steady = ", ".join(f"{threads}: {one['minimum_ms']:.3g}" for threads, one in file["steady"].items())
+    fid = "not measured" if file.get("fid") is None else f"{file['fid']:.4g}, {file['fid_change']:+.2%}"
+    memory = "not known" if file["peak_bytes"] is None else f"{file['peak_bytes'] / 1e6:.1f} MB"
+    return (
+        f"| `{file['file']}` | {file['precision']} | {file['bytes']:,} | {file['max_error']:.2g}, "
+        f"{file['mean_error']:.2g} | {fid} | {file['first_ms']:.3g} ms | {steady} | {memory} | "
+        f"{against['predict']:.2g}, {against['call']:.2g} |"
     )
-    return "\n".join(lines) + "\n"
+
+
+def _remarks(file: Mapping[str, Any]) -> list[str]:
+    """What was done to an 8-bit file, and whether it is good."""
+    lines = []
+    if steps := file.get("fine_tuned_steps"):
+        lines += [f"`{file['file']}` was fine-tuned for {steps} steps with simulated quantisation.", ""]
+    if kept := file.get("in_float"):
+        told = ", ".join(f"{one['layer']} ({one['kind']}, {one['share_of_error']:.0%})" for one in kept)
+        lines += [f"Activations of `{file['file']}` in float, with their share of the error of int8: {told}.", ""]
+    if file.get("passed") is False:
+        lines += [f"`{file['file']}` misses the quality that is asked of an 8-bit file.", ""]
+    return lines
+
+
+def _operators(files: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    listed = [file for file in files if file["operators"]]
+    for file in listed:
+        counts = ", ".join(f"{name} {count}" for name, count in file["operators"].items())
+        lines += [f"Operators of `{file['file']}`: {counts}.", ""]
+    doubted = sorted({name for file in listed for name in file["gpu"]})
+    return [*lines, "## On a phone's graphics processor", "", gpu.as_text(doubted), ""]
 
 
 def _packed(vectors: np.ndarray) -> dict[str, Any]:

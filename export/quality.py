@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from ganzoo.errors import ExportError, GanzooError
 from ganzoo.gan import GAN
 from ganzoo.metrics import real_set
 from ganzoo.metrics.real_set import RealSet
-from ganzoo.run_data import described
+from ganzoo.run_data import described, run_of
 
 from .generator import Generator
-from .reference import draw_inputs
+from .reference import draw_inputs, one_by_one
 
 _MOST_REALS = 20_000
 _PAIRS = 8
@@ -43,20 +43,17 @@ def find_reals(gan: GAN, name: str | None, data: Any = None) -> RealSet | None:
         return domain.real_set(domain.read(data, gan.recipe.data).some(_MOST_REALS))
     if name is None:
         return None
-    for run in (Path(name), Path(name).parent):  # a run, or its `best` or `preset`
-        known = described(run)
-        if known.get("given"):
-            try:
-                found = domain.read(known["given"], gan.recipe.data)
-                reals = domain.real_set(found.some(_MOST_REALS))
-            except GanzooError as error:  # no longer there, or too few
-                log.warning("The export is judged without real samples: %s Give --data.", error)
-                return None
-            if known.get("count") not in (None, len(found)):
-                log.warning(
-                    "%s has %d samples now, %d when the run read it.", known["given"], len(found), known["count"]
-                )
-            return reals
+    known = described(run_of(Path(name)))
+    if known.get("given"):
+        try:
+            found = domain.read(known["given"], gan.recipe.data)
+            reals = domain.real_set(found.some(_MOST_REALS))
+        except GanzooError as error:  # no longer there, or too few
+            log.warning("The export is judged without real samples: %s Give --data.", error)
+            return None
+        if known.get("count") not in (None, len(found)):
+            log.warning("%s has %d samples now, %d when the run read it.", known["given"], len(found), known["count"])
+        return reals
     return real_set.load(presets.weights_file(name).parent)
 
 
@@ -73,7 +70,6 @@ class Judge:
     generator: Generator
     reals: RealSet
     count: int
-    _known: dict[str, float] = field(default_factory=dict, repr=False)
 
     @cached_property
     def inputs(self) -> dict[str, np.ndarray]:
@@ -90,14 +86,19 @@ class Judge:
         """Of Keras' samples."""
         return self.reals.fid(self.features)
 
+    @cached_property
+    def closest(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """See `RealSet.closest`, of Keras' samples."""
+        return self.reals.closest(self.features)
+
     def fid_of(self, run: Callable[[Mapping[str, np.ndarray]], np.ndarray]) -> float:
         """The FID of a file that takes batches of one."""
-        made = [run({name: value[i : i + 1] for name, value in self.inputs.items()}) for i in range(self.count)]
-        return self.reals.fid(self._pictures(np.concatenate(made)))
+        made = np.concatenate([run(one) for one in one_by_one(self.inputs)])
+        return self.reals.fid(self._pictures(made))
 
     def memorised(self) -> dict[str, Any]:
         """What share of the samples is close to a training picture, and a warning where it is too great."""
-        _, _, share = self.reals.closest(self.features)
+        _, _, share = self.closest
         return {
             "samples": self.count,
             "training_samples": len(self.reals.features),
@@ -116,7 +117,7 @@ class Judge:
         """Write the closest pairs as a picture, samples above their nearest training pictures; False if not at hand."""
         if self.reals.pictures is None:
             return False
-        distances, indices, _ = self.reals.closest(self.features)
+        distances, indices, _ = self.closest
         chosen: dict[int, int] = {}
         for sample in np.argsort(distances):
             chosen.setdefault(int(indices[sample]), int(sample))  # each training picture once

@@ -10,7 +10,7 @@ Inputs and outputs stay float32 in both: phones' runtimes for the web take no in
 import logging
 import re
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,10 +20,9 @@ import numpy as np
 from ganzoo.errors import ExportError
 from ganzoo.quiet import no_stderr
 
-from .files import SIGNATURE, Run
-from .reference import OUTPUT, Reference
+from .files import SIGNATURE, Run, builtin_operators
+from .reference import OUTPUT, Reference, one_by_one
 
-CALIBRATION_SAMPLES = 256
 # LiteRT runs a depthwise convolution with 8-bit weights and float activations without XNNPACK, many times slower than
 # in float (`tests/benchmarks/exports.py` measures it), and such weights are few.
 SLOW_IF_DYNAMIC = ("DEPTHWISE_CONV_2D",)
@@ -50,21 +49,20 @@ class Quantizer:
 
     Args:
         content: of the file.
-        inputs: batches of one, by name, over which the ranges of activations are taken.
+        inputs: by name, `(N, ...)`, over which the ranges of activations are taken.
     """
 
-    def __init__(self, content: bytes, inputs: Sequence[Mapping[str, np.ndarray]]):
+    def __init__(self, content: bytes, inputs: Mapping[str, np.ndarray]):
         self.content = content
         self._inputs = inputs
 
     @cached_property
     def operators(self) -> list[Operator]:
         """Those that hold or make numbers which could be 8-bit ones, in the file's order."""
-        from ai_edge_litert import schema_py_generated as schema
         from litert_quantizer.qtyping import TFLOperationName
         from litert_quantizer.utils import tfl_flatbuffer_utils
 
-        names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+        names = builtin_operators()
         known = {one.value for one in TFLOperationName}
         model = tfl_flatbuffer_utils.read_model(self.content)
         graph = model.subgraphs[0]
@@ -75,12 +73,12 @@ class Quantizer:
                 found.append(Operator(tfl_flatbuffer_utils.get_op_scope(operator, graph.tensors), kind))
         return found
 
-    def dynamic(self, keep: Collection[Operator] = ()) -> bytes:
-        """Weights in int8 but for the operators of `keep`, and those that would be slow."""
+    def dynamic(self) -> bytes:
+        """Weights in int8 but for the operators that would be slow."""
         from litert_quantizer import recipe
 
         slow = [one for one in self.operators if one.kind in SLOW_IF_DYNAMIC]
-        return self._quantize(recipe.dynamic_wi8_afp32(), [*slow, *keep], None)
+        return self._quantize(recipe.dynamic_wi8_afp32(), slow, None)
 
     def int8(self, keep: Collection[Operator] = ()) -> bytes:
         """Weights and activations in int8; of the operators of `keep` the weights alone, as far as that is quick."""
@@ -113,7 +111,7 @@ class Quantizer:
         with warnings.catch_warnings(), no_stderr():
             warnings.simplefilter("ignore")
             found = calibrator.Calibrator(self.content, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-            found.calibrate({SIGNATURE: list(self._inputs)}, manager)
+            found.calibrate({SIGNATURE: list(one_by_one(self._inputs))}, manager)
         return found.get_model_qsvs()
 
     def _quantize(

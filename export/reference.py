@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 OUTPUT, TRUNCATION = "samples", "truncation"
 SAMPLES = 64
+CALIBRATION_SAMPLES, _CALIBRATION_SEED = 256, 1
 _TRUNCATED, _LESS = 4, 0.7  # each fourth reference sample has its latents drawn to their mean by this factor
 
 
@@ -32,18 +33,33 @@ class Reference:
 
     def each(self) -> Iterator[dict[str, np.ndarray]]:
         """The inputs one after the other, as batches of one."""
-        for index in range(len(self.samples)):
-            yield {name: value[index : index + 1] for name, value in self.inputs.items()}
+        return one_by_one(self.inputs)
 
     def first(self) -> dict[str, np.ndarray]:
         """A batch of one."""
         return next(self.each())
 
 
+def one_by_one(inputs: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """Inputs `(N, ...)`, as batches of one."""
+    for index in range(len(inputs[TRUNCATION])):
+        yield {name: value[index : index + 1] for name, value in inputs.items()}
+
+
+def psnr(samples: np.ndarray, exact: np.ndarray) -> float:
+    """The peak signal-to-noise ratio of samples in [-1, 1], in dB; at most 306."""
+    return float(10 * np.log10(4.0 / max(float(np.mean(np.square(samples - exact))), 1e-30)))
+
+
 def draw_inputs(generator: "Generator", count: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Latents, every class in turn, and no truncation."""
     gan = generator.gan
     return gan.draw_latents(count, seed) | gan.draw_conditions(count) | {TRUNCATION: np.ones(count, np.float32)}
+
+
+def draw_calibration(generator: "Generator", count: int = CALIBRATION_SAMPLES) -> dict[str, np.ndarray]:
+    """Inputs over which the ranges of activations are taken: others than those by which files are judged."""
+    return draw_inputs(generator, count, _CALIBRATION_SEED)
 
 
 def draw_reference(generator: "Generator", count: int = SAMPLES) -> Reference:

@@ -4,7 +4,6 @@ import base64
 import functools
 import hashlib
 import io
-import ipaddress
 import json
 import logging
 import re
@@ -20,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from ganzoo.errors import ExportError
 
-from . import metadata, vendor, verify
+from . import vendor, verify
 from .files import AUTO, FILES
 
 PORT = 8300
@@ -86,12 +85,11 @@ def site(path: str | Path) -> Site:
     names = list(dict.fromkeys(names))
     for name in names:
         verify.check_identity(folder / name, listed[name], card)
-        metadata.extract((folder / name).read_bytes(), name)
-    web = Path(__file__).parent / "web"
+    web, runtime = Path(__file__).parent / "web", vendor.vendored()
     told = [{"file": name, "label": f"{_LABELS.get(name, '')} {listed[name]['precision']}".strip()} for name in names]
     return Site(
         {one.name: one for one in sorted(web.iterdir()) if one.suffix in _TYPES}
-        | {f"vendor/{name}": vendor.vendored() / name for name in vendor.files()}
+        | {f"vendor/{name}": runtime / name for name in vendor.files()}
         | {f"model/{name}": folder / name for name in names}
         | {"files.json": json.dumps(told).encode()}
     )
@@ -140,10 +138,9 @@ def _own_address() -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # a documentation address: nothing is sent
-            found = probe.getsockname()[0]
+            return probe.getsockname()[0]
         except OSError:
-            found = socket.gethostbyname(socket.gethostname())
-    return str(ipaddress.ip_address(found))
+            return socket.gethostbyname(socket.gethostname())
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -6,9 +6,9 @@ import keras
 
 from ganzoo.gan import GAN
 
+from .files import SIGNATURE
 from .reference import OUTPUT, TRUNCATION
 
-NAME = "serving_default"
 LAYOUTS = {3: "batch, height, width, channels"}
 COLOURS = {1: "grey", 3: "RGB"}
 
@@ -47,4 +47,4 @@ def describe(gan: GAN, network: keras.Model) -> dict[str, Any]:
     samples["layout"] = LAYOUTS.get(len(shape), "batch first")
     if len(shape) == 3:
         samples["colours"] = COLOURS.get(shape[-1], "unknown")
-    return {"name": NAME, "inputs": [*latents, *conditions, truncation], "outputs": [samples]}
+    return {"name": SIGNATURE, "inputs": [*latents, *conditions, truncation], "outputs": [samples]}

@@ -17,7 +17,7 @@ from ganzoo.errors import ExportError
 from . import metadata
 from .files import CARD, FILES, REFERENCE, list_operators, open_file, tensorflow_threads
 from .measure import latency, measure
-from .reference import Reference, load_reference
+from .reference import Reference, load_reference, psnr
 
 if TYPE_CHECKING:
     from .generator import Generator
@@ -104,7 +104,7 @@ def check(
         "sha256": _digest(path),
         "max_error": largest,
         "mean_error": float(error.mean()),
-        "psnr_db": float(10 * np.log10(4.0 / max(float(np.mean(np.square(error))), 1e-30))),
+        "psnr_db": psnr(samples, reference.samples),
         "allowed": allowed,
         **measured,
         "operators": operators,

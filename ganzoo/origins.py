@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ganzoo import presets, registry
 from ganzoo.backbone_catalogue import distinct
 from ganzoo.cache import atomic_write_bytes, read_json, read_objects
-from ganzoo.run_data import described
+from ganzoo.run_data import described, run_of
 
 if TYPE_CHECKING:
     from ganzoo.phased_model import PhasedModel
@@ -90,8 +90,7 @@ def _compare_classes(report: presets.TransferReport, source: Path, run: Path) ->
 def _run_of(source: str) -> Path | None:
     """The run that a source `RUN:PART` is in, if it is one."""
     where, colon, _ = source.rpartition(":")
-    run = Path(where)
-    run = run.parent if run.name in ("best", "preset") else run
+    run = run_of(Path(where))
     return run if colon and (run / "metrics.jsonl").is_file() else None
 
 

@@ -91,6 +91,11 @@ def examples(sample_set: "SampleSet | None") -> dict[str, np.ndarray] | None:
     return {"real": sample_set.samples[evenly], **labels}
 
 
+def run_of(folder: Path) -> Path:
+    """The run that a folder is, or whose `best` or `preset` it is."""
+    return folder.parent if folder.name in ("best", "preset") else folder
+
+
 def described(run: Path) -> dict[str, Any]:
     """What a run has kept as `data.json`; empty where there is none."""
     path = run / "data.json"

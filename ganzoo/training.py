@@ -347,11 +347,9 @@ def _fit(
         if sample_set is not None and gan.recipe.guards.every and not gan.recipe.pretrain:
             # After the log that it reads, before the snapshots, which keep what it (and the model's own callbacks) did.
             parts.append(guards.Guard(run, clock, gan.recipe.guards, sample_set))
-        parts += (
-            [callbacks.Frozen(run), *gan.callbacks(run, sample_set)]
-            if gan.recipe.freeze
-            else gan.callbacks(run, sample_set)
-        )
+        if gan.recipe.freeze:
+            parts.append(callbacks.Frozen(run))
+        parts += gan.callbacks(run, sample_set)
         parts.append(callbacks.Snapshots(run, clock, training.snapshot_every, examples(sample_set)))
         if sample_set is not None and gan.recipe.evaluation.every and not gan.recipe.pretrain:
             parts.append(callbacks.Best(run, clock, gan.recipe.evaluation, sample_set))

@@ -5,7 +5,7 @@ import pytest
 from ganzoo.export import aware, choose, quality, tflite
 from ganzoo.export.generator import of_gan
 from ganzoo.export.quantize import Quantizer, run
-from ganzoo.export.reference import Reference, draw_inputs, draw_reference
+from ganzoo.export.reference import draw_calibration, draw_reference
 
 import ganzoo
 from ganzoo import export, presets, recipe_files
@@ -26,8 +26,7 @@ def made():
 
 @pytest.fixture(scope="module")
 def quantizer(made):
-    inputs = draw_inputs(made, 32, 1)
-    return Quantizer(tflite.convert(made, "float32"), list(Reference(inputs, np.empty(32)).each()))
+    return Quantizer(tflite.convert(made, "float32"), draw_calibration(made, 32))
 
 
 def pictures(count, seed=0):
@@ -114,10 +113,10 @@ def test_files_are_judged_over_the_same_latents(tmp_path):
 
 def test_samples_that_are_copies_are_told_and_refused(made, monkeypatch):
     reals = real_set.real_set(pictures(400))
-    judge = quality.Judge(made, reals, 400)
     noisy = np.clip(reals.pictures + np.random.default_rng(0).integers(-3, 4, reals.pictures.shape), 0, 255)
     for samples, share, warned in ((noisy.astype("uint8"), 1.0, True), (pictures(400, seed=1), 0.1, False)):
         monkeypatch.setattr(quality.Judge, "features", reals.look(samples))
+        judge = quality.Judge(made, reals, 400)
         found = judge.memorised()
         assert abs(found["closer_share"] - share) < 0.1 and (found["warning"] is not None) == warned
         if warned:
@@ -173,7 +172,7 @@ def test_fine_tuning_bears_what_the_runtime_rounds(name):
     before = [np.array(weight) for weight in made.network.weights]
     reference = draw_reference(made, 64)
     made_of = {"plain": made, "fine_tuned": aware.fine_tuned(made, steps=300, rate=1e-3, critic=0.0)}
-    inputs = list(Reference(draw_inputs(made, 64, 1), np.empty(64)).each())
+    inputs = draw_calibration(made, 64)
     errors = {}
     for kind, one in made_of.items():
         content = Quantizer(tflite.convert(one, "float32"), inputs).int8()

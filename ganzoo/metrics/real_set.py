@@ -5,7 +5,6 @@ With it an export is judged where the pictures themselves are not at hand, as fo
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from ganzoo.metrics.feature_networks import FeatureNetwork
 from ganzoo.metrics.features import extract
 from ganzoo.metrics.frechet import frechet_distance
 from ganzoo.metrics.neighbours import nearest, nearest_others
-from ganzoo.metrics.self_supervised import fitted_arrays, network_of
+from ganzoo.metrics.self_supervised import fitted, network_of
 
 FILE = "reals.safetensors"
 _CLOSE = 0.1  # of the reals, the share that is nearer to another than "close" means
@@ -27,21 +26,18 @@ class RealSet:
     """Features of real pictures over the self-supervised network that was fitted to them.
 
     Attributes:
-        arrays: of the network, as `fitted_arrays` gives them.
+        network: the network.
+        arrays: what it is made of, as `ganzoo.metrics.self_supervised.fitted` gives them.
         features: `(N, dim)`.
         size: height and width of the pictures.
         pictures: uint8 `(N, height, width, channels)`, or None where only their features are known.
     """
 
+    network: FeatureNetwork
     arrays: Mapping[str, np.ndarray] = field(repr=False)
     features: np.ndarray = field(repr=False)
     size: tuple[int, int]
     pictures: np.ndarray | None = field(default=None, repr=False)
-
-    @cached_property
-    def network(self) -> FeatureNetwork:
-        """The network."""
-        return network_of(self.arrays, *self.size)
 
     def look(self, samples: np.ndarray) -> np.ndarray:
         """Features `(M, dim)` of uint8 pictures of the same size; raises `EvaluationError` where it is another."""
@@ -68,9 +64,8 @@ class RealSet:
 
 def real_set(pictures: np.ndarray) -> RealSet:
     """The set of uint8 pictures `(N, height, width, channels)`, N >= 4; the network is fitted, or in the cache."""
-    arrays = fitted_arrays(pictures)
-    size = tuple(pictures.shape[1:3])
-    return RealSet(arrays, extract(network_of(arrays, *size), pictures, cached=True), size, pictures)
+    network, arrays = fitted(pictures)
+    return RealSet(network, arrays, extract(network, pictures, cached=True), tuple(pictures.shape[1:3]), pictures)
 
 
 def save(reals: RealSet, folder: Path) -> Path:
@@ -97,4 +92,4 @@ def load(folder: Path) -> RealSet | None:
     content = read_safetensors(path)
     arrays = {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in content.items()}
     features, size = arrays.pop("features"), tuple(int(side) for side in arrays.pop("size"))
-    return RealSet(arrays, features, size)
+    return RealSet(network_of(arrays, *size), arrays, features, size)

@@ -65,11 +65,14 @@ def fitted_network(real: np.ndarray, recipe: Recipe | None = None) -> FeatureNet
 
     A fit takes one to two minutes on two cores. The cache's key is the content of `real` and the recipe.
     """
-    return network_of(fitted_arrays(real, recipe), *real.shape[1:3], recipe)
+    return fitted(real, recipe)[0]
 
 
-def fitted_arrays(real: np.ndarray, recipe: Recipe | None = None) -> dict[str, np.ndarray]:
-    """What `fitted_network` is made of: `weight_0` and so on, `mean`, `whitening`, and `version` (text as uint8)."""
+def fitted(real: np.ndarray, recipe: Recipe | None = None) -> tuple[FeatureNetwork, dict[str, np.ndarray]]:
+    """What `fitted_network` gives, and of what `network_of` makes it again.
+
+    The arrays are `weight_0` and so on, `mean`, `whitening`, and `version` (text as uint8).
+    """
     real = check_pictures(real, "real")
     if len(real) < 4 or min(real.shape[1:3]) < 8:
         raise EvaluationError(
@@ -85,14 +88,17 @@ def fitted_arrays(real: np.ndarray, recipe: Recipe | None = None) -> dict[str, n
         arrays = {f"weight_{index}": np.asarray(weight) for index, weight in enumerate(model.get_weights())}
         arrays["mean"], arrays["whitening"] = _whitening(frozen_function(model), real, recipe)
         _write(path, arrays)
-    return arrays | {"version": np.frombuffer(version.encode(), np.uint8)}
+    arrays |= {"version": np.frombuffer(version.encode(), np.uint8)}
+    return _network(model, arrays), arrays
 
 
-def network_of(
-    arrays: Mapping[str, np.ndarray], height: int, width: int, recipe: Recipe | None = None
-) -> FeatureNetwork:
-    """The network that `fitted_arrays` gave, for pictures of a size; raises `ValueError` where they do not fit it."""
-    model, _ = build_models(height, width, recipe or Recipe())
+def network_of(arrays: Mapping[str, np.ndarray], height: int, width: int) -> FeatureNetwork:
+    """The network of the arrays that `fitted` gave; raises `ValueError` where they are of another size of pictures."""
+    model, _ = build_models(height, width, Recipe())
+    return _network(model, arrays)
+
+
+def _network(model, arrays: Mapping[str, np.ndarray]) -> FeatureNetwork:
     model.set_weights([arrays[f"weight_{index}"] for index in range(len(model.weights))])
     raw = frozen_function(model)
     return FeatureNetwork(

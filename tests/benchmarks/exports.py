@@ -91,7 +91,7 @@ def depthwise_in_int8(name: str) -> float | None:
 
     made = generator.of_gan(presets.load(name))
     one = reference.draw_reference(made, 1).first()
-    quantizer = quantize.Quantizer(tflite.convert(made, "float32"), [])
+    quantizer = quantize.Quantizer(tflite.convert(made, "float32"), {})
     if not any(operator.kind in quantize.SLOW_IF_DYNAMIC for operator in quantizer.operators):
         return None
     times = []
