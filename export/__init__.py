@@ -33,6 +33,7 @@ def export_generator(
     quantize: Sequence[str] = ("none", "float16"),
     target: str = "cpu",
     data: Any = None,
+    width: float = 1.0,
 ) -> dict[str, Any]:
     """Export the averaged generator, check each file against Keras, and write a model card beside them.
 
@@ -51,9 +52,10 @@ def export_generator(
         target: `cpu` or `gpu`, for `auto`.
         data: real samples to judge the files by, as for `ganzoo.train`; by default a run's own data, and of an entry
             what is kept with its weights.
+        width: the share of the generator's channels, where it was trained for several (`GAN.widths`).
 
     Returns:
-        The card: what is in `model_card.json`.
+        The card: what is in `model_card.json`. A run lists the export in its report.
 
     Raises:
         ExportError: an unknown format; the generator needs operators that TFLite lacks; a file differs from Keras;
@@ -64,7 +66,10 @@ def export_generator(
     precisions = [QUANTIZE[name] for name in _known("quantization", quantize, QUANTIZE)]
     (target,) = _known("target", target, TARGETS)
     out = Path(out)
-    gan = _load(source)
+    gan = _load(source).at_width(width)
+
+    from ganzoo import run_exports
+    from ganzoo.report import write_report
 
     from . import build
 
@@ -75,6 +80,8 @@ def export_generator(
             _install(folder, out)
     except OSError as error:
         raise ExportError(f"Cannot write the export to {out}: {error.strerror or error}.") from None
+    if name and run_exports.remember(Path(name), out, width, card):
+        write_report(Path(name))
     return card
 
 

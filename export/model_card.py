@@ -17,6 +17,9 @@ import tensorflow as tf
 import yaml
 from keras import layers
 
+from ganzoo import registry
+from ganzoo.config import Recipe
+from ganzoo.errors import GanzooError
 from ganzoo.run_data import described as described_data
 from ganzoo.run_data import run_of
 
@@ -41,25 +44,40 @@ def describe(generator: Generator, name: str | None) -> dict[str, Any]:
         dim) and `float16`, unit vectors in base64, little-endian, the strongest first.
     """
     recipe = generator.gan.recipe
-    published, data = recipe.weights, {}
-    if name and published is None:
-        data = described_data(run_of(Path(name)))
+    data = described_data(run_of(Path(name))) if name and recipe.weights is None else {}
+    licence, trained_on, class_names = _origin(recipe, data)
     return {
         "metadata_version": METADATA_VERSION,
         "entry": recipe.entry,
         "summary": recipe.summary,
         "inputs": list(generator.signature["inputs"]),
         "outputs": list(generator.signature["outputs"]),
-        "class_names": list(published.class_names if published else data.get("class_counts") or []),
-        "licence": published.licence if published else _UNKNOWN,
-        "training_data": published.data if published else data.get("source") or _UNKNOWN,
-        "scores": dict(recipe.scores) if published else {},
+        "class_names": class_names,
+        "licence": licence,
+        "training_data": trained_on,
+        "scores": dict(recipe.scores) if recipe.weights else {},
         "directions": {
             latents: _packed(principal_directions(generator.network, latents))
             for latents, spec in generator.gan.latents_spec().items()
             if len(spec.shape) == 1
         },
     }
+
+
+def _origin(recipe: Recipe, data: Mapping[str, Any]) -> tuple[str, str, list[str]]:
+    """Licence, training data and names of classes: of published weights, of a run's data, or of a teacher's."""
+    if recipe.weights:
+        return recipe.weights.licence, recipe.weights.data, list(recipe.weights.class_names)
+    class_names = list(data.get("class_counts") or [])
+    if not recipe.distillation or data.get("given"):
+        return _UNKNOWN, data.get("source") or _UNKNOWN, class_names
+    teacher = recipe.distillation.teacher
+    try:
+        of_teacher = registry.get_entry(teacher).recipe()
+    except GanzooError:  # no longer there
+        return _UNKNOWN, f"samples of {teacher}", class_names
+    licence, trained_on, names = _origin(of_teacher, described_data(run_of(Path(teacher))))
+    return licence, f"samples of {teacher}, which was trained on: {trained_on}", names or class_names
 
 
 def build(

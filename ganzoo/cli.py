@@ -90,8 +90,8 @@ def _sources(pairs: tuple[str, ...]) -> dict[str, Any]:
                 init.setdefault("skip", []).append(value)
             elif key == "mapping" and value:
                 init["mapping"] = value
-            elif rule == "partial":
-                init["partial"] = True
+            elif rule in ("partial", "narrow"):
+                init[rule] = True
             else:
                 raise RecipeError(f"--init takes {_INIT}. Received: '{rule}' in '{text}'.")
         found[target] = init
@@ -105,7 +105,7 @@ def _split(pair: str, option: str, form: str) -> tuple[str, str]:
     return key, value
 
 
-_INIT = "TARGET=SOURCE[,skip=PATTERN]...[,partial][,mapping=FILE]"
+_INIT = "TARGET=SOURCE[,skip=PATTERN]...[,partial][,mapping=FILE][,narrow]"
 _SEED = click.IntRange(0, 2**32 - 1)
 
 
@@ -119,6 +119,9 @@ class _Time(click.FloatRange):
         return number
 
 
+_width = click.option(
+    "--width", default=1.0, type=click.FloatRange(0, 1, min_open=True), help="Share of its channels, if it has several."
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
@@ -190,10 +193,13 @@ def data(
     _print(report.to_dict(), as_json, report.table() + (f"\nContact sheet: {sheet}" if sheet else ""))
 
 
-def _training_options(function: Callable) -> Callable:
+_DATA = "A folder, a zip, arrays, tfds:NAME, or a built-in name."
+
+
+def _training_options(function: Callable, data: Callable | None = None) -> Callable:
     for option in reversed(
         [
-            click.option("--data", required=True, help="A folder, a zip, arrays, tfds:NAME, or a built-in name."),
+            data or click.option("--data", required=True, help=_DATA),
             click.option("--run", required=True, type=click.Path(file_okay=False), help="The run directory."),
             click.option("--minutes", type=_Time(min=0), help="Stop after so many minutes in all."),
             click.option("--samples", type=click.IntRange(min=1), help="Stop after so many samples in all."),
@@ -236,9 +242,23 @@ def train(**arguments: Any) -> None:
 @_verb(resumes=True)
 def finetune(**arguments: Any) -> None:
     """Train from an entry's published weights, or from a run's."""
-    from ganzoo.training import finetune as function
+    from ganzoo.finetuning import finetune as function
 
     _train(function, **arguments)
+
+
+@main.command()
+@click.argument("teacher")
+@click.argument("student")
+@functools.partial(
+    _training_options, data=click.option("--data", help=f"What is real: {_DATA} Samples of TEACHER by default.")
+)
+@_verb(resumes=True)
+def distill(teacher: str, student: str, **arguments: Any) -> None:
+    """Train the entry STUDENT to make what TEACHER (an entry or a run) makes of the same latents."""
+    from ganzoo.finetuning import distill as function
+
+    _train(functools.partial(function, teacher), student, **arguments)
 
 
 _WHICH = """Which to take, as far as it was measured (PRETRAINING.md has the numbers): none where published weights or a
@@ -303,15 +323,23 @@ def pretrain(method: str, **arguments: Any) -> None:
 @click.option(
     "--subsamples", default=0, type=click.IntRange(min=0), help="Tell deviations over so many halves: 2 or more."
 )
+@_width
 @_json
 @_verb()
 def evaluate(
-    name: str, data: str, samples: int | None, features: tuple[str, ...], seed: int, subsamples: int, as_json: bool
+    name: str,
+    data: str,
+    samples: int | None,
+    features: tuple[str, ...],
+    seed: int,
+    subsamples: int,
+    width: float,
+    as_json: bool,
 ) -> None:
     """Score a generator: a card of several scores, the network-free one first."""
     from ganzoo.evaluation import evaluate as function
 
-    card = function(name, data, samples, tuple(dict.fromkeys(features)) or None, seed, subsamples)
+    card = function(name, data, samples, tuple(dict.fromkeys(features)) or None, seed, subsamples, width)
     _print(card.to_dict(), as_json, card.table())
 
 
@@ -335,15 +363,23 @@ def compare(runs: tuple[str, ...], out: str, as_json: bool) -> None:
 @click.option("--seed", default=0, show_default=True, type=_SEED)
 @click.option("--truncation", type=float, help="Draw latents towards their mean: 1 is none, less is more alike.")
 @click.option("--condition", type=int, help="One class for all.")
+@_width
 @_json
 @_verb()
 def generate(
-    name: str, out: str, count: int, seed: int, truncation: float | None, condition: int | None, as_json: bool
+    name: str,
+    out: str,
+    count: int,
+    seed: int,
+    truncation: float | None,
+    condition: int | None,
+    width: float,
+    as_json: bool,
 ) -> None:
     """Write samples to a grid, an array or a folder."""
     from ganzoo.sampling import generate as function
 
-    path = function(name, out, count, seed, truncation, condition)
+    path = function(name, out, count, seed, truncation, condition, width)
     _print({"out": str(path), "count": count}, as_json, f"{count} samples: {path}")
 
 
@@ -356,9 +392,12 @@ def generate(
 )
 @click.option("--target", default="cpu", show_default=True, help="What auto chooses for: cpu or gpu.")
 @click.option("--data", help="Real samples to judge files by, if not the run's own.")
+@_width
 @_json
 @_verb()
-def export(name: str, out: str, formats: str, quantize: str, target: str, data: str | None, as_json: bool) -> None:
+def export(
+    name: str, out: str, formats: str, quantize: str, target: str, data: str | None, width: float, as_json: bool
+) -> None:
     """Export a generator to TFLite, SavedModel and ONNX, each file judged against Keras.
 
     `generator.tflite` is what auto takes: on a CPU the fastest of all TFLite files whose FID over the same latents is
@@ -366,7 +405,7 @@ def export(name: str, out: str, formats: str, quantize: str, target: str, data: 
     """
     from ganzoo.export import export_generator
 
-    card = export_generator(name, out, _listed(formats), _listed(quantize), target, data)
+    card = export_generator(name, out, _listed(formats), _listed(quantize), target, data, width)
     _print(card, as_json, (Path(out) / "MODEL_CARD.md").read_text())
 
 

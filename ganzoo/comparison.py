@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo import registry
+from ganzoo import registry, run_exports
 from ganzoo.cache import is_number, read_objects
 from ganzoo.errors import TrainingError
 from ganzoo.origins import clocks, pretraining_time, untimed_sources
@@ -65,6 +65,9 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     ]
     sections = {
         "Scores over time": f'<div class="charts">{"".join(charts)}</div>' if charts else "",
+        "Exports: quality against size and time": run_exports.curves(
+            {label: run["exported"] for label, run in zip(labels, found, strict=True)}
+        ),
         "Last scores": table(["", *labels], rows, "scores"),
         "Samples": f'<div class="stage">{"".join(figures)}</div>',
         "Left out of this page": bullets(unread),
@@ -134,6 +137,7 @@ def _read(run: Path, unread: list[str]) -> dict[str, Any]:
         "samples": lines[-1]["samples"] if lines else 0,
         "scores": {name: values[-1][1] for name, values in points.items()},
         "curves": points,
+        "exported": run_exports.best_files(run),
         "grid": grids[-1] if grids else None,
     }
 

@@ -118,13 +118,21 @@ class Init(Section):
 
     Every weight must fit, by name and shape, but for those that a pattern of `skip` names (`up_64*`, `*/bias`); with
     `partial`, those that do not fit keep their fresh values too, and are listed. `mapping` is a YAML file for a source
-    that is a file of tensors (`ganzoo.foreign_weights`).
+    that is a file of tensors (`ganzoo.foreign_weights`). `narrow`: the source is a generator of the same form with more
+    channels, of which those that matter are kept and refitted (`ganzoo.narrowing`); it goes with no other rule.
     """
 
     source: str
     skip: Patterns = ()
     partial: bool = False
     mapping: str | None = None
+    narrow: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _alone(self) -> "Init":
+        if self.narrow and (self.skip or self.partial or self.mapping):
+            raise ValueError("narrow goes with no skip, partial or mapping")
+        return self
 
 
 class Freeze(Section):
@@ -153,6 +161,18 @@ class Guards(Section):
     every: NonNegativeInt = 5_000
     samples: PositiveInt = 256
     act: tuple[Literal["augment", "slow_discriminator", "go_back"], ...] = ()
+
+
+class Distillation(Section):
+    """The GAN whose samples this one's generator learns to make (`ganzoo.distillation`).
+
+    `teacher`: an entry or a run, whose weights have this `sha256`. `pixels`, `features`: the weights of both terms.
+    """
+
+    teacher: str
+    sha256: str | None = None
+    pixels: NonNegativeFloat = 1.0
+    features: NonNegativeFloat = 1.0
 
 
 class Export(Section):
@@ -202,6 +222,7 @@ class Recipe(Section):
     regularizers: tuple[Regularizer, ...] = ()
     auxiliary: tuple[_short(Auxiliary, "method"), ...] = ()
     consolidation: NonNegativeFloat = 0.0
+    distillation: Distillation | None = None
     augment: Augment = Augment()
     optimizers: dict[str, Optimizer] = {}
     training: Training = Training()

@@ -24,6 +24,7 @@ def evaluate(
     networks: Sequence[str] | None = None,
     seed: int = 0,
     subsamples: int = 0,
+    width: float = 1.0,
 ) -> "Scorecard":
     """The scorecard of an entry's or a run's averaged generator; a run keeps it in `scores.json`.
 
@@ -34,14 +35,15 @@ def evaluate(
         networks: feature networks, the recipe's by default.
         seed: of the samples and of the split of the reals.
         subsamples: over how many the scores' deviations are taken (2 or more), see `ganzoo.metrics.scorecard`.
+        width: the share of the generator's channels, see `GAN.widths`; a run keeps the scores of the whole one alone.
     """
-    gan = presets.load(name)
+    gan = presets.load(name).at_width(width)
     classes = getattr(gan.recipe.model, "classes", None)
     real = get_domain(gan.recipe.domain).read(data, gan.recipe.data, bool(classes))
     labels = real.labels if classes and len(real.class_names) == classes else None
     card = score(gan, real.samples, samples, networks, seed, labels, subsamples)
     run = Path(name)
-    if (run / registry.RUN_RECIPE).is_file() and (run / "checkpoints").is_dir():
+    if width == 1.0 and (run / registry.RUN_RECIPE).is_file() and (run / "checkpoints").is_dir():
         remember(run, gan, card)
     return card
 

@@ -17,6 +17,7 @@ from ganzoo.augment import augment
 from ganzoo.backbone_catalogue import distinct
 from ganzoo.config import Auxiliary, Optimizer, Recipe
 from ganzoo.consolidation import Consolidation
+from ganzoo.distillation import Teacher
 from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import RecipeError, TrainingError
 from ganzoo.objectives import get_objective, sum_of_heads
@@ -50,6 +51,7 @@ class GAN(PhasedModel):
         self.discriminator = self.build_discriminator()
         self.generator_ema = self.build_generator()
         self.consolidation = Consolidation(self) if self.recipe.consolidation else None
+        self.teacher: Teacher | None = None  # is there from `compile` on: what was taught can do without
         self.augment_probability = self.recipe.augment.probability
         begins = {target.split(".")[0] for target in self.recipe.init}
         if self.recipe.consolidation and "generator" in begins and "discriminator" not in begins:
@@ -113,6 +115,23 @@ class GAN(PhasedModel):
         classes = getattr(self.options, "classes", None)
         return {"class_id": ClassCondition(classes)} if classes else {}
 
+    def widths(self) -> tuple[float, ...]:
+        """The shares of its channels at which the generator makes samples, see `at_width`; the whole one first."""
+        return (1.0,)
+
+    def at_width(self, share: float) -> "GAN":
+        """A GAN of its own whose generator has this share of the channels, with this one's weights.
+
+        Raises:
+            RecipeError: the generator was not trained for that width (`widths`).
+        """
+        if share not in self.widths():
+            raise RecipeError(
+                f"{self.recipe.entry} makes samples at the widths {list(self.widths())}. Received: {share:g}. "
+                "image/elastic_mobile_64 is an entry with several."
+            )
+        return self
+
     def averages(self) -> dict[str, tuple[keras.Model, keras.Model]]:
         """The averaged generator, which is what is shown, scored and exported."""
         return {"generator_ema": (self.generator_ema, self.generator)}
@@ -137,6 +156,8 @@ class GAN(PhasedModel):
                 raise RecipeError(
                     f"auxiliary: stride = {rule.stride} does not divide the {share} samples of a batch on a replica."
                 )
+        if self.recipe.distillation and self.teacher is None:
+            self.teacher = Teacher(self)
         super().compile(run_eagerly, jit_compile)
 
     def begin(self) -> None:
@@ -154,8 +175,9 @@ class GAN(PhasedModel):
         return []
 
     def pretrained_sources(self) -> list[dict[str, str]]:
-        """Those of the trunk, and of the weights that the GAN began with."""
-        return distinct([*self.trunk_sources(), *super().pretrained_sources()])
+        """Those of the trunk, of the GAN that it is distilled from, and of the weights that it began with."""
+        taught = self.teacher.gan.pretrained_sources() if self.teacher else []
+        return distinct([*self.trunk_sources(), *taught, *super().pretrained_sources()])
 
     def only_for_training(self) -> dict[str, keras.Model]:
         """The source of the consolidation."""
@@ -256,6 +278,8 @@ class GAN(PhasedModel):
         terms = self.generator_terms(fake, batch)
         if self.consolidation:
             terms["consolidation"] = self.recipe.consolidation * self.consolidation.penalty(self)
+        if self.teacher:
+            terms |= self.teacher.terms(fake, batch)
         for rule, task in self.tasks:
             if rule.generator_weight:
                 value, _ = task.loss(_each(batch, fake, rule))

@@ -29,16 +29,20 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
     reports = []
     # What is inside a part comes after the part.
     for target, init in sorted(gan.recipe.init.items(), key=lambda item: item[0].count(".")):
-        report = presets.transfer(init.source, target, gan, init.skip, init.partial, init.mapping)
+        if init.narrow:
+            report = presets.transfer_narrowed(init.source, target, gan)
+        else:
+            report = presets.transfer(init.source, target, gan, init.skip, init.partial, init.mapping)
         if begun_from := _run_of(init.source):
             report = replace(report, times=_times(begun_from), clocks=tuple(sorted(clocks(begun_from))))
             _compare_classes(report, begun_from, run)
         reports.append(report)
-    reports += _of_the_backbone(gan)
+    reports += _of_the_backbone(gan) + _of_the_teacher(gan)
     if not reports:
         return
     for report in reports:
-        log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
+        if report.loaded:
+            log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
         for kind in ("skipped", "mismatched"):
             if names := getattr(report, kind):
                 log.warning(
@@ -70,6 +74,24 @@ def _of_the_backbone(gan: "PhasedModel") -> list[presets.TransferReport]:
             times=_times(run),
             clocks=tuple(sorted(clocks(run))),
             teachers=tuple(teachers),
+        )
+    ]
+
+
+def _of_the_teacher(gan: "PhasedModel") -> list[presets.TransferReport]:
+    """The report of a teacher that is a run (`ganzoo.distillation`): what it taught is no weight, but took its time."""
+    teacher = gan.recipe.distillation and gan.recipe.distillation.teacher
+    run = _run_of(f"{teacher}:generator") if teacher else None
+    if run is None:
+        return []
+    return [
+        presets.TransferReport(
+            "distillation",
+            f"{teacher}:generator",
+            (),
+            times=_times(run),
+            clocks=tuple(sorted(clocks(run))),
+            teachers=tuple(gan.pretrained_sources()),
         )
     ]
 

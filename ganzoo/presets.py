@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 IMAGENET = "imagenet/"
+_COMPARED = 256  # samples over which a narrower generator is fitted to a wider one
 _SOURCE_SIDE = 128  # of a backbone that gives its weights, which are the same at any size: none refuses this one
 SEEN, TAUGHT = "samples_seen", "pretrained_sources"  # in the file's metadata
 
@@ -162,6 +163,36 @@ def transfer(
         return _from_backbone(where.removeprefix(IMAGENET), part, target, gan, skip, partial)
     found, teachers = read_part(where, part)
     return _transfer(network, found, target, source, gan, skip, partial, teachers)
+
+
+def transfer_narrowed(source: str, target: str, gan: "GAN") -> TransferReport:
+    """Give the generator of `gan` what it can keep of one with more channels (`ganzoo.narrowing`).
+
+    Args:
+        source: `WHERE:generator`.
+        target: `generator`.
+        gan: whose generator has the same layers as the source's.
+
+    Raises:
+        WeightsError: another part is named, or the generators differ in more than their numbers of channels.
+    """
+    from ganzoo.narrowing import narrow
+    from ganzoo.variables import named_variables
+
+    where, _, part = source.rpartition(":")
+    if (part, target) != ("generator", "generator"):
+        raise WeightsError(f"`narrow` is for generator=WHERE:generator alone. Received: {target}={source}.")
+    wide = load(where)
+    inputs = wide.draw_latents(_COMPARED, seed=1) | wide.draw_conditions(_COMPARED)
+    try:
+        narrow(wide.generator_ema, gan.generator, inputs)
+    except WeightsError as error:
+        raise WeightsError(f"{source} cannot be narrowed to the generator of {gan.recipe.entry}: {error}") from None
+    for weight, value in zip(gan.generator_ema.weights, gan.generator.weights, strict=True):
+        weight.assign(value)
+    teachers = wide.pretrained_sources()
+    gan.inherited_sources = distinct([*gan.inherited_sources, *teachers])
+    return TransferReport(target, source, tuple(named_variables(gan.generator)), teachers=tuple(teachers))
 
 
 def read_part(where: str, part: str) -> tuple[dict[str, np.ndarray], list[dict[str, str]]]:

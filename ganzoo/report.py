@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ganzoo import run_exports
 from ganzoo.cache import is_number, read_objects
 from ganzoo.errors import EvaluationError, TrainingError
 from ganzoo.metrics.scorecard import Scorecard, compare
@@ -37,7 +38,7 @@ def write_report(run: Path) -> Path:
     """Write `report.html` into the run directory `run`, in one step, and return its path.
 
     It shows the recipe, the curves of `metrics.jsonl` over samples seen, the grids of `samples/`, the data report, the
-    scorecards, the transferred weights and the events, each as far as the run has written it.
+    scorecards, the exports, the transferred weights and the events, each as far as the run has written it.
 
     Raises:
         TrainingError: `run` is no run directory: it has no `recipe.yaml`.
@@ -63,6 +64,7 @@ def write_report(run: Path) -> Path:
         "Best weights": _checks(checks, events),
         "Guards": _guards(read_objects(run / "guards.jsonl", unread=unread), events),
         "Curves": _curves(metrics, events),
+        "Exports": _from_json(run / run_exports.EXPORTS, run_exports.to_html, unread),
         "Data": _from_json(run / "data.json", _data, unread),
         "Transferred weights": _from_json(run / REPORT, _transfers, unread),
         "Recipe": details("recipe.yaml", f"<pre>{escape(read_text(run / 'recipe.yaml'))}</pre>"),

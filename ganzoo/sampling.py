@@ -16,6 +16,7 @@ def generate(
     seed: int = 0,
     truncation: float | None = None,
     condition: int | None = None,
+    width: float = 1.0,
 ) -> Path:
     """Write samples of an entry's or a run's averaged generator.
 
@@ -26,11 +27,12 @@ def generate(
         seed: the same seed gives the same samples.
         truncation: draws latents towards their mean (1: not at all), see `GAN.truncate`.
         condition: one class for all; every class in turn by default.
+        width: the share of the generator's channels, see `GAN.widths`.
     """
     out = Path(out)
     if count < 1:
         raise GanzooError(f"count must be 1 or more. Received: {count}.")
-    gan = presets.load(name)
+    gan = presets.load(name).at_width(width)
     conditions = None
     if condition is not None:
         specs = gan.conditions_spec()

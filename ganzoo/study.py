@@ -32,10 +32,11 @@ from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, GanzooError, RecipeError, unknown_name
 from ganzoo.evaluation import score
+from ganzoo.finetuning import finetune
 from ganzoo.metrics.arrays import content_hash
 from ganzoo.origins import pretraining_times
 from ganzoo.recipe_files import merge, nest, read_yaml
-from ganzoo.training import finetune, pretrain, train
+from ganzoo.training import pretrain, train
 
 log = logging.getLogger("ganzoo")
 

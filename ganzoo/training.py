@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import presets, pretraining, recipe_files, registry
+from ganzoo import presets, pretraining, registry
 from ganzoo.cache import atomic_write_bytes, read_json, read_objects
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
-from ganzoo.errors import GanzooError, RecipeError, TrainingError, unknown_name
+from ganzoo.errors import GanzooError, TrainingError
 from ganzoo.origins import REPORT, inherited_sources, load_first_weights
 from ganzoo.report import write_report
 from ganzoo.run_data import describe, examples, read_data
@@ -26,12 +26,6 @@ log = logging.getLogger("ganzoo")
 
 _TIMED = (3, 16)  # steps of the estimate, at least and at most
 
-FINETUNING = {
-    "all": {"freeze": [], "consolidation": 0.0},
-    "freeze_d": {"freeze": [{"part": "discriminator.trunk", "share": 0.5}], "consolidation": 0.0},
-    "scale": {"freeze": [{"part": "generator", "keep": ["*norm*", "classes"]}], "consolidation": 0.0},
-    "consolidate": {"freeze": [], "consolidation": 10_000.0},
-}
 _FROM_THE_DATA = (("model.classes", None), ("pretrain.classes", None))
 
 
@@ -143,57 +137,6 @@ def _go(
     return result | ({"parts": sorted(model.preset_parts())} if method else {})
 
 
-def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **arguments: Any) -> dict[str, Any]:
-    """Train from the published weights of an entry, or from a run's.
-
-    Args:
-        name: an entry with published weights, or a run directory.
-        data: as in `train`.
-        run: as in `train`.
-        how: what is trained; None is `all`, or as the run was begun. `all`: all weights. `freeze_d`: not the lower
-            half of the discriminator's trunk (Mo et al. 2020, arXiv:2002.10964). `scale`: of the generator its
-            normalisations' scales and shifts alone, and embeddings of classes (as Noguchi and Harada 2019,
-            arXiv:1904.01774, who fit latents with them, to reconstruct the pictures, without a discriminator: here it
-            is trained, and teaches them). `consolidate`: all, but what mattered to the source is
-            held back (Li et al. 2020, arXiv:2012.02780).
-        arguments: as in `train`. With `model.classes: null` among the overrides classes are those of the data, and
-            their embeddings begin fresh.
-
-    Returns:
-        As `train`.
-
-    Raises:
-        GanzooError: with the mend in its text; a `WeightsError` where `name` has no weights, or one does not fit.
-    """
-    if how is not None and how not in FINETUNING:
-        raise RecipeError(unknown_name("way to fine-tune (--how)", how, FINETUNING))
-    begun = registry.get_entry(str(run)).raw if (Path(run) / registry.RUN_RECIPE).is_file() else {}
-    if how is None and not begun:
-        how = "all"
-    overrides = recipe_files.nest(arguments.pop("overrides", None) or {})
-    given = recipe_files.merge(FINETUNING[how] if how else {}, overrides)
-    try:
-        source = registry.get_entry(str(presets.weights_file(name).parent)).raw
-    except GanzooError:
-        if not begun:
-            raise
-        return train(str(run), data, run, overrides=given, **arguments)  # what the source gave is in the run
-    adapted = registry.gan_class(source["gan"]).adapted
-    groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
-    if not given.get("auxiliary", begun.get("auxiliary", True)):  # without losses that the source had
-        groups = [group for group in groups if group != "auxiliary"]
-    model = given.get("model")
-    fresh = isinstance(model, Mapping) and model.get("classes", 0) is None  # the classes are those of the data
-    skip = ["*classes/*"] if fresh else []
-    init = {group: {"source": f"{name}:{group}", "skip": skip} for group in groups}
-    for section in ("model", "data"):
-        own = given.get(section, {})
-        if isinstance(own, Mapping):  # the recipe refuses anything else
-            given[section] = recipe_files.merge(source.get(section) or {}, own)
-    arguments["init"] = init | dict(arguments.get("init") or {})
-    return train(name, data, run, overrides=given, **arguments)
-
-
 def _check_writable(run: Path) -> None:
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -209,11 +152,12 @@ def _begin(
         raise TrainingError(f"{run} exists and is no run directory. Name a new or empty folder.")
     if method is None:
         entry = registry.get_entry(name)
-        if name not in registry.list_entries() and entry.raw.get("init"):
-            # What another run began with is no matter of this one, nor is what it kept of that as it was.
+        if name not in registry.list_entries() and (entry.raw.get("init") or entry.raw.get("distillation")):
+            # What another run began with is no matter of this one, nor is what it kept of that, or what taught it.
             if entry.raw.get("freeze") and "freeze" not in changes:
                 log.info("%s began with other weights and froze some of them. This run begins with fresh ones.", name)
-            entry = replace(entry, raw={k: v for k, v in entry.raw.items() if k not in ("init", "freeze")})
+            own = {k: v for k, v in entry.raw.items() if k not in ("init", "freeze", "distillation")}
+            entry = replace(entry, raw=own)
         recipe = entry.recipe(**changes)
         if recipe.pretrain:
             raise TrainingError(

@@ -11,10 +11,11 @@ from ganzoo import pretraining, recipe_files, registry, study
 from ganzoo.cache import read_json
 from ganzoo.comparison import compare_runs, curves
 from ganzoo.errors import GanzooError, RecipeError, TrainingError
+from ganzoo.finetuning import FINETUNING
 from ganzoo.origins import clocks, pretraining_time
 from ganzoo.study import bench
 from ganzoo.study_report import at, final, reached, write_tables
-from ganzoo.training import FINETUNING, pretrain, train
+from ganzoo.training import pretrain, train
 
 ENTRY = "image/dcgan_32"
 LOOKS = {"evaluation": {"every": 32, "every_samples": 20, "check_networks": ["self_supervised"]}}

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from ganzoo import presets, recipe_files, registry
 from ganzoo.errors import DataError, TrainingError
-from ganzoo.training import finetune, train
+from ganzoo.finetuning import finetune
+from ganzoo.training import train
 
 ENTRY = "image/dcgan_32"
 TINY = registry.get_entry(ENTRY).raw["tiny"]

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from ganzoo import presets, recipe_files, registry
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
+from ganzoo.finetuning import finetune
 from ganzoo.foreign_weights import Mapped
 from ganzoo.origins import load_first_weights, pretraining_time
-from ganzoo.training import finetune, train
+from ganzoo.training import train
 
 ENTRY = "image/dcgan_32"
 TINY = registry.get_entry(ENTRY).raw["tiny"]

@@ -21,7 +21,7 @@ and to the pictures themselves where there is a plain discriminator.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -175,8 +175,12 @@ class ProjectedMobileGAN(GAN):
 
     def build_generator(self) -> keras.Model:
         """Latents `(batch, latent_dim)` -> pictures `(batch, size, size, channels)`, nominally in [-1, 1]."""
+        return self.build_of_widths(self.options.widths)
+
+    def build_of_widths(self, widths: Sequence[int]) -> keras.Model:
+        """A generator with other widths than the recipe's."""
         latents = keras.Input((self.options.latent_dim,), name="latents")
-        first, *widths = self.options.widths
+        first, *widths = widths
         x = layers.Dense(4 * 4 * first, use_bias=False, kernel_initializer="he_normal", name="dense")(latents)
         x = layers.ReLU(name="relu_4")(
             BatchNorm(momentum=0.9, name="norm_4")(layers.Reshape((4, 4, first), name="reshape")(x))

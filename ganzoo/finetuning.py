@@ -1,0 +1,146 @@
+"""Runs that begin with another GAN: fine-tuning on other data, and distillation into another generator."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganzoo import presets, recipe_files, registry
+from ganzoo.errors import GanzooError, RecipeError, WeightsError, unknown_name
+from ganzoo.training import train
+
+if TYPE_CHECKING:
+    from ganzoo.gan import GAN
+
+log = logging.getLogger("ganzoo")
+
+FINETUNING = {
+    "all": {"freeze": [], "consolidation": 0.0},
+    "freeze_d": {"freeze": [{"part": "discriminator.trunk", "share": 0.5}], "consolidation": 0.0},
+    "scale": {"freeze": [{"part": "generator", "keep": ["*norm*", "classes"]}], "consolidation": 0.0},
+    "consolidate": {"freeze": [], "consolidation": 10_000.0},
+}
+_SAMPLES, _SEED = 5_000, 1  # of a teacher, where no other data are given
+
+
+def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **arguments: Any) -> dict[str, Any]:
+    """Train from the published weights of an entry, or from a run's.
+
+    Args:
+        name: an entry with published weights, or a run directory.
+        data: as in `train`.
+        run: as in `train`.
+        how: what is trained; None is `all`, or as the run was begun. `all`: all weights. `freeze_d`: not the lower
+            half of the discriminator's trunk (Mo et al. 2020, arXiv:2002.10964). `scale`: of the generator its
+            normalisations' scales and shifts alone, and embeddings of classes (as Noguchi and Harada 2019,
+            arXiv:1904.01774, who fit latents with them, to reconstruct the pictures, without a discriminator: here it
+            is trained, and teaches them). `consolidate`: all, but what mattered to the source is
+            held back (Li et al. 2020, arXiv:2012.02780).
+        arguments: as in `train`. With `model.classes: null` among the overrides classes are those of the data, and
+            their embeddings begin fresh.
+
+    Returns:
+        As `train`.
+
+    Raises:
+        GanzooError: with the mend in its text; a `WeightsError` where `name` has no weights, or one does not fit.
+    """
+    if how is not None and how not in FINETUNING:
+        raise RecipeError(unknown_name("way to fine-tune (--how)", how, FINETUNING))
+    begun = registry.get_entry(str(run)).raw if (Path(run) / registry.RUN_RECIPE).is_file() else {}
+    if how is None and not begun:
+        how = "all"
+    overrides = recipe_files.nest(arguments.pop("overrides", None) or {})
+    given = recipe_files.merge(FINETUNING[how] if how else {}, overrides)
+    try:
+        source = registry.get_entry(str(presets.weights_file(name).parent)).raw
+    except GanzooError:
+        if not begun:
+            raise
+        return train(str(run), data, run, overrides=given, **arguments)  # what the source gave is in the run
+    adapted = registry.gan_class(source["gan"]).adapted
+    groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
+    if not given.get("auxiliary", begun.get("auxiliary", True)):  # without losses that the source had
+        groups = [group for group in groups if group != "auxiliary"]
+    model = given.get("model")
+    fresh = isinstance(model, Mapping) and model.get("classes", 0) is None  # the classes are those of the data
+    skip = ["*classes/*"] if fresh else []
+    init = {group: {"source": f"{name}:{group}", "skip": skip} for group in groups}
+    for section in ("model", "data"):
+        own = given.get(section, {})
+        if isinstance(own, Mapping):  # the recipe refuses anything else
+            given[section] = recipe_files.merge(source.get(section) or {}, own)
+    arguments["init"] = init | dict(arguments.get("init") or {})
+    try:
+        return train(name, data, run, overrides=given, **arguments)
+    except WeightsError as error:
+        if not fresh:
+            raise
+        raise WeightsError(
+            f"{error} If the data have no classes (a folder of pictures, not of folders), a conditional generator's "
+            f"first layer has other inputs: `--init generator={name}:generator,partial` lets it begin fresh."
+        ) from None
+
+
+def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments: Any) -> dict[str, Any]:
+    """Train a generator to make what another one makes of the same latents (`ganzoo.distillation`).
+
+    The student takes the teacher's sizes: picture, latents, classes. Its discriminator begins as the teacher's where
+    that fits, and its generator with what it can keep of the teacher's (`ganzoo.narrowing`), where it has the same
+    layers with fewer channels.
+
+    Args:
+        teacher: an entry with published weights, or a run directory.
+        student: an entry, whose generator is taught.
+        data: what the discriminator takes for real, as in `train`; None: 5,000 samples of the teacher.
+        run: as in `train`; the same call on an existing run goes on.
+        arguments: as in `train`. The weights of the terms are `distillation.pixels` and `distillation.features` among
+            the overrides.
+
+    Returns:
+        As `train`.
+
+    Raises:
+        GanzooError: with the mend in its text; a `WeightsError` where the teacher has no weights, a `RecipeError` where
+            the student cannot have its sizes.
+    """
+    from ganzoo.distillation import check_fit, weights_digest
+    from ganzoo.narrowing import fits
+
+    taught_by = presets.load(teacher)
+    recipe, options = taught_by.recipe, taught_by.options
+    own = type(registry.get_entry(student).recipe().model).model_fields
+    shared = {key: getattr(options, key) for key in ("latent_dim", "classes") if key in own and hasattr(options, key)}
+    given = {
+        "data": recipe.data.model_dump(mode="json"),
+        "model": shared,
+        "distillation": {"teacher": teacher, "sha256": weights_digest(teacher)},
+    }
+    given = recipe_files.merge(given, recipe_files.nest(arguments.pop("overrides", None) or {}))
+    made = registry.create(student, **given)
+    check_fit(taught_by, made)
+    init: dict[str, Any] = _fitting(teacher, taught_by, made)
+    if fits(taught_by.generator_ema, made.generator):
+        init["generator"] = {"source": f"{teacher}:generator", "narrow": True}
+    arguments["init"] = init | dict(arguments.get("init") or {})
+    if data is None:
+        data = taught_by.generate(_SAMPLES, seed=_SEED)
+        if conditions := taught_by.draw_conditions(_SAMPLES):
+            data = (data, conditions["class_id"])
+    return train(student, data, run, overrides=given, **arguments)
+
+
+def _fitting(teacher: str, taught_by: "GAN", made: "GAN") -> dict[str, str]:
+    """The sources of those parts of a student, its discriminator and what belongs to it, that the teacher has, too."""
+    from ganzoo.variables import misfits, named_variables
+
+    found = {}
+    for name, network in {**taught_by.networks(), **taught_by.fixed_networks()}.items():
+        if name != "generator" and name not in taught_by.adapted and name in made.parts():
+            arrays = {key: variable.numpy() for key, variable in named_variables(network).items()}
+            if not misfits(named_variables(made.part(name)), arrays):
+                found[name] = f"{teacher}:{name}"
+    if "discriminator" not in found:
+        log.info("The discriminator of %s does not fit: the student's begins with fresh weights.", teacher)
+        return {}
+    return found

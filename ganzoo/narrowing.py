@@ -1,0 +1,313 @@
+"""A narrower network begins with what it can keep of a wider one: the channels that matter, refitted layer by layer.
+
+Both networks have the same layers. Of each layer's channels those are kept that are both lively and looked at by the
+layers after it; then each layer of the narrower network, from the first to the last, is fitted by least squares to
+what the wider one's makes, given what the narrower layers before it make (channel pruning: He et al. 2017,
+https://arxiv.org/abs/1707.06168). No data are needed but the network's own inputs.
+
+Which channels of two layers belong together follows from what is between them: additions and products join them,
+splits and reshapes divide them, activations and depthwise convolutions leave them as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from ganzoo.errors import WeightsError
+
+_ROWS = 30_000  # of an equation, at most
+_RIDGE = 1e-4  # of the mean square of what a layer is given
+_AT_ONCE = 16  # samples
+_FREE = (layers.Dense, layers.Conv2D, layers.Conv2DTranspose)
+_FITTED = (layers.Dense, layers.Conv2D, layers.DepthwiseConv2D)
+_JOINED = (layers.Add, layers.Multiply, layers.Subtract, layers.Average, layers.Maximum)
+
+
+class _Atom:
+    """Channels that stay together, in one order: those of one layer, or of several that are joined."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self.parts: list[_Atom] | None = None  # of what it turned out to be made
+
+    def leaves(self) -> "list[_Atom]":
+        return [self] if self.parts is None else _leaves(self.parts)
+
+    def become(self, parts: "Sequence[_Atom]") -> None:
+        if list(parts) != [self]:
+            self.parts = list(parts)
+
+
+@dataclass
+class _Channels:
+    """The channels of each tensor of a functional network, and those that layers are given and make, by layer."""
+
+    tensors: dict[int, list[_Atom]] = field(default_factory=dict)
+    given: dict[str, list[_Atom]] = field(default_factory=dict)
+    made: dict[str, list[_Atom]] = field(default_factory=dict)
+
+
+def fits(wide: keras.Model, network: keras.Model) -> bool:
+    """Whether `narrow` can do it: the networks differ in numbers of channels alone, and one has fewer."""
+    try:
+        channels = _channels(wide)
+        sizes = _sizes(channels, wide, network)
+        everything = {key: np.arange(size) for key, size in sizes.items()}
+        for layer in wide.layers:
+            if layer.weights:
+                _choose(layer, channels, everything)
+    except WeightsError:
+        return False
+    return wide.count_params() > network.count_params()
+
+
+def narrow(wide: keras.Model, network: keras.Model, inputs: Mapping[str, np.ndarray]) -> None:
+    """Give `network` weights with which it makes nearly what `wide` makes.
+
+    Args:
+        wide: a functional network.
+        network: with the same layers, each with at most as many channels.
+        inputs: of both, by name, `(N, ...)`: those over which they are to agree, some hundred.
+
+    Raises:
+        WeightsError: the networks differ in more than numbers of channels, or have a kind of layer that is not known
+            here; `network` has its values as before.
+    """
+    channels = _channels(wide)
+    sizes = _sizes(channels, wide, network)
+    theirs, ours = _Given(wide, inputs), _Given(network, inputs)
+    kept = _most_telling(channels, theirs, sizes)
+    pairs = [pair for pair in zip(wide.layers, network.layers, strict=True) if pair[0].weights]
+    chosen = [_choose(wider, channels, kept) for wider, _ in pairs]
+    for (_, narrower), values in zip(pairs, chosen, strict=True):
+        for weight, value in zip(narrower.weights, values, strict=True):
+            weight.assign(value)
+    for wider, narrower in pairs:
+        made = _indices(channels.made[wider.name], kept)
+        if isinstance(wider, layers.BatchNormalization):
+            _fit_normalisation(narrower, ours.to(narrower), np.asarray(wider(theirs.to(wider)))[..., made])
+        elif isinstance(wider, _FITTED) and set(getattr(wider, "strides", (1,))) == {1}:
+            _fit(narrower, ours.to(narrower), _linear(wider, theirs.to(wider))[..., made])
+
+
+def sort_channels(network: keras.Model, followers: Sequence[keras.Model], inputs: Mapping[str, np.ndarray]) -> None:
+    """Bring a network's channels into the order of their worth, the most first; it makes what it made before.
+
+    Args:
+        network: a functional network.
+        followers: networks of the same form whose channels are brought into the same order.
+        inputs: as in `narrow`.
+
+    Raises:
+        WeightsError: as `narrow`.
+    """
+    channels = _channels(network)
+    order = _most_telling(channels, _Given(network, inputs), None)
+    for one in (network, *followers):
+        chosen = [(layer, _choose(layer, channels, order)) for layer in one.layers if layer.weights]
+        for layer, values in chosen:
+            for weight, value in zip(layer.weights, values, strict=True):
+                weight.assign(value)
+
+
+class _Given:
+    """What the layers of a network are given, for some inputs."""
+
+    def __init__(self, network: keras.Model, inputs: Mapping[str, np.ndarray]):
+        self.network, self._inputs = network, dict(inputs)
+
+    def to(self, layer: keras.layers.Layer) -> np.ndarray:
+        """`(N, ..., channels)` float32."""
+        look = keras.Model(self.network.input, layer.input)
+        return np.asarray(look(self._inputs, training=False), np.float32)
+
+
+def _leaves(atoms: Sequence[_Atom]) -> list[_Atom]:
+    return [leaf for atom in atoms for leaf in atom.leaves()]
+
+
+def _channels(network: keras.Model) -> _Channels:
+    found = _Channels()
+    for operation in network.operations:
+        node = operation._inbound_nodes[0]
+        given = [found.tensors[id(tensor)] for tensor in node.input_tensors]
+        made = _made(operation, node, given)
+        for tensor, atoms in zip(node.output_tensors, made, strict=True):
+            if sum(atom.size for atom in _leaves(atoms)) != _last(tensor):
+                raise WeightsError(f"The layer {operation.name} changes channels in a way that is not known.")
+            found.tensors[id(tensor)] = atoms
+        if given:
+            found.given[operation.name] = given[0]
+        found.made[operation.name] = made[0]
+    return found
+
+
+def _made(operation: Any, node: Any, given: list[list[_Atom]]) -> list[list[_Atom]]:
+    """The channels of what an operation makes of given ones."""
+    sizes = [_last(tensor) for tensor in node.output_tensors]
+    if not given or isinstance(operation, (*_FREE, layers.Embedding)):
+        return [[_Atom(sizes[0])]]
+    if isinstance(operation, layers.Reshape):
+        atoms = _leaves(given[0])
+        if len(atoms) > 1 or atoms[0].size % sizes[0]:
+            raise WeightsError(f"The layer {operation.name} reshapes channels in a way that is not known.")
+        whole = _Atom(sizes[0])
+        atoms[0].become([whole] * (atoms[0].size // whole.size))
+        return [[whole]]
+    if isinstance(operation, layers.Concatenate):
+        return [[atom for atoms in given for atom in atoms]]
+    if len(sizes) > 1:  # a split
+        leaves = _leaves(given[0])
+        if len(leaves) == 1 and leaves[0].size == sum(sizes):
+            leaves[0].become([_Atom(size) for size in sizes])
+            leaves = leaves[0].leaves()
+        if [leaf.size for leaf in leaves] != sizes:
+            raise WeightsError(f"The layer {operation.name} splits channels in a way that is not known.")
+        return [[leaf] for leaf in leaves]
+    if isinstance(operation, _JOINED):
+        first, *others = (_leaves(atoms) for atoms in given)
+        for other in others:
+            for mine, theirs in zip(first, other, strict=True):
+                if mine.size != theirs.size:
+                    raise WeightsError(f"The layer {operation.name} joins channels in a way that is not known.")
+                theirs.become([mine])
+        return [first]
+    return [given[0]]
+
+
+def _last(tensor: keras.KerasTensor) -> int:
+    return tensor.shape[-1] if len(tensor.shape) > 1 else 1
+
+
+def _sizes(theirs: _Channels, wide: keras.Model, network: keras.Model) -> dict[int, int]:
+    """How many channels the narrower network has of each of the wider one's atoms."""
+    if [layer.name for layer in wide.layers] != [layer.name for layer in network.layers]:
+        raise WeightsError("The networks have not the same layers.")
+    ours = _channels(network)
+    sizes: dict[int, int] = {}
+    for name in (layer.name for layer in wide.layers):
+        for wider, narrower in zip(_leaves(theirs.made[name]), _leaves(ours.made[name]), strict=True):
+            if narrower.size > wider.size or sizes.setdefault(id(wider), narrower.size) != narrower.size:
+                raise WeightsError(f"The layer {name} has {narrower.size} channels, {wider.size} in the wider network.")
+    return sizes
+
+
+def _most_telling(channels: _Channels, given: _Given, sizes: Mapping[int, int] | None) -> dict[int, np.ndarray]:
+    """For each atom the channels that are kept, in their order; without `sizes` all of them, the most telling first.
+
+    What a channel tells a layer is its deviation times the norm of the weights by which the layer looks at it.
+    """
+    worth = {id(leaf): np.zeros(leaf.size) for atoms in channels.made.values() for leaf in _leaves(atoms)}
+    for layer in given.network.layers:
+        if isinstance(layer, _FREE):
+            kernel = np.moveaxis(np.array(layer.kernel), -1 if isinstance(layer, layers.Conv2DTranspose) else -2, 0)
+            norms = np.linalg.norm(kernel.reshape(len(kernel), -1), axis=1)
+            values = given.to(layer)
+            told = values.reshape(-1, values.shape[-1]).std(axis=0) * norms / max(np.linalg.norm(norms), 1e-8)
+            start = 0
+            for leaf in _leaves(channels.given[layer.name]):
+                worth[id(leaf)] += told[start : start + leaf.size]
+                start += leaf.size
+    if sizes is None:
+        order = {key: np.argsort(-values, kind="stable") for key, values in worth.items()}
+        ends = (*given.network.inputs, *given.network.outputs)
+        fixed = [leaf for tensor in ends for leaf in _leaves(channels.tensors[id(tensor)])]
+        return order | {id(leaf): np.arange(leaf.size) for leaf in fixed}
+    return {key: np.sort(np.argsort(-values, kind="stable")[: sizes[key]]) for key, values in worth.items()}
+
+
+def _indices(atoms: Sequence[_Atom], kept: Mapping[int, np.ndarray]) -> np.ndarray:
+    """The kept ones of a tensor's channels."""
+    leaves = _leaves(atoms)
+    starts = np.cumsum([0, *(leaf.size for leaf in leaves)])
+    return np.concatenate([start + kept[id(leaf)] for start, leaf in zip(starts, leaves, strict=False)])
+
+
+def _choose(layer: keras.layers.Layer, channels: _Channels, kept: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    """A layer's weights for the kept channels alone."""
+    given, made = (_indices(of[layer.name], kept) for of in (channels.given, channels.made))
+    found = []
+    for weight in layer.weights:
+        value = np.array(weight)
+        if value.ndim == 1:
+            found.append(value[made])
+        elif isinstance(layer, layers.DepthwiseConv2D) and layer.depth_multiplier == 1:
+            found.append(value[:, :, made])
+        elif isinstance(layer, layers.Conv2DTranspose):
+            found.append(value[..., made, :][..., given])
+        elif isinstance(layer, layers.Embedding):
+            found.append(value[:, made])
+        elif isinstance(layer, _FREE):
+            found.append(value[..., given, :][..., made])
+        else:
+            raise WeightsError(f"The layer {layer.name} ({type(layer).__name__}) is of a kind that cannot be narrowed.")
+    return found
+
+
+def _linear(layer: keras.layers.Layer, given: np.ndarray) -> np.ndarray:
+    """What a layer makes before its activation."""
+    activation, layer.activation = layer.activation, keras.activations.linear
+    try:
+        return np.asarray(layer(given))
+    finally:
+        layer.activation = activation
+
+
+def _fit_normalisation(layer: keras.layers.BatchNormalization, given: np.ndarray, wanted: np.ndarray) -> None:
+    """Statistics of what is given, and the scale and shift that come nearest to what is wanted."""
+    given, wanted = (values.reshape(-1, values.shape[-1]).astype(np.float64) for values in (given, wanted))
+    mean, variance = given.mean(axis=0), given.var(axis=0)
+    normal = (given - mean) / np.sqrt(variance + layer.epsilon)
+    shift = wanted.mean(axis=0)
+    layer.moving_mean.assign(mean)
+    layer.moving_variance.assign(variance)
+    if layer.scale:
+        layer.gamma.assign(np.mean((wanted - shift) * normal, axis=0) / np.maximum(np.mean(normal**2, axis=0), 1e-6))
+    if layer.center:
+        layer.beta.assign(shift)
+
+
+def _fit(layer: keras.layers.Layer, given: np.ndarray, wanted: np.ndarray) -> None:
+    """The kernel and bias that come nearest to what is wanted; where that is not settled, those that were there."""
+    kernel = np.array(layer.kernel, np.float64)
+    depthwise = isinstance(layer, layers.DepthwiseConv2D)
+    rows, targets = _rows(layer, given, wanted)  # (rows, positions, channels), (rows, channels made)
+    if depthwise:  # each channel by itself
+        rows = np.moveaxis(rows, -1, 0)
+        targets, start = np.moveaxis(targets, -1, 0)[..., None], np.moveaxis(kernel.reshape(-1, kernel.shape[2]), -1, 0)
+        start = start[..., None]
+    else:
+        rows = rows.reshape(1, len(rows), -1)
+        targets, start = targets[None], kernel.reshape(1, -1, kernel.shape[-1])
+    if layer.use_bias:
+        rows = np.concatenate([rows, np.ones((*rows.shape[:2], 1))], axis=2)
+        bias = np.array(layer.bias, np.float64)
+        start = np.concatenate([start, bias[:, None, None] if depthwise else bias[None, None]], axis=1)
+    turned = np.swapaxes(rows, 1, 2)
+    square = turned @ rows
+    square += _RIDGE * np.trace(square, axis1=1, axis2=2)[:, None, None] / square.shape[1] * np.eye(square.shape[1])
+    found = start + np.linalg.solve(square, turned @ (targets - rows @ start))
+    if layer.use_bias:
+        layer.bias.assign(found[:, -1].reshape(-1))
+        found = found[:, :-1]
+    layer.kernel.assign((np.moveaxis(found[..., 0], 0, -1) if depthwise else found).reshape(kernel.shape))
+
+
+def _rows(layer: keras.layers.Layer, given: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the kernel sees at some places of all samples, and what is wanted there, float64."""
+    side = getattr(layer, "kernel_size", (1, 1))
+    places = int(np.prod(wanted.shape[1:-1]))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(given) * places)[:_ROWS])
+    found = []
+    for start in range(0, len(given), _AT_ONCE):
+        part = given[start : start + _AT_ONCE]
+        if side != (1, 1):
+            part = keras.ops.image.extract_patches(part, side, 1, padding=layer.padding)
+        part = np.asarray(part).reshape(-1, side[0] * side[1], given.shape[-1])
+        inside = chosen[(chosen >= start * places) & (chosen < (start + _AT_ONCE) * places)]
+        found.append(part[inside - start * places])
+    return np.concatenate(found).astype(np.float64), wanted.reshape(-1, wanted.shape[-1])[chosen].astype(np.float64)

@@ -1,0 +1,85 @@
+"""What was exported of a run, and how good each file is for its size and its time."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo import registry
+from ganzoo.cache import atomic_write_bytes, is_number, read_json
+from ganzoo.page import chart, table
+
+EXPORTS = "exports.json"
+_AUTO = "generator.tflite"
+_AXES = {"megabytes": "MB", "milliseconds": "ms for a sample, one thread"}
+
+
+def remember(run: Path, out: Path, width: float, card: Mapping[str, Any]) -> bool:
+    """Add an export to a run's `exports.json`, in place of an earlier one to the same folder; False if no run is there.
+
+    Args:
+        run: a run directory, or what was exported instead.
+        out: the folder of the export.
+        width: the share of the generator's channels.
+        card: the model card.
+    """
+    if not (run / registry.RUN_RECIPE).is_file() or not (run / "checkpoints").is_dir():
+        return False
+    where = str(out.resolve())
+    path = run / EXPORTS
+    before = [one for one in read_json(path, list) if one.get("out") != where] if path.is_file() else []
+    kept = {"out": where, "width": width, "samples_seen": card["samples_seen"], "fid": card["fid"]}
+    kept["files"] = [
+        {
+            "file": file["file"],
+            "precision": file["precision"],
+            "megabytes": file["bytes"] / 1e6,
+            "milliseconds": file["steady"]["1"]["minimum_ms"],
+            "fid": file.get("fid"),
+        }
+        for file in card["files"]
+        if file["file"].endswith(".tflite")
+    ]
+    atomic_write_bytes(path, json.dumps([*before, kept], indent=1).encode())
+    return True
+
+
+def best_files(run: Path) -> list[dict[str, Any]]:
+    """Of each export of a run what `auto` took, or else its smallest file."""
+    path = run / EXPORTS
+    found = [one["files"] for one in read_json(path, list)] if path.is_file() else []
+    return [min(files, key=lambda one: (one["file"] != _AUTO, one["megabytes"])) for files in found if files]
+
+
+def to_html(exports: Sequence[Mapping[str, Any]]) -> str:
+    """A table of all files, and FID against size and time, a curve for each precision."""
+    rows = [
+        [one["out"], f"{one['width']:.0%}", file["file"], file["precision"], *(file[key] for key in (*_AXES, "fid"))]
+        for one in exports
+        for file in one["files"]
+    ]
+    head = ("export", "channels", "file", "numbers", *_AXES.values(), "FID ↓")
+    precisions = dict.fromkeys(file["precision"] for one in exports for file in one["files"])
+    known = {
+        precision: [file for one in exports for file in one["files"] if file["precision"] == precision]
+        for precision in precisions
+    }
+    return table(head, rows) + curves(known)
+
+
+def curves(files: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """FID against size and against time, a curve for each name; nothing where no FID is known."""
+    known = {name: [one for one in found if is_number(one.get("fid"))] for name, found in files.items()}
+    known = {name: found for name, found in known.items() if found}
+    drawn = ""
+    for key, axis in _AXES.items() if known else ():
+        xs = sorted({one[key] for found in known.values() for one in found})
+        series = {}
+        for name, found in known.items():
+            at, values = zip(*sorted({one[key]: one["fid"] for one in found}.items()), strict=True)
+            line = np.interp(xs, at, values)
+            series[name] = [float(y) if at[0] <= x <= at[-1] else None for x, y in zip(xs, line, strict=True)]
+        drawn += chart(f"FID against {key}", xs, series, axis=axis, log=True)
+    return f'<div class="charts">{drawn}</div>' if drawn else ""
