@@ -39,6 +39,10 @@ def find_reals(gan: GAN, name: str | None, data: Any = None) -> RealSet | None:
         None where nothing is given and none is kept.
     """
     domain = get_domain(gan.recipe.domain)
+    if not hasattr(domain, "real_set"):
+        if data is not None:
+            raise ExportError(f"No real samples judge exports of the domain '{gan.recipe.domain}': leave --data out.")
+        return None
     if data is not None:
         return domain.real_set(domain.read(data, gan.recipe.data).some(_MOST_REALS))
     if name is None:

@@ -19,6 +19,7 @@ from keras import layers
 
 from ganzoo.errors import WeightsError
 
+COMPARED = 256  # samples over which two networks are to agree
 _ROWS = 30_000  # of an equation, at most
 _RIDGE = 1e-4  # of the mean square of what a layer is given
 _AT_ONCE = 16  # samples
@@ -78,15 +79,42 @@ def narrow(wide: keras.Model, network: keras.Model, inputs: Mapping[str, np.ndar
             here; `network` has its values as before.
     """
     channels = _channels(wide)
-    sizes = _sizes(channels, wide, network)
-    theirs, ours = _Given(wide, inputs), _Given(network, inputs)
-    kept = _most_telling(channels, theirs, sizes)
+    kept = _most_telling(channels, _Given(wide, inputs), _sizes(channels, wide, network))
     pairs = [pair for pair in zip(wide.layers, network.layers, strict=True) if pair[0].weights]
     chosen = [_choose(wider, channels, kept) for wider, _ in pairs]
     for (_, narrower), values in zip(pairs, chosen, strict=True):
         for weight, value in zip(narrower.weights, values, strict=True):
             weight.assign(value)
-    for wider, narrower in pairs:
+    _refit(wide, network, inputs, channels, kept, {wider.name for wider, _ in pairs})
+
+
+def refit(wide: keras.Model, network: keras.Model, inputs: Mapping[str, np.ndarray], names: set[str]) -> None:
+    """Fit some layers of a network that has the first channels of each layer of a wider one.
+
+    Args:
+        wide, network, inputs: as in `narrow`.
+        names: of the layers; the others stay as they are.
+
+    Raises:
+        WeightsError: as `narrow`.
+    """
+    channels = _channels(wide)
+    first = {key: np.arange(size) for key, size in _sizes(channels, wide, network).items()}
+    _refit(wide, network, inputs, channels, first, names)
+
+
+def _refit(
+    wide: keras.Model,
+    network: keras.Model,
+    inputs: Mapping[str, np.ndarray],
+    channels: _Channels,
+    kept: Mapping[int, np.ndarray],
+    names: set[str],
+) -> None:
+    theirs, ours = _Given(wide, inputs), _Given(network, inputs)
+    for wider, narrower in zip(wide.layers, network.layers, strict=True):
+        if wider.name not in names:
+            continue
         made = _indices(channels.made[wider.name], kept)
         if isinstance(wider, layers.BatchNormalization):
             _fit_normalisation(narrower, ours.to(narrower), np.asarray(wider(theirs.to(wider)))[..., made])

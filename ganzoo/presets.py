@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 IMAGENET = "imagenet/"
-_COMPARED = 256  # samples over which a narrower generator is fitted to a wider one
 _SOURCE_SIDE = 128  # of a backbone that gives its weights, which are the same at any size: none refuses this one
 SEEN, TAUGHT = "samples_seen", "pretrained_sources"  # in the file's metadata
 
@@ -117,8 +116,8 @@ def load(name: str, **overrides: Any) -> "GAN":
     gan.inherited_sources = teachers_of(path.parent)
     networks = {**gan.networks(), **gan.fixed_networks()}
     for group, network in networks.items():
-        _assign(network, _below(arrays, group), group, name)
-    _assign(gan.generator_ema, _below(arrays, "generator"), "generator", name)
+        for one in (network, *_averages_of(gan, network)):
+            _assign(one, _below(arrays, group), group, name)
     return gan
 
 
@@ -176,14 +175,14 @@ def transfer_narrowed(source: str, target: str, gan: "GAN") -> TransferReport:
     Raises:
         WeightsError: another part is named, or the generators differ in more than their numbers of channels.
     """
-    from ganzoo.narrowing import narrow
+    from ganzoo.narrowing import COMPARED, narrow
     from ganzoo.variables import named_variables
 
     where, _, part = source.rpartition(":")
     if (part, target) != ("generator", "generator"):
         raise WeightsError(f"`narrow` is for generator=WHERE:generator alone. Received: {target}={source}.")
     wide = load(where)
-    inputs = wide.draw_latents(_COMPARED, seed=1) | wide.draw_conditions(_COMPARED)
+    inputs = wide.draw_latents(COMPARED, seed=1) | wide.draw_conditions(COMPARED)
     try:
         narrow(wide.generator_ema, gan.generator, inputs)
     except WeightsError as error:

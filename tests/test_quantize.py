@@ -137,6 +137,14 @@ def test_reals_are_kept_without_their_pictures(tmp_path):
     assert kept.fid(others) == pytest.approx(reals.fid(others), rel=0.02)
 
 
+def test_a_domain_may_have_no_features_to_judge_by(monkeypatch):
+    monkeypatch.delattr("ganzoo.domains.image.real_set")
+    gan = ganzoo.create(ENTRY, **TINY)
+    assert quality.find_reals(gan, None) is None
+    with pytest.raises(ExportError, match="leave --data out"):
+        quality.find_reals(gan, None, pictures(60))
+
+
 def test_a_run_is_judged_by_its_own_data(tmp_path):
     np.save(tmp_path / "data.npy", pictures(60))
     tiny = recipe_files.merge(TINY, {"evaluation": {"every": 0}, "guards": {"every": 0}})

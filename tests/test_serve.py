@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from ganzoo.export import metadata, serve, vendor
 from ganzoo.export.reference import load_reference
+from test_hostile import DAMAGES
 
 import ganzoo
 from ganzoo import export, recipe_files
@@ -281,3 +282,21 @@ class TestPage:
         monkeypatch.setattr(serve, "site", lambda path: changed)
         with running(exported) as (address, _), self.opened(browser, address) as page:
             assert reason in page.text_content("#message")
+
+    def test_no_damage_leaves_the_page_without_an_answer(self, browser, exported, monkeypatch):
+        """Each is refused with a reason; where it only changed numbers, which nothing on a phone can tell, it runs."""
+        content = (exported / "generator_float16.tflite").read_bytes()
+        pages = serve.site(exported)
+        current = {}
+        monkeypatch.setattr(serve, "site", lambda path: serve.Site(current))
+        answers = {}
+        for name, damage in DAMAGES.items():
+            current = {**pages.paths, "model/generator_float16.tflite": damage(content)}
+            with running(exported) as (address, _), self.opened(browser, address) as page:
+                ran = page.locator("#pictures").is_visible()
+                answers[name] = "" if ran else page.text_content("#message.error")
+        assert all(answer is not None for answer in answers.values())
+        refused = [name for name, answer in answers.items() if answer]
+        assert {"empty", "text", "zeros", "ones", "no metadata", "others' metadata"} <= set(refused)
+        assert all(name in refused for name in answers if name.startswith("cut at"))
+        assert len(refused) >= 25

@@ -1,7 +1,8 @@
 """Domains, one file each: how samples are read and shown. Domains differ here and nowhere else.
 
 A domain's module has `Options` (the schema of a recipe's `data`), `read`, `to_unit`, `from_unit`, `quick_score`
-(lower is better; named by `QUICK_SCORE`), and ways to show samples.
+(lower is better; named by `QUICK_SCORE`), and ways to show samples. It may have `real_set`: the real samples that an
+export is judged by.
 """
 
 import importlib

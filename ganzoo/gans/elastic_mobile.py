@@ -1,36 +1,40 @@
 """A mobile generator that is trained at several widths at once: one training, a file for each kind of phone.
 
-The narrower generators have the first channels of each layer of the whole one, and none of their own (slimmable
-networks: Yu et al. 2019, https://arxiv.org/abs/1812.08928; of GANs: Hou et al. 2021, https://arxiv.org/abs/2012.05660;
-Anycost GAN: Lin et al. 2021, https://arxiv.org/abs/2103.03243). In a batch every other sample is made by the whole
-generator, the rest by the narrower ones in turn, and one discriminator judges them all. A narrower generator is drawn
-to what the whole one makes of the same latents, so that a phone of either kind shows the same picture.
+The narrower generators have the first channels of each layer of the whole one (slimmable networks: Yu et al. 2019,
+https://arxiv.org/abs/1812.08928; Anycost GAN: Lin et al. 2021, https://arxiv.org/abs/2103.03243), but normalisations
+and a last layer of their own. In a batch every other sample is made by the whole generator, the rest by the narrower
+ones in turn, which are drawn to what the whole one makes of the same latents, so that a phone of either kind shows the
+same picture.
 
-Statistics of normalisations belong to a width. In training they are those of the batch; `at_width` takes them anew
-over fresh latents (as Yu and Huang 2019, https://arxiv.org/abs/1903.05134, do).
+The discriminator has one trunk and a head for each width (as that of a slimmable GAN shares a part: Hou et al. 2021,
+https://arxiv.org/abs/2012.05660). One head for all judges the mixture, which is right as soon as the errors of one
+width outweigh those of another: the whole generator then had too much contrast, the half one too little, and neither
+improved any more.
+
+Statistics of normalisations are those of the batch in training; `at_width` takes them anew over fresh latents (as Yu
+and Huang 2019, https://arxiv.org/abs/1903.05134, do).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import keras
-import numpy as np
 import pydantic
 import tensorflow as tf
+from keras import layers
 
-from ganzoo import distribution, presets, registry
-from ganzoo.config import NonNegativeFloat, validate
+from ganzoo import distribution, registry
+from ganzoo.config import NonNegativeFloat, Optimizer, validate
 from ganzoo.domains import get_domain
-from ganzoo.errors import TrainingError
+from ganzoo.errors import RecipeError, TrainingError
 from ganzoo.gan import GAN
 from ganzoo.gans.projected_mobile import ProjectedMobileGAN
-from ganzoo.narrowing import sort_channels
-from ganzoo.phases import Batch
-from ganzoo.variables import fill, named_variables
+from ganzoo.narrowing import COMPARED, refit, sort_channels
+from ganzoo.phases import Batch, Phase
+from ganzoo.variables import named_variables
 
 _PLAIN = "projected_mobile"  # what a GAN at one width is
-_ELASTIC = __name__.rpartition(".")[2]
-_COMPARED = 256  # samples by which channels are sorted
 _OWN = ("narrower", "consistency")
 
 
@@ -57,16 +61,76 @@ class ElasticMobileGAN(ProjectedMobileGAN):
             0.75,
             0.5,
         )
-        consistency: NonNegativeFloat = 10.0
+        consistency: NonNegativeFloat = 0.5
+
+    def __init__(self, recipe):
+        options = recipe.model
+        if options.plain_weight <= 0 or options.projected_weight > 0 or options.matching_weight > 0 or options.ensemble:
+            raise RecipeError(
+                "An elastic generator is judged by the plain discriminator's heads, one for each width; what sees all "
+                "widths as one cannot tell them apart: model.projected_weight = 0, matching_weight = 0, ensemble = []."
+            )
+        super().__init__(recipe)
 
     def build_networks(self) -> None:
-        """As `GAN`; and the narrower generators, whose weights are pieces of the whole one's."""
+        """As `GAN`; and the narrower generators, most of whose weights are pieces of the whole one's."""
         super().build_networks()
-        self.narrow = [self.build_of_widths(_narrowed(self.options.widths, s)) for s in self.options.narrower]
+        # What they are like: but for their own weights, which `narrow` holds, their variables are not used.
+        self.shapes = [self.build_of_widths(_narrowed(self.options.widths, s)) for s in self.options.narrower]
+        self.narrow, self.narrow_ema = self._build_own(), self._build_own()
+
+    def _build_own(self) -> keras.Model:
+        """The weights that belong to each width, as a network with one layer a width."""
+        nothing = keras.Input((), name="nothing")
+        holders = [Held(_own(network), name=f"width_{index}") for index, network in enumerate(self.shapes)]
+        made = keras.Model(nothing, [holder(nothing) for holder in holders], name="narrow")
+        for holder, network in zip(holders, self.shapes, strict=True):
+            holder.take(_own(network))
+        return made
+
+    def build_discriminator(self) -> keras.Model:
+        """As `projected_mobile`; the plain trunk has a head for each width, `head` that of the whole generator."""
+        base = super().build_discriminator()
+        features = base.get_layer("head")._inbound_nodes[-1].input_tensors[0]
+        more = []
+        for index in range(len(self.options.narrower)):
+            given = keras.Input(features.shape[1:], name="features")
+            logits = self._convolution(1, 4, 1, "logits", "valid")(given)
+            more.append(keras.Model(given, logits, name=f"head_{index}")(features))
+        return keras.Model(base.input, [*base.outputs, *more], name="discriminator")
+
+    def score(self, observed: dict[str, tf.Tensor], conditions: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        """Logits `(batch, 1, 1, 1)`, each row's those of the head for the width whose sample stands in that row."""
+        whole, *narrower = super().score(observed, conditions)
+        step = 2 * len(narrower)
+        return [_alternating(whole[::2], _alternating(*(h[1 + 2 * i :: step] for i, h in enumerate(narrower))))]
+
+    def networks(self) -> dict[str, keras.Model]:
+        """As `GAN`; and what the narrower generators have of their own."""
+        return super().networks() | {"narrow": self.narrow}
+
+    def averages(self) -> dict[str, tuple[keras.Model, keras.Model]]:
+        """As `GAN`; and of that."""
+        return super().averages() | {"narrow_ema": (self.narrow_ema, self.narrow)}
+
+    def preset_parts(self) -> dict[str, keras.Model]:
+        """As `GAN`; and the average of that."""
+        return super().preset_parts() | {"narrow": self.narrow_ema}
+
+    def optimizer_options(self, network: str) -> Optimizer | None:
+        """The recipe's; the narrower generators train as the whole one does."""
+        return super().optimizer_options("generator" if network == "narrow" else network)
+
+    def phases(self) -> list[Phase]:
+        """As `GAN`; the generator's phase trains the narrower ones, too."""
+        return [
+            replace(phase, also=(*phase.also, "narrow")) if phase.network == "generator" else phase
+            for phase in super().phases()
+        ]
 
     def compile(self, run_eagerly: bool = False, jit_compile: bool | None = None) -> None:
         """As `GAN.compile`; each width needs its share of a batch on each replica."""
-        period = 2 * len(self.narrow)
+        period = 2 * len(self.shapes)
         share = self.recipe.training.batch_size // distribution.strategy_of(self).num_replicas_in_sync
         if share % period:
             raise TrainingError(
@@ -76,25 +140,44 @@ class ElasticMobileGAN(ProjectedMobileGAN):
         super().compile(run_eagerly, jit_compile)
 
     def begin(self) -> None:
-        """As `GAN`; where the generator begins as one that was trained at one width, its best channels come first."""
-        if (init := self.recipe.init.get("generator")) and not _is_elastic(init.source):
-            inputs = self.draw_latents(_COMPARED) | self.draw_conditions(_COMPARED)
+        """As `GAN`; where the generator begins as one of a single width, its best channels come first.
+
+        What the narrower ones have of their own is fitted to it then, and their heads begin as the whole one's.
+        """
+        if (
+            (init := self.recipe.init.get("generator"))
+            and "narrow" not in self.recipe.init
+            and not _is_elastic(init.source)
+        ):
+            inputs = self.draw_latents(COMPARED, seed=1) | self.draw_conditions(COMPARED)
             sort_channels(self.generator_ema, [self.generator], inputs)
+            for index, network in enumerate(self.shapes):
+                pieces = _pieces(self.generator_ema, {}, network, network.variables)
+                for variable, piece in zip(network.variables, pieces, strict=True):
+                    variable.assign(piece)
+                refit(self.generator_ema, network, inputs, {name.split("/")[0] for name in _own(network)})
+                for narrow in (self.narrow, self.narrow_ema):
+                    narrow.layers[1 + index].take(_own(network))
+                self._head(index).set_weights(self._head().get_weights())
         super().begin()
+
+    def _head(self, index: int | None = None) -> keras.Model:
+        return self.discriminator.get_layer("head" if index is None else f"head_{index}")
 
     def make(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """As `GAN.make`: every other sample of the whole generator, the rest of the narrower ones in turn."""
-        count = len(self.narrow)
+        count = len(self.shapes)
         whole = super().make({name: value[::2] for name, value in inputs.items()})
         narrow = [
-            self._made_by(network, {name: value[1 + 2 * index :: 2 * count] for name, value in inputs.items()})
-            for index, network in enumerate(self.narrow)
+            self._made_by(network, {name: value[1 + 2 * index :: 2 * count] for name, value in inputs.items()}, index)
+            for index, network in enumerate(self.shapes)
         ]
         return _alternating(whole, _alternating(*narrow))
 
-    def _made_by(self, network: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Samples of a generator with the live one's weights (or pieces of them), which changes no variable."""
-        weights = _pieces(self.generator, network.trainable_variables, network)
+    def _made_by(self, network: keras.Model, inputs: Mapping[str, tf.Tensor], index: int | None = None) -> tf.Tensor:
+        """Samples of the generator of a width (None: the whole one), which changes no variable."""
+        own = {} if index is None else self.narrow.layers[1 + index].held()
+        weights = _pieces(self.generator, own, network, network.trainable_variables)
         rest = [variable.value for variable in network.non_trainable_variables]
         samples, _ = network.stateless_call(weights, rest, inputs, training=True)
         return tf.cast(samples, tf.float32)
@@ -127,23 +210,56 @@ class ElasticMobileGAN(ProjectedMobileGAN):
         raw |= {"gan": _PLAIN, "model": model, "summary": summary, "init": {}, "freeze": [], "scores": {}}
         kind = registry.gan_class(_PLAIN)
         gan = kind(validate(raw, get_domain(raw["domain"]).Options, kind.Options))
-        parts = {**self.networks(), **self.fixed_networks()}
-        for name, network in {**gan.networks(), **gan.fixed_networks()}.items():
-            if name != "generator":
-                fill(network, {key: np.array(value) for key, value in named_variables(parts[name]).items()})
-        for whole, network in ((self.generator, gan.generator), (self.generator_ema, gan.generator_ema)):
-            for variable, piece in zip(network.variables, _pieces(whole, network.variables, network), strict=True):
-                variable.assign(piece)
+        index = None if share == 1.0 else self.options.narrower.index(share)
+        for name, source in (("trunk", self.discriminator.get_layer("trunk")), ("head", self._head(index))):
+            gan.discriminator.get_layer(name).set_weights(source.get_weights())
+        self._give(index, self.generator, self.narrow, gan.generator)
+        self._give(index, self.generator_ema, self.narrow_ema, gan.generator_ema)
         gan.samples_seen.assign(self.samples_seen)
         gan.inherited_sources = self.pretrained_sources()
         gan.calibrate()
         return gan
 
+    def _give(self, index: int | None, whole: keras.Model, narrow: keras.Model, network: keras.Model) -> None:
+        """Set the weights of a network of a width (None: the whole one)."""
+        own = {} if index is None else narrow.layers[1 + index].held()
+        for variable, value in zip(network.variables, _pieces(whole, own, network, network.variables), strict=True):
+            variable.assign(value)
 
-def _is_elastic(source: str) -> bool:
-    """Whether a part's source is a GAN of this kind, whose channels have their places."""
-    where, colon, _ = source.rpartition(":")
-    return bool(colon) and registry.get_entry(str(presets.weights_file(where).parent)).raw.get("gan") == _ELASTIC
+
+class Held(layers.Layer):
+    """Weights that are used elsewhere, by name; hands on what it is given."""
+
+    def __init__(self, values: Mapping[str, Any], **kwargs):
+        super().__init__(**kwargs)
+        self._shapes = {name: tuple(value.shape) for name, value in values.items()}
+
+    def build(self, input_shape):
+        """Make them."""
+        for name, shape in self._shapes.items():
+            self.add_weight(name=name.replace("/", "."), shape=shape)
+
+    def call(self, inputs):
+        """The same."""
+        return inputs
+
+    def held(self) -> dict[str, Any]:
+        """The weights."""
+        return dict(zip(self._shapes, self.weights, strict=True))
+
+    def take(self, values: Mapping[str, Any]) -> None:
+        """Set them."""
+        for name, weight in self.held().items():
+            weight.assign(values[name])
+
+
+def _own(network: keras.Model) -> dict[str, Any]:
+    """Of a narrower generator's variables those that are no pieces of the whole one's."""
+    return {
+        name: variable
+        for name, variable in named_variables(network).items()
+        if name.startswith("to_picture/") or name.endswith(("/gamma", "/beta"))
+    }
 
 
 def _narrowed(widths: Sequence[int], share: float) -> tuple[int, ...]:
@@ -155,11 +271,17 @@ def _alternating(*tensors: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.stack(tensors, axis=1), (-1, *tensors[0].shape[1:]))
 
 
-def _pieces(whole: keras.Model, variables: Sequence[Any], network: keras.Model) -> list[tf.Tensor]:
-    """For each of a narrower network's variables the piece of the whole one's of the same name."""
+def _pieces(
+    whole: keras.Model, own: Mapping[str, Any], network: keras.Model, variables: Sequence[Any]
+) -> list[tf.Tensor]:
+    """For each of a network's variables its own value, or the piece of the whole network's of the same name."""
     names = {id(variable): name for name, variable in named_variables(network).items()}
     values = named_variables(whole)
-    return [_piece(names[id(v)], tf.convert_to_tensor(values[names[id(v)]]), v.shape) for v in variables]
+    return [
+        tf.convert_to_tensor(own[name]) if name in own else _piece(name, tf.convert_to_tensor(values[name]), v.shape)
+        for v in variables
+        for name in (names[id(v)],)
+    ]
 
 
 def _piece(name: str, value: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:

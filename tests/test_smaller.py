@@ -1,0 +1,305 @@
+"""Smaller generators: several widths at once, what is kept of a wider one, distillation."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from ganzoo.export import export_generator
+
+from ganzoo import narrowing, presets, registry
+from ganzoo.errors import RecipeError, TrainingError, WeightsError
+from ganzoo.finetuning import distill, finetune
+from ganzoo.sampling import generate
+from ganzoo.training import train
+from ganzoo.variables import named_variables
+
+ELASTIC, MOBILE = "image/elastic_mobile_64", "image/projected_mobile_64"
+TINY = registry.get_entry(ELASTIC).raw["tiny"]
+PICTURES = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype("uint8")
+
+
+def drawn(gan, count=64):
+    return gan.draw_latents(count) | gan.draw_conditions(count)
+
+
+def made(network, inputs):
+    return np.asarray(network(inputs, training=False).numpy())
+
+
+# Several widths.
+
+
+def test_a_narrower_generator_has_the_first_channels_of_the_whole_one(tiny):
+    gan = tiny(ELASTIC)
+    half = gan.at_width(0.5)
+    assert type(half).__name__ == "ProjectedMobileGAN" and half.options.widths == (4, 4, 4)
+    whole, narrow = (named_variables(one.generator) for one in (gan, half))
+    value, piece = whole["up_8_depthwise/kernel"].numpy(), narrow["up_8_depthwise/kernel"].numpy()
+    assert value.shape == (3, 3, 16, 1) and piece.shape == (3, 3, 8, 1)
+    # A gated unit's values are the first half of its channels, its gates the second.
+    assert np.array_equal(piece, np.concatenate([value[:, :, :4], value[:, :, 8:12]], axis=2))
+    value, piece = whole["dense/kernel"].numpy(), narrow["dense/kernel"].numpy()
+    assert np.array_equal(piece.reshape(8, 16, 4), value.reshape(8, 16, 8)[:, :, :4])
+    value, piece = whole["more_8_pointwise/kernel"].numpy(), narrow["more_8_pointwise/kernel"].numpy()
+    assert np.array_equal(piece, np.concatenate([value[:, :, :4, :4], value[:, :, :4, 8:12]], axis=3))
+    # Normalisations and the last layer are its own.
+    for name in ("to_picture/kernel", "up_8_norm/gamma"):
+        own = dict(zip(gan.narrow.layers[1].held(), gan.narrow.layers[1].weights, strict=True))[name]
+        assert np.array_equal(narrow[name].numpy(), own.numpy())
+
+
+def test_every_other_sample_is_the_whole_generators(tiny):
+    gan = tiny(ELASTIC, **{"model.narrower": [0.75, 0.5]})
+    latents = {name: tf.constant(value) for name, value in gan.draw_latents(8).items()}
+    samples = gan.make(latents).numpy()
+    rows = {name: value[::2] for name, value in latents.items()}
+    assert np.allclose(samples[::2], gan.generator(rows, training=True), atol=1e-5)
+    for index, share in enumerate((0.75, 0.5)):
+        rows = {name: value[1 + 2 * index :: 4] for name, value in latents.items()}
+        assert np.allclose(samples[1 + 2 * index :: 4], gan.at_width(share).generator(rows, training=True), atol=1e-5)
+
+
+def test_each_width_has_a_head_of_its_own(tiny):
+    gan = tiny(ELASTIC, **{"model.narrower": [0.75, 0.5]})
+    pictures = tf.random.stateless_uniform((8, 16, 16, 3), (0, 0), -1.0, 1.0)
+    (logits,) = gan.score(gan.observe(pictures, {}), {})
+    heads = [gan.discriminator.get_layer(name) for name in ("head", "head_0", "head_1")]
+    trunk = gan.discriminator.get_layer("trunk")
+    for row, head in enumerate((0, 1, 0, 2, 0, 1, 0, 2)):
+        alone = heads[head](trunk(pictures[row : row + 1]))
+        assert np.allclose(logits[row], alone[0], atol=1e-5)
+    half = gan.at_width(0.5)
+    (found,) = half.score(half.observe(pictures, {}), {})
+    assert np.allclose(found, heads[2](trunk(pictures)), atol=1e-5)
+
+
+def test_consistency_is_the_distance_from_the_whole_generator(tiny):
+    gan = tiny(ELASTIC, **{"model.consistency": 3.0})
+    random = gan._part(tf.zeros((8, 16, 16, 3)), {}, 1, 0, "generator")
+    fake = gan.make({**random.latents})
+    found = gan.generator_terms(fake, random)["consistency"].numpy()
+    rows = {name: value[1::2] for name, value in random.latents.items()}
+    apart = np.square(fake[1::2] - gan.generator(rows, training=True)).mean(axis=(1, 2, 3))
+    assert np.allclose(found[1::2], 3.0 * apart, rtol=1e-3) and not found[::2].any()
+
+
+def test_narrower_generators_learn(tiny, reals):
+    gan = tiny(ELASTIC)
+    before = made(gan.at_width(0.5).generator_ema, drawn(gan))
+    gan.fit(reals(gan, 4), verbose=0)
+    after = gan.at_width(0.5)
+    assert np.abs(made(after.generator_ema, drawn(gan)) - before).max() > 1e-3
+    assert after.sample_count == gan.sample_count == 32
+
+
+def test_widths_that_are_not_there_are_refused(tiny):
+    with pytest.raises(RecipeError, match=r"widths \[1.0, 0.5\]. Received: 0.25"):
+        tiny(ELASTIC).at_width(0.25)
+    with pytest.raises(RecipeError, match=r"widths \[1.0\].*elastic_mobile_64"):
+        tiny(MOBILE, **{"model.projected_weight": 0.0, "model.matching_weight": 0.0}).at_width(0.5)
+    for shares in ([0.5, 0.75], [0.5, 0.5], [1.0], []):
+        with pytest.raises(RecipeError, match="narrower"):
+            registry.create(ELASTIC, model={"narrower": shares})
+    with pytest.raises(TrainingError, match="multiple of 4"):
+        tiny(ELASTIC, **{"model.narrower": [0.75, 0.5], "training.batch_size": 6})
+    for key, value in (("projected_weight", 1.0), ("matching_weight", 1.0), ("ensemble", ["efficientnet_lite0"])):
+        with pytest.raises(RecipeError, match="one for each width"):
+            tiny(ELASTIC, **{f"model.{key}": value})
+
+
+def test_every_width_of_a_run_is_exported_and_reported(tmp_path):
+    run = tmp_path / "run"
+    train(ELASTIC, PICTURES, run, samples=16, overrides=TINY)
+    cards = {}
+    for width in (1.0, 0.5):
+        cards[width] = export_generator(run, tmp_path / str(width), ["tflite"], ["none"], width=width)
+    assert cards[0.5]["parameters"] < 0.5 * cards[1.0]["parameters"]
+    assert "50% of the channels" in cards[0.5]["metadata"]["summary"]
+    export_generator(run, tmp_path / "0.5", ["tflite"], ["none"], width=0.5)  # in place of the one before
+    kept = json.loads((run / "exports.json").read_text())
+    assert [(one["width"], len(one["files"])) for one in kept] == [(1.0, 1), (0.5, 1)]
+    report = (run / "report.html").read_text()
+    assert "<h2>Exports</h2>" in report and str(tmp_path / "0.5") in report
+    path = generate(str(run), tmp_path / "samples.npy", count=4, width=0.5)
+    assert np.array_equal(np.load(path), presets.load(str(run)).at_width(0.5).generate(4))
+    with pytest.raises(RecipeError, match="widths"):
+        export_generator(run, tmp_path / "other", ["tflite"], ["none"], width=0.3)
+
+
+def test_channels_come_in_order_where_a_generator_of_one_width_was_there_before(tmp_path):
+    plain = {**TINY, "model": {key: value for key, value in TINY["model"].items() if key != "narrower"}}
+    train(MOBILE, PICTURES, tmp_path / "plain", samples=8, overrides=plain)
+    source = presets.load(str(tmp_path / "plain"))
+    for name, sorted_now in (("plain", True), ("elastic", False)):
+        parts = ["generator"] if sorted_now else ["generator", "narrow"]
+        gan = registry.create(ELASTIC, **TINY, init={part: f"{tmp_path / name}:{part}" for part in parts})
+        for part in parts:
+            presets.transfer(f"{tmp_path / name}:{part}", part, gan)
+        before = np.array(gan.generator.weights[0].numpy())
+        gan.begin()
+        whole = made(source.generator_ema, drawn(gan))
+        assert np.allclose(made(gan.generator, drawn(gan)), whole, atol=1e-5)
+        assert np.array_equal(before, gan.generator.weights[0].numpy()) != sorted_now
+        if sorted_now:  # and what the narrower one has of its own is fitted
+            fresh = registry.create(ELASTIC, **TINY)
+            presets.transfer(f"{tmp_path / name}:generator", "generator", fresh)
+            near, far = (
+                np.square(made(one.at_width(0.5).generator, drawn(gan)) - whole).mean() for one in (gan, fresh)
+            )
+            assert near < far
+        presets.save(gan, tmp_path / "elastic")
+
+
+# What is kept of a wider generator.
+
+
+@pytest.mark.parametrize("name", [MOBILE, "image/dcgan_32", "image/wgan_gp_32"])
+def test_sorting_channels_changes_no_sample(name):
+    gan = presets.load(name)
+    before, weights = made(gan.generator_ema, drawn(gan)), gan.generator_ema.weights[0].numpy()
+    narrowing.sort_channels(gan.generator_ema, [gan.generator], drawn(gan))
+    assert np.abs(made(gan.generator_ema, drawn(gan)) - before).max() < 1e-4
+    assert np.abs(made(gan.generator, drawn(gan)) - before).max() < 1e-4
+    assert not np.array_equal(gan.generator_ema.weights[0].numpy(), weights)
+
+
+def test_idle_channels_are_left_out_and_nothing_is_lost(tiny):
+    """A network that has each channel twice, looked at by half, makes what one of half the channels makes."""
+    wide = tiny(MOBILE, **{"model.projected_weight": 0.0, "model.matching_weight": 0.0})
+    widths = wide.options.widths
+    half = tiny(MOBILE, **{"model.projected_weight": 0.0, "model.matching_weight": 0.0, "model.widths": [4, 4, 4]})
+    for layer in wide.generator.layers:  # the upper half of each stage's channels is silent
+        if layer.name.endswith("pointwise"):
+            kernel = layer.kernel.numpy()
+            kernel[:, :, 4:] = 0.0
+            layer.kernel.assign(kernel)
+        if layer.name == "to_picture":
+            kernel = layer.kernel.numpy()
+            kernel[:, :, 4:] = 0.0
+            layer.kernel.assign(kernel)
+    assert widths == (8, 8, 8)
+    inputs = drawn(wide, 256)
+    fresh = np.abs(made(half.generator, inputs) - made(wide.generator, inputs)).mean()
+    narrowing.narrow(wide.generator, half.generator, inputs)
+    # Kept are channels that are looked at: the first four of each stage, so that all can be fitted.
+    assert np.abs(made(half.generator, inputs) - made(wide.generator, inputs)).mean() < 0.05 * fresh
+
+
+def test_half_the_channels_of_the_mobile_generator_make_its_pictures_roughly():
+    wide = presets.load(MOBILE)
+    half = registry.create(MOBILE, model={"widths": [128, 96, 64, 32, 8], "matching_weight": 0.0})
+    inputs = drawn(wide, 64)
+    narrowing.narrow(wide.generator_ema, half.generator, inputs)
+    wanted = made(wide.generator_ema, inputs)
+    error = np.square(made(half.generator, inputs) - wanted).mean() / wanted.var(axis=0).mean()
+    assert error < 0.5  # a copy of the weights gives 1.02, unrelated samples 2
+
+
+def test_what_cannot_be_narrowed_is_told(tiny, tmp_path):
+    wide = tiny(MOBILE)
+    presets.save(wide, tmp_path)
+    same, wider = tiny(MOBILE), tiny(MOBILE, **{"model.widths": [16, 16, 16]})
+    deeper = tiny(MOBILE, **{"model.widths": [4, 4, 4, 4], "data.size": 32})
+    for gan in (wider, deeper, tiny("image/dcgan_32")):
+        assert not narrowing.fits(wide.generator, gan.generator)
+        before = [weight.numpy() for weight in gan.generator.weights]
+        with pytest.raises(WeightsError, match="cannot be narrowed"):
+            presets.transfer_narrowed(f"{tmp_path}:generator", "generator", gan)
+        assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, gan.generator.weights, strict=True))
+    assert not narrowing.fits(wide.generator, same.generator)  # it would gain nothing
+    with pytest.raises(WeightsError, match="generator=WHERE:generator alone"):
+        presets.transfer_narrowed(f"{tmp_path}:discriminator", "discriminator", same)
+    with pytest.raises(RecipeError, match="narrow goes with no"):
+        registry.create(MOBILE, init={"generator": {"source": "a:generator", "narrow": True, "partial": True}})
+
+
+# Distillation.
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    run = tmp_path_factory.mktemp("teacher") / "run"
+    train("image/dcgan_32", "mnist5k", run, samples=64, overrides={"data": {"size": 16, "channels": 1}, **SMALL})
+    return run
+
+
+SMALL = {"training": {"batch_size": 8}, "evaluation": {"every": 0}, "model": {"latent_dim": 12}}
+
+
+def test_terms_are_relative_errors_from_the_teacher(teacher):
+    gan = registry.create(
+        "image/dcgan_32", **SMALL, data={"size": 16, "channels": 1}, distillation={"teacher": str(teacher)}
+    )
+    gan.compile()
+    batch = gan._part(tf.zeros((8, 16, 16, 1)), {}, 1, 0, "generator")
+    source = presets.load(str(teacher))
+    wanted = made(source.generator_ema, batch.latents)
+    terms = gan.teacher.terms(tf.constant(wanted), batch)
+    assert set(terms) == {"distilled_pixels", "distilled_features"}
+    assert all(np.abs(term).max() < 1e-6 for term in terms.values())  # nothing is lost on a perfect student
+    drawn_samples = made(source.generator_ema, drawn(source, 256))
+    spread = drawn_samples.var(axis=0).mean()
+    found = gan.teacher.terms(tf.constant(wanted + 0.1), batch)["distilled_pixels"]
+    assert np.allclose(found, 0.01 / spread, rtol=1e-3)
+    maps = gan.teacher._look.outputs
+    assert [tuple(one.shape[1:3]) for one in maps] == [(8, 8), (4, 4)]
+    seen = [gan.teacher._look(tf.constant(one), training=False) for one in (wanted, wanted + 0.1, drawn_samples)]
+    apart = [
+        np.square(shifted.numpy() - right.numpy()).mean(axis=(1, 2, 3)) / of_all.numpy().var(axis=0).mean()
+        for right, shifted, of_all in zip(*seen, strict=True)
+    ]
+    found = gan.teacher.terms(tf.constant(wanted + 0.1), batch)["distilled_features"]
+    assert np.allclose(found, np.mean(apart, axis=0), rtol=1e-3)
+
+
+def test_a_student_takes_the_teachers_sizes_and_resumes(teacher, tmp_path):
+    run = tmp_path / "student"
+    settings = {"training.batch_size": 8, "model.generator_width": 8, "evaluation.every": 0}
+    distill(str(teacher), "image/dcgan_32", None, run, samples=16, overrides=settings)
+    recipe = registry.get_entry(str(run)).recipe()
+    assert (recipe.model.latent_dim, recipe.data.size, recipe.data.channels) == (12, 16, 1)
+    reports = {one["target"]: one for one in json.loads((run / "transfer.json").read_text())}
+    assert set(reports) == {"generator", "discriminator", "distillation"}
+    assert reports["distillation"]["times"].keys() == {str(teacher.resolve())}
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {"distilled_pixels", "distilled_features"} <= lines[-1].keys()
+    distill(str(teacher), "image/dcgan_32", None, run, samples=32, overrides=settings)
+    assert presets.load(str(run)).sample_count == 32
+    # It can do without its teacher, and so can what is fine-tuned or trained from it.
+    finetune(str(run), "mnist5k", tmp_path / "tuned", samples=8)
+    train(str(run), "mnist5k", tmp_path / "fresh", samples=8)
+    for name in ("tuned", "fresh"):
+        assert registry.get_entry(str(tmp_path / name)).recipe().distillation is None
+    card = export_generator(run, tmp_path / "exported", ["tflite"], ["none"])
+    assert card["metadata"]["training_data"].startswith(f"samples of {teacher}, which was trained on: ")
+    assert card["fid"] is not None  # judged by the teacher's data
+
+
+def test_teachers_that_do_not_fit_are_refused(teacher, tmp_path):
+    with pytest.raises(RecipeError, match=r"cannot teach .*latents"):
+        distill(str(teacher), "image/dcgan_32", None, tmp_path / "a", overrides={"model.latent_dim": 5})
+    with pytest.raises(RecipeError, match=r"cannot teach .*conditions"):
+        distill("image/wgan_gp_32", "image/dcgan_32", None, tmp_path / "b", overrides={"model.latent_dim": 128})
+    with pytest.raises(RecipeError, match="one width for each resolution"):
+        distill(str(teacher), MOBILE, None, tmp_path / "c")
+    with pytest.raises(WeightsError, match="no published weights"):
+        distill(ELASTIC, MOBILE, None, tmp_path / "d")
+    assert not any((tmp_path / name).exists() for name in "abcd")
+
+
+def test_a_teacher_that_changed_or_is_gone_is_told(teacher, tmp_path):
+    source, run = tmp_path / "teacher", tmp_path / "run"
+    shutil.copytree(teacher, source)
+    settings = {"training.batch_size": 8, "evaluation.every": 0}
+    distill(str(source), "image/dcgan_32", "mnist5k", run, samples=8, overrides=settings)
+    train(str(source), "mnist5k", source, samples=128)
+    with pytest.raises(TrainingError, match=r"distillation\.sha256"):
+        distill(str(source), "image/dcgan_32", "mnist5k", run, samples=16, overrides=settings)
+    with pytest.raises(WeightsError, match="other weights than when this run was begun"):
+        train(str(run), "mnist5k", run, samples=16)
+    shutil.rmtree(source)
+    with pytest.raises((WeightsError, RecipeError), match="teacher"):
+        train(str(run), "mnist5k", run, samples=16)
+    export_generator(run, tmp_path / "exported", ["tflite"], ["none"])
