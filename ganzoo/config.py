@@ -171,8 +171,8 @@ class Distillation(Section):
 
     teacher: str
     sha256: str | None = None
-    pixels: NonNegativeFloat = 1.0
-    features: NonNegativeFloat = 1.0
+    pixels: NonNegativeFloat = 0.3
+    features: NonNegativeFloat = 0.3
 
 
 class Export(Section):

@@ -17,6 +17,7 @@ from ganzoo.variables import named_variables
 
 ELASTIC, MOBILE = "image/elastic_mobile_64", "image/projected_mobile_64"
 TINY = registry.get_entry(ELASTIC).raw["tiny"]
+ALONE = {"model.projected_weight": 0.0, "model.matching_weight": 0.0}  # without a frozen network
 PICTURES = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype("uint8")
 
 
@@ -98,7 +99,7 @@ def test_widths_that_are_not_there_are_refused(tiny):
     with pytest.raises(RecipeError, match=r"widths \[1.0, 0.5\]. Received: 0.25"):
         tiny(ELASTIC).at_width(0.25)
     with pytest.raises(RecipeError, match=r"widths \[1.0\].*elastic_mobile_64"):
-        tiny(MOBILE, **{"model.projected_weight": 0.0, "model.matching_weight": 0.0}).at_width(0.5)
+        tiny(MOBILE, **ALONE).at_width(0.5)
     for shares in ([0.5, 0.75], [0.5, 0.5], [1.0], []):
         with pytest.raises(RecipeError, match="narrower"):
             registry.create(ELASTIC, model={"narrower": shares})
@@ -155,7 +156,7 @@ def test_channels_come_in_order_where_a_generator_of_one_width_was_there_before(
 # What is kept of a wider generator.
 
 
-@pytest.mark.parametrize("name", [MOBILE, "image/dcgan_32", "image/wgan_gp_32"])
+@pytest.mark.parametrize("name", [pytest.param(MOBILE, marks=pytest.mark.heavy), "image/dcgan_32", "image/wgan_gp_32"])
 def test_sorting_channels_changes_no_sample(name):
     gan = presets.load(name)
     before, weights = made(gan.generator_ema, drawn(gan)), gan.generator_ema.weights[0].numpy()
@@ -167,9 +168,9 @@ def test_sorting_channels_changes_no_sample(name):
 
 def test_idle_channels_are_left_out_and_nothing_is_lost(tiny):
     """A network that has each channel twice, looked at by half, makes what one of half the channels makes."""
-    wide = tiny(MOBILE, **{"model.projected_weight": 0.0, "model.matching_weight": 0.0})
+    wide = tiny(MOBILE, **ALONE)
     widths = wide.options.widths
-    half = tiny(MOBILE, **{"model.projected_weight": 0.0, "model.matching_weight": 0.0, "model.widths": [4, 4, 4]})
+    half = tiny(MOBILE, **ALONE, **{"model.widths": [4, 4, 4]})
     for layer in wide.generator.layers:  # the upper half of each stage's channels is silent
         if layer.name.endswith("pointwise"):
             kernel = layer.kernel.numpy()
@@ -187,6 +188,7 @@ def test_idle_channels_are_left_out_and_nothing_is_lost(tiny):
     assert np.abs(made(half.generator, inputs) - made(wide.generator, inputs)).mean() < 0.05 * fresh
 
 
+@pytest.mark.heavy
 def test_half_the_channels_of_the_mobile_generator_make_its_pictures_roughly():
     wide = presets.load(MOBILE)
     half = registry.create(MOBILE, model={"widths": [128, 96, 64, 32, 8], "matching_weight": 0.0})
@@ -198,10 +200,10 @@ def test_half_the_channels_of_the_mobile_generator_make_its_pictures_roughly():
 
 
 def test_what_cannot_be_narrowed_is_told(tiny, tmp_path):
-    wide = tiny(MOBILE)
+    wide = tiny(MOBILE, **ALONE)
     presets.save(wide, tmp_path)
-    same, wider = tiny(MOBILE), tiny(MOBILE, **{"model.widths": [16, 16, 16]})
-    deeper = tiny(MOBILE, **{"model.widths": [4, 4, 4, 4], "data.size": 32})
+    same, wider = tiny(MOBILE, **ALONE), tiny(MOBILE, **ALONE, **{"model.widths": [16, 16, 16]})
+    deeper = tiny(MOBILE, **ALONE, **{"model.widths": [4, 4, 4, 4], "data.size": 32})
     for gan in (wider, deeper, tiny("image/dcgan_32")):
         assert not narrowing.fits(wide.generator, gan.generator)
         before = [weight.numpy() for weight in gan.generator.weights]
@@ -242,7 +244,7 @@ def test_terms_are_relative_errors_from_the_teacher(teacher):
     drawn_samples = made(source.generator_ema, drawn(source, 256))
     spread = drawn_samples.var(axis=0).mean()
     found = gan.teacher.terms(tf.constant(wanted + 0.1), batch)["distilled_pixels"]
-    assert np.allclose(found, 0.01 / spread, rtol=1e-3)
+    assert np.allclose(found, 0.3 * 0.01 / spread, rtol=1e-3)
     maps = gan.teacher._look.outputs
     assert [tuple(one.shape[1:3]) for one in maps] == [(8, 8), (4, 4)]
     seen = [gan.teacher._look(tf.constant(one), training=False) for one in (wanted, wanted + 0.1, drawn_samples)]
@@ -251,7 +253,7 @@ def test_terms_are_relative_errors_from_the_teacher(teacher):
         for right, shifted, of_all in zip(*seen, strict=True)
     ]
     found = gan.teacher.terms(tf.constant(wanted + 0.1), batch)["distilled_features"]
-    assert np.allclose(found, np.mean(apart, axis=0), rtol=1e-3)
+    assert np.allclose(found, 0.3 * np.mean(apart, axis=0), rtol=1e-3)
 
 
 def test_a_student_takes_the_teachers_sizes_and_resumes(teacher, tmp_path):

@@ -140,15 +140,11 @@ class ElasticMobileGAN(ProjectedMobileGAN):
         super().compile(run_eagerly, jit_compile)
 
     def begin(self) -> None:
-        """As `GAN`; where the generator begins as one of a single width, its best channels come first.
+        """As `GAN`; where only the whole generator was given weights, its best channels come first.
 
         What the narrower ones have of their own is fitted to it then, and their heads begin as the whole one's.
         """
-        if (
-            (init := self.recipe.init.get("generator"))
-            and "narrow" not in self.recipe.init
-            and not _is_elastic(init.source)
-        ):
+        if "generator" in self.recipe.init and "narrow" not in self.recipe.init:
             inputs = self.draw_latents(COMPARED, seed=1) | self.draw_conditions(COMPARED)
             sort_channels(self.generator_ema, [self.generator], inputs)
             for index, network in enumerate(self.shapes):
