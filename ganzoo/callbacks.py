@@ -199,6 +199,8 @@ class Snapshots(Periodic):
 class Best(Look):
     """The weights with the best score so far, as a preset in `best/`, looked at every `evaluation.every` samples.
 
+    Of a generator of several widths it is the mean of their scores.
+
     Each look is a line of `checks.jsonl`: samples, seconds of training (looks themselves do not count), the score's
     name, the score, whether it was the best yet; and `scores` over the networks of `evaluation.check_networks`.
     """
@@ -220,9 +222,14 @@ class Best(Look):
         path = self._run / "checks.jsonl"
         earlier = [check for check in read_objects(path, "samples", "score") if check["samples"] != self._done]
         with self.model.calibrated():
-            fakes = self.model.generate(len(self._reals), seed=self.model.recipe.seed)
+            gan, count = self.model, len(self._reals)
+            narrower = (gan.at_width(share) for share in gan.widths() if share < 1.0)
             try:
-                score = self.model.domain.quick_score(self._reals, fakes)
+                scores = [
+                    gan.domain.quick_score(self._reals, one.generate(count, seed=gan.recipe.seed))
+                    for one in (gan, *narrower)
+                ]
+                score = sum(scores) / len(scores)
             except EvaluationError as error:
                 log.info("The best weights are not looked for: %s", error)
                 self._off = True

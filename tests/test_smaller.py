@@ -153,6 +153,25 @@ def test_channels_come_in_order_where_a_generator_of_one_width_was_there_before(
         presets.save(gan, tmp_path / "elastic")
 
 
+def test_the_best_weights_are_the_best_of_all_widths(tmp_path, monkeypatch):
+    pictures = np.random.default_rng(0).integers(0, 256, (48, 16, 16, 3)).astype("uint8")
+    scored = []
+
+    def score(reals, fakes):
+        scored.append(fakes)
+        return float(len(scored))
+
+    monkeypatch.setattr("ganzoo.domains.image.quick_score", score)
+    train(
+        ELASTIC, pictures, tmp_path, samples=16, overrides={**TINY, "evaluation": {"every": 16, "check_networks": []}}
+    )
+    checks = [json.loads(line) for line in (tmp_path / "checks.jsonl").read_text().splitlines()]
+    assert [check["score"] for check in checks] == [1.5 + 2 * index for index in range(len(checks))]
+    best = presets.load(str(tmp_path / "best"))
+    for fakes, share in zip(scored, best.widths(), strict=False):
+        assert np.abs(best.at_width(share).generate(len(fakes)).astype(int) - fakes).mean() < 1.0
+
+
 # What is kept of a wider generator.
 
 
