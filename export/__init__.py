@@ -3,6 +3,7 @@
 Importing this package loads no TensorFlow.
 """
 
+import logging
 import os
 import shutil
 import uuid
@@ -24,6 +25,8 @@ __all__ = ["export_generator", "verify_export"]
 FORMATS = ("tflite", "saved_model", "onnx")
 QUANTIZE = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8", "auto": "auto"}
 TARGETS = ("cpu", "gpu")
+
+log = logging.getLogger("ganzoo")
 
 
 def export_generator(
@@ -80,8 +83,11 @@ def export_generator(
             _install(folder, out)
     except OSError as error:
         raise ExportError(f"Cannot write the export to {out}: {error.strerror or error}.") from None
-    if name and run_exports.remember(Path(name), out, width, card):
-        write_report(Path(name))
+    try:
+        if name and run_exports.remember(Path(name), out, width, card):
+            write_report(Path(name))
+    except OSError as error:
+        log.warning("The report of %s does not list this export: %s.", name, error.strerror or error)
     return card
 
 

@@ -69,9 +69,12 @@ def _origin(recipe: Recipe, data: Mapping[str, Any]) -> tuple[str, str, list[str
     if recipe.weights:
         return recipe.weights.licence, recipe.weights.data, list(recipe.weights.class_names)
     class_names = list(data.get("class_counts") or [])
-    if not recipe.distillation or data.get("given"):
-        return _UNKNOWN, data.get("source") or _UNKNOWN, class_names
+    source = data.get("source") or _UNKNOWN
+    if not recipe.distillation:
+        return _UNKNOWN, source, class_names
     teacher = recipe.distillation.teacher
+    if not recipe.distillation.alone:
+        return _UNKNOWN, f"{source}; distilled from {teacher}", class_names
     try:
         of_teacher = registry.get_entry(teacher).recipe()
     except GanzooError:  # no longer there

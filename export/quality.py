@@ -59,9 +59,9 @@ def find_reals(gan: GAN, name: str | None, data: Any = None) -> RealSet | None:
             log.warning("%s has %d samples now, %d when the run read it.", known["given"], len(found), known["count"])
         return reals
     kept = real_set.load(presets.weights_file(name).parent)
-    if kept is not None or not gan.recipe.distillation:
+    if kept is not None or not (gan.recipe.distillation and gan.recipe.distillation.alone):
         return kept
-    try:  # distilled without data of its own: by those of the teacher
+    try:  # by those of the teacher
         return find_reals(gan, gan.recipe.distillation.teacher)
     except GanzooError as error:
         log.warning("The export is judged without real samples: %s Give --data.", error)

@@ -166,13 +166,15 @@ class Guards(Section):
 class Distillation(Section):
     """The GAN whose samples this one's generator learns to make (`ganzoo.distillation`).
 
-    `teacher`: an entry or a run, whose weights have this `sha256`. `pixels`, `features`: the weights of both terms.
+    `teacher`: an entry or a run, whose weights have this `sha256` (that of the time when the run begins, by default).
+    `pixels`, `features`: the weights of both terms. `alone`: there were no data but samples of the teacher.
     """
 
     teacher: str
     sha256: str | None = None
     pixels: NonNegativeFloat = 0.3
-    features: NonNegativeFloat = 0.3
+    features: NonNegativeFloat = 0.0
+    alone: bool = False
 
 
 class Export(Section):

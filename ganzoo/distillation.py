@@ -1,7 +1,8 @@
 """Distillation: a generator learns to make what another one, the teacher, makes of the same latents.
 
 As in TinyGAN (Chang and Lu 2020, https://arxiv.org/abs/2009.13829) the generator's loss gets two terms beside the
-discriminator's verdict, here each divided by what it is for unrelated samples (so that 1 means nothing learnt):
+discriminator's verdict, here each as a share of the variance of the teacher's samples (1 is the error of their mean, 2
+that of unrelated samples):
 
 pixels    mean (G(z) - T(z))^2 / mean (T(z) - mean T)^2
 features  the same for maps of the teacher's discriminator, the last of each resolution of its trunk, mean over them
@@ -18,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo import presets
-from ganzoo.errors import RecipeError, WeightsError
+from ganzoo.errors import GanzooError, RecipeError, WeightsError
 from ganzoo.phases import Batch
 
 if TYPE_CHECKING:
@@ -31,22 +32,40 @@ class Teacher:
     """The GAN that a recipe's `distillation` names, and the maps by which samples are compared.
 
     Raises:
-        RecipeError: its latents, conditions or samples have other shapes than those of the GAN that is taught.
+        RecipeError: its latents, conditions or samples have other shapes than those of the GAN that is taught, or its
+            discriminator has no trunk.
         WeightsError: it has no weights, or others than when the run was begun.
     """
 
     def __init__(self, gan: "GAN"):
         self.options = gan.recipe.distillation
-        check_weights(self.options.teacher, self.options.sha256)
-        self.gan = presets.load(self.options.teacher)
+        try:
+            digest = weights_digest(self.options.teacher)
+            self.gan = presets.load(self.options.teacher)
+        except GanzooError as error:
+            raise WeightsError(f"The teacher of this run cannot be loaded. {error}") from None
+        if self.options.sha256 not in (None, digest):
+            raise WeightsError(
+                f"The teacher {self.options.teacher} has other weights than when this run was begun. Give it back the "
+                "weights that it had, or distil it in a new directory."
+            )
         self.gan.trainable = False
         check_fit(self.gan, gan)
-        trunk = self.gan.discriminator.get_layer("trunk")
-        self._look = keras.Model(trunk.input, _maps(trunk))
+        self._look = self._build_look() if self.options.features else None
         drawn = self.gan.draw_latents(_COMPARED) | self.gan.draw_conditions(_COMPARED)
         samples = self._samples({name: tf.constant(value) for name, value in drawn.items()})
         self._spread = float(_spread(samples))
-        self._spreads = [float(_spread(maps)) for maps in self._look(samples, training=False)]
+        maps = self._look(samples, training=False) if self._look else []
+        self._spreads = [float(_spread(values)) for values in maps]
+
+    def _build_look(self) -> keras.Model:
+        trunks = [layer for layer in self.gan.discriminator.layers if layer.name == "trunk"]
+        if not trunks:
+            raise RecipeError(
+                f"The discriminator of {self.options.teacher} has no trunk to compare samples by: "
+                "--set distillation.features=0."
+            )
+        return keras.Model(trunks[0].input, _maps(trunks[0]))
 
     def terms(self, fake: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
         """The weighted terms per example `(batch,)`, by name."""
@@ -67,15 +86,6 @@ class Teacher:
 def weights_digest(name: str) -> str:
     """The sha256 of the weights of an entry, a run or a preset."""
     return hashlib.sha256(presets.weights_file(name).read_bytes()).hexdigest()
-
-
-def check_weights(name: str, digest: str | None) -> None:
-    """Raises `WeightsError` where a teacher's weights are not those of `digest`."""
-    if digest is not None and weights_digest(name) != digest:
-        raise WeightsError(
-            f"{name} has other weights than when this run was begun with it as its teacher. Give it back the weights "
-            "that it had, or distil it in a new directory."
-        )
 
 
 def check_fit(teacher: "GAN", student: "GAN") -> None:

@@ -65,6 +65,11 @@ def replica_index() -> int | tf.Tensor:
     return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
 
 
+def _outside() -> bool:
+    """Whether this is in a strategy's scope but on no replica: what is drawn here is for no batch of theirs."""
+    return tf.distribute.get_replica_context() is None
+
+
 class GlobalRandom:
     """Stateless randomness of the global batch, sliced by replica: two replicas draw what one would.
 
@@ -103,14 +108,14 @@ class GlobalRandom:
         return tf.random.stateless_uniform(shape, self._key(purpose), low, high, dtype=tf.int32)
 
     def _global(self, shape: tuple[int, ...]) -> tuple:
-        return (self._batch * replicas(), *shape)
+        return (self._batch * (1 if _outside() else replicas()), *shape)
 
     def _key(self, purpose: str) -> tf.Tensor:
         words = zlib.crc32(f"{self._seed}/{self.purpose}/{purpose}".encode()) & 0x7FFFFFFF
         return tf.stack([tf.constant(words, tf.int32), tf.cast(self.step, tf.int32)])
 
     def _slice(self, values: tf.Tensor) -> tf.Tensor:
-        if replicas() == 1:
+        if _outside() or replicas() == 1:
             return values
         start = replica_index() * self._batch
         return values[start : start + self._batch]

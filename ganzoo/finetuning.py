@@ -62,6 +62,8 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
     groups = sorted({key.split("/")[0] for key in presets.read_weights(name)} - set(adapted))
     if not given.get("auxiliary", begun.get("auxiliary", True)):  # without losses that the source had
         groups = [group for group in groups if group != "auxiliary"]
+    if "narrow" in groups and how in ("scale", "consolidate"):
+        raise RecipeError(f"--how {how} is for generators of one width. Fine-tune {name} with all or freeze_d.")
     model = given.get("model")
     fresh = isinstance(model, Mapping) and model.get("classes", 0) is None  # the classes are those of the data
     skip = ["*classes/*"] if fresh else []
@@ -110,11 +112,13 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
     taught_by = presets.load(teacher)
     recipe, options = taught_by.recipe, taught_by.options
     own = type(registry.get_entry(student).recipe().model).model_fields
-    shared = {key: getattr(options, key) for key in ("latent_dim", "classes") if key in own and hasattr(options, key)}
+    shared = {"latent_dim": options.latent_dim} if "latent_dim" in own and hasattr(options, "latent_dim") else {}
+    if "classes" in own:
+        shared["classes"] = getattr(options, "classes", None) or 0
     given = {
         "data": recipe.data.model_dump(mode="json"),
         "model": shared,
-        "distillation": {"teacher": teacher, "sha256": weights_digest(teacher)},
+        "distillation": {"teacher": teacher, "sha256": weights_digest(teacher), "alone": data is None},
     }
     given = recipe_files.merge(given, recipe_files.nest(arguments.pop("overrides", None) or {}))
     made = registry.create(student, **given)
@@ -136,7 +140,7 @@ def _fitting(teacher: str, taught_by: "GAN", made: "GAN") -> dict[str, str]:
 
     found = {}
     for name, network in {**taught_by.networks(), **taught_by.fixed_networks()}.items():
-        if name != "generator" and name not in taught_by.adapted and name in made.parts():
+        if name not in ("generator", "narrow") and name not in taught_by.adapted and name in made.parts():
             arrays = {key: variable.numpy() for key, variable in named_variables(network).items()}
             if not misfits(named_variables(made.part(name)), arrays):
                 found[name] = f"{teacher}:{name}"

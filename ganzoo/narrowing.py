@@ -22,10 +22,11 @@ from ganzoo.errors import WeightsError
 COMPARED = 256  # samples over which two networks are to agree
 _ROWS = 30_000  # of an equation, at most
 _RIDGE = 1e-4  # of the mean square of what a layer is given
+_LEAST = 1e-9  # where nothing is given at all
 _AT_ONCE = 16  # samples
 _FREE = (layers.Dense, layers.Conv2D, layers.Conv2DTranspose)
 _FITTED = (layers.Dense, layers.Conv2D, layers.DepthwiseConv2D)
-_JOINED = (layers.Add, layers.Multiply, layers.Subtract, layers.Average, layers.Maximum)
+_JOINED = ("Add", "Multiply", "Subtract", "Average", "Maximum")  # layers, and functions of keras.ops
 
 
 class _Atom:
@@ -57,10 +58,7 @@ def fits(wide: keras.Model, network: keras.Model) -> bool:
     try:
         channels = _channels(wide)
         sizes = _sizes(channels, wide, network)
-        everything = {key: np.arange(size) for key, size in sizes.items()}
-        for layer in wide.layers:
-            if layer.weights:
-                _choose(layer, channels, everything)
+        _choose_all(wide, network, channels, {key: np.arange(size) for key, size in sizes.items()})
     except WeightsError:
         return False
     return wide.count_params() > network.count_params()
@@ -80,12 +78,10 @@ def narrow(wide: keras.Model, network: keras.Model, inputs: Mapping[str, np.ndar
     """
     channels = _channels(wide)
     kept = _most_telling(channels, _Given(wide, inputs), _sizes(channels, wide, network))
-    pairs = [pair for pair in zip(wide.layers, network.layers, strict=True) if pair[0].weights]
-    chosen = [_choose(wider, channels, kept) for wider, _ in pairs]
-    for (_, narrower), values in zip(pairs, chosen, strict=True):
-        for weight, value in zip(narrower.weights, values, strict=True):
+    for layer, values in _choose_all(wide, network, channels, kept):
+        for weight, value in zip(layer.weights, values, strict=True):
             weight.assign(value)
-    _refit(wide, network, inputs, channels, kept, {wider.name for wider, _ in pairs})
+    _refit(wide, network, inputs, channels, kept, {layer.name for layer in wide.layers if layer.weights})
 
 
 def refit(wide: keras.Model, network: keras.Model, inputs: Mapping[str, np.ndarray], names: set[str]) -> None:
@@ -136,8 +132,7 @@ def sort_channels(network: keras.Model, followers: Sequence[keras.Model], inputs
     channels = _channels(network)
     order = _most_telling(channels, _Given(network, inputs), None)
     for one in (network, *followers):
-        chosen = [(layer, _choose(layer, channels, order)) for layer in one.layers if layer.weights]
-        for layer, values in chosen:
+        for layer, values in _choose_all(one, one, channels, order):
             for weight, value in zip(layer.weights, values, strict=True):
                 weight.assign(value)
 
@@ -160,8 +155,11 @@ def _leaves(atoms: Sequence[_Atom]) -> list[_Atom]:
 
 def _channels(network: keras.Model) -> _Channels:
     found = _Channels()
-    for operation in network.operations:
-        node = operation._inbound_nodes[0]
+    nodes = [node for depth in sorted(network._nodes_by_depth, reverse=True) for node in network._nodes_by_depth[depth]]
+    if len({id(node.operation) for node in nodes}) < len(nodes):
+        raise WeightsError("A layer is used twice.")
+    for node in nodes:
+        operation = node.operation
         given = [found.tensors[id(tensor)] for tensor in node.input_tensors]
         made = _made(operation, node, given)
         for tensor, atoms in zip(node.output_tensors, made, strict=True):
@@ -196,14 +194,16 @@ def _made(operation: Any, node: Any, given: list[list[_Atom]]) -> list[list[_Ato
         if [leaf.size for leaf in leaves] != sizes:
             raise WeightsError(f"The layer {operation.name} splits channels in a way that is not known.")
         return [[leaf] for leaf in leaves]
-    if isinstance(operation, _JOINED):
+    if type(operation).__name__ in _JOINED:
         first, *others = (_leaves(atoms) for atoms in given)
+        if any([leaf.size for leaf in other] != [leaf.size for leaf in first] for other in others):
+            raise WeightsError(f"The layer {operation.name} joins channels in a way that is not known.")
         for other in others:
             for mine, theirs in zip(first, other, strict=True):
-                if mine.size != theirs.size:
-                    raise WeightsError(f"The layer {operation.name} joins channels in a way that is not known.")
                 theirs.become([mine])
         return [first]
+    if len(given) > 1:
+        raise WeightsError(f"The layer {operation.name} ({type(operation).__name__}) is of a kind that is not known.")
     return [given[0]]
 
 
@@ -216,9 +216,17 @@ def _sizes(theirs: _Channels, wide: keras.Model, network: keras.Model) -> dict[i
     if [layer.name for layer in wide.layers] != [layer.name for layer in network.layers]:
         raise WeightsError("The networks have not the same layers.")
     ours = _channels(network)
+    for theirs_end, ours_end in zip((*wide.inputs, *wide.outputs), (*network.inputs, *network.outputs), strict=True):
+        if theirs_end.shape != ours_end.shape:
+            raise WeightsError(
+                f"The networks have not the same inputs and outputs: {theirs_end.shape}, {ours_end.shape}."
+            )
     sizes: dict[int, int] = {}
     for name in (layer.name for layer in wide.layers):
-        for wider, narrower in zip(_leaves(theirs.made[name]), _leaves(ours.made[name]), strict=True):
+        pairs = list(zip(_leaves(theirs.made[name]), _leaves(ours.made[name]), strict=False))
+        if len(_leaves(theirs.made[name])) != len(_leaves(ours.made[name])):
+            raise WeightsError(f"The layer {name} joins other channels in the two networks.")
+        for wider, narrower in pairs:
             if narrower.size > wider.size or sizes.setdefault(id(wider), narrower.size) != narrower.size:
                 raise WeightsError(f"The layer {name} has {narrower.size} channels, {wider.size} in the wider network.")
     return sizes
@@ -276,6 +284,20 @@ def _choose(layer: keras.layers.Layer, channels: _Channels, kept: Mapping[int, n
     return found
 
 
+def _choose_all(
+    wide: keras.Model, network: keras.Model, channels: _Channels, kept: Mapping[int, np.ndarray]
+) -> list[tuple[keras.layers.Layer, list[np.ndarray]]]:
+    """The layers of a network that have weights, each with those of the wider one for the kept channels."""
+    found = []
+    for wider, layer in zip(wide.layers, network.layers, strict=True):
+        values = _choose(wider, channels, kept) if wider.weights else []
+        if [tuple(weight.shape) for weight in layer.weights] != [value.shape for value in values]:
+            raise WeightsError(f"The layer {layer.name} differs in more than its channels.")
+        if values:
+            found.append((layer, values))
+    return found
+
+
 def _linear(layer: keras.layers.Layer, given: np.ndarray) -> np.ndarray:
     """What a layer makes before its activation."""
     activation, layer.activation = layer.activation, keras.activations.linear
@@ -317,7 +339,8 @@ def _fit(layer: keras.layers.Layer, given: np.ndarray, wanted: np.ndarray) -> No
         start = np.concatenate([start, bias[:, None, None] if depthwise else bias[None, None]], axis=1)
     turned = np.swapaxes(rows, 1, 2)
     square = turned @ rows
-    square += _RIDGE * np.trace(square, axis1=1, axis2=2)[:, None, None] / square.shape[1] * np.eye(square.shape[1])
+    ridge = _RIDGE * np.trace(square, axis1=1, axis2=2)[:, None, None] / square.shape[1] + _LEAST
+    square += ridge * np.eye(square.shape[1])
     found = start + np.linalg.solve(square, turned @ (targets - rows @ start))
     if layer.use_bias:
         layer.bias.assign(found[:, -1].reshape(-1))

@@ -79,21 +79,14 @@ def _of_the_backbone(gan: "PhasedModel") -> list[presets.TransferReport]:
 
 
 def _of_the_teacher(gan: "PhasedModel") -> list[presets.TransferReport]:
-    """The report of a teacher that is a run (`ganzoo.distillation`): what it taught is no weight, but took its time."""
-    teacher = gan.recipe.distillation and gan.recipe.distillation.teacher
-    run = _run_of(f"{teacher}:generator") if teacher else None
-    if run is None:
+    """The report of a teacher (`ganzoo.distillation`): what it taught is no weight, but took its time."""
+    if not gan.recipe.distillation:
         return []
-    return [
-        presets.TransferReport(
-            "distillation",
-            f"{teacher}:generator",
-            (),
-            times=_times(run),
-            clocks=tuple(sorted(clocks(run))),
-            teachers=tuple(gan.pretrained_sources()),
-        )
-    ]
+    source = f"{gan.recipe.distillation.teacher}:generator"
+    run = _run_of(source)
+    times = {"times": _times(run), "clocks": tuple(sorted(clocks(run)))} if run else {}
+    teachers = tuple(gan.teacher.gan.pretrained_sources())
+    return [presets.TransferReport("distillation", source, (), teachers=teachers, **times)]
 
 
 def _compare_classes(report: presets.TransferReport, source: Path, run: Path) -> None:

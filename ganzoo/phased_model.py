@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ganzoo.data import SampleSet
 
 NOT_FINITE = "is not finite"
+UNEVEN = "The samples of a batch are no multiple of what a step deals out in turn"
 TOO_FEW = "A batch has fewer samples than a step takes apart (training.d_steps)"
 
 
@@ -138,6 +139,10 @@ class PhasedModel(keras.Model):
 
     def begin(self) -> None:
         """Fix what depends on the first weights, before the first step."""
+
+    def deals_out(self) -> int:
+        """Samples of a batch are treated differently in turn, all alike again after so many."""
+        return 1
 
     def period(self) -> int:
         """After so many steps all that is not done in each of them has been done."""
@@ -256,6 +261,10 @@ class PhasedModel(keras.Model):
         except tf.errors.InvalidArgumentError as error:
             if TOO_FEW in str(error):
                 raise DataError(f"{TOO_FEW}. Batch the data with drop_remainder=True.") from None
+            if UNEVEN in str(error):
+                raise DataError(
+                    f"{UNEVEN} ({self.deals_out()}). Batch the data so, with drop_remainder=True."
+                ) from None
             if NOT_FINITE not in str(error):
                 raise
             raise TrainingError(self._diagnosis(str(error))) from None
@@ -293,7 +302,11 @@ class PhasedModel(keras.Model):
         phases = self.phases()
         parts = max(phase.steps for phase in phases)
         count = tf.shape(tf.nest.flatten(real)[0])[0]
-        with tf.control_dependencies([tf.debugging.assert_greater_equal(count, parts, TOO_FEW)]):
+        uneven = count % (parts * self.deals_out())
+        checks = [tf.debugging.assert_greater_equal(count, parts, TOO_FEW)]
+        if self.deals_out() > 1:
+            checks.append(tf.debugging.assert_equal(uneven, 0, UNEVEN))
+        with tf.control_dependencies(checks):
             real = tf.nest.map_structure(tf.identity, real)
         checked: list[tf.Tensor] = []
         tape = None

@@ -55,7 +55,7 @@ def train(
         samples: stop after so many samples, all sessions together; the recipe's `training.samples` by default.
         seed: the run's seed.
         overrides: recipe keys, nested or dotted.
-        init: sources of weights by part, `WHERE:PART` each, or a mapping with `source`, `skip`, `partial`, `mapping`.
+        init: sources of weights by part, `WHERE:PART` each, or a mapping (`ganzoo.config.Init`).
         strategy: `auto`, `none` or `mirrored`.
         progress: draw a progress bar.
 
@@ -168,7 +168,12 @@ def _begin(
             raise TrainingError("consolidation keeps a generator near the weights it was given: give init.generator.")
     else:
         recipe = pretraining.recipe(method, name, changes)
-    own = {"weights": None, "scores": {}}  # of the entry, not of this run
+    own: dict[str, Any] = {"weights": None, "scores": {}}  # of the entry, not of this run
+    if recipe.distillation and recipe.distillation.sha256 is None:
+        from ganzoo.distillation import weights_digest
+
+        digest = weights_digest(recipe.distillation.teacher)
+        own["distillation"] = recipe.distillation.model_copy(update={"sha256": digest})
     recipe, sample_set = read_data(recipe.model_copy(update=own), data)
     for folder in ("samples", "checkpoints"):
         (run / folder).mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ class ElasticMobileGAN(ProjectedMobileGAN):
         """Those of `projected_mobile`; and the narrower generators.
 
         `narrower`: their shares of each layer's channels. `consistency`: the weight of
-        mean (G_narrow(z) - G_whole(z))^2, through which the whole generator learns nothing.
+        (G_narrow(z) - G_whole(z))^2 in a narrower generator's sample, with G_whole(z) as given.
         """
 
         narrower: Annotated[tuple[Share, ...], pydantic.Field(min_length=1), pydantic.AfterValidator(_falling)] = (
@@ -70,6 +70,10 @@ class ElasticMobileGAN(ProjectedMobileGAN):
                 "An elastic generator is judged by the plain discriminator's heads, one for each width; what sees all "
                 "widths as one cannot tell them apart: model.projected_weight = 0, matching_weight = 0, ensemble = []."
             )
+        if recipe.training.precision == "mixed_float16":
+            raise RecipeError("Widths share gradients between optimizers: take precision mixed_bfloat16.")
+        if recipe.consolidation:
+            raise RecipeError("consolidation holds a generator of one width back: set it to 0.")
         super().__init__(recipe)
 
     def build_networks(self) -> None:
@@ -119,7 +123,9 @@ class ElasticMobileGAN(ProjectedMobileGAN):
 
     def optimizer_options(self, network: str) -> Optimizer | None:
         """The recipe's; the narrower generators train as the whole one does."""
-        return super().optimizer_options("generator" if network == "narrow" else network)
+        return super().optimizer_options(network) or (
+            super().optimizer_options("generator") if network == "narrow" else None
+        )
 
     def phases(self) -> list[Phase]:
         """As `GAN`; the generator's phase trains the narrower ones, too."""
@@ -130,7 +136,7 @@ class ElasticMobileGAN(ProjectedMobileGAN):
 
     def compile(self, run_eagerly: bool = False, jit_compile: bool | None = None) -> None:
         """As `GAN.compile`; each width needs its share of a batch on each replica."""
-        period = 2 * len(self.shapes)
+        period = self.deals_out()
         share = self.recipe.training.batch_size // distribution.strategy_of(self).num_replicas_in_sync
         if share % period:
             raise TrainingError(
@@ -159,6 +165,10 @@ class ElasticMobileGAN(ProjectedMobileGAN):
 
     def _head(self, index: int | None = None) -> keras.Model:
         return self.discriminator.get_layer("head" if index is None else f"head_{index}")
+
+    def deals_out(self) -> int:
+        """Every other sample is the whole generator's, the rest are the narrower ones' in turn."""
+        return 2 * len(self.options.narrower)
 
     def make(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """As `GAN.make`: every other sample of the whole generator, the rest of the narrower ones in turn."""

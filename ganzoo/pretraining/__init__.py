@@ -28,7 +28,7 @@ _IDLE = ("augment", "auxiliary", "consolidation", "evaluation", "guards", "objec
 _IDLE_IN_TRAINING = ("d_steps", "ema_half_life", "ema_ramp", "reuse_fakes")
 _FRESH = {
     "weights": None, "scores": {}, "optimizers": {}, "init": {}, "freeze": [], "pretrain": {}, "consolidation": 0.0,
-    "auxiliary": [],
+    "auxiliary": [], "distillation": None,
 }  # fmt: skip
 
 
