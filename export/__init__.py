@@ -69,14 +69,15 @@ def export_generator(
     precisions = [QUANTIZE[name] for name in _known("quantization", quantize, QUANTIZE)]
     (target,) = _known("target", target, TARGETS)
     out = Path(out)
-    gan = _load(source).at_width(width)
+    given = _load(source)
+    gan = given.at_width(width)
 
     from ganzoo import run_exports
     from ganzoo.report import write_report
 
     from . import build
 
-    name = None if gan is source else str(source)
+    name = None if given is source else str(source)
     try:
         with _staging(out) as folder:
             card = build.build(gan, name, folder, formats, precisions, target, data)
