@@ -70,6 +70,8 @@ def _origin(recipe: Recipe, data: Mapping[str, Any]) -> tuple[str, str, list[str
         return recipe.weights.licence, recipe.weights.data, list(recipe.weights.class_names)
     class_names = list(data.get("class_counts") or [])
     source = data.get("source") or _UNKNOWN
+    if given := data.get("given"):  # where it lay is nobody's business
+        source = source.replace(given, Path(given).name)
     if not recipe.distillation:
         return _UNKNOWN, source, class_names
     teacher = recipe.distillation.teacher

@@ -24,7 +24,7 @@ from .files import AUTO, FILES
 
 PORT = 8300
 _LOOPBACK, _EVERYWHERE = "127.0.0.1", "0.0.0.0"
-_BEST_FIRST = ("generator_float16.tflite", "generator_int8.tflite", AUTO, "generator_float32.tflite")
+_BEST_FIRST = (AUTO, "generator_float16.tflite", "generator_int8.tflite", "generator_float32.tflite")
 _LABELS = {AUTO: "auto"}
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -79,7 +79,9 @@ def site(path: str | Path) -> Site:
     folder = path if path.is_dir() else path.parent
     card = verify.read_card(folder)
     listed = {file["file"]: file for file in card["files"] if FILES[file["file"]][0] == "tflite"}
-    names = [name for name in (*_BEST_FIRST, *listed) if name in listed] if path.is_dir() else [path.name]
+    slow = listed.get(AUTO, {}).get("precision") == "dynamic"  # in browsers
+    first = _BEST_FIRST[1:] if slow else _BEST_FIRST
+    names = [name for name in (*first, *listed) if name in listed] if path.is_dir() else [path.name]
     if not names or any(name not in listed for name in names):
         raise ExportError(f"{path} has no TFLite file that its model card lists. Export again, with --format tflite.")
     names = list(dict.fromkeys(names))

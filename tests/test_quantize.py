@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ganzoo.export import aware, choose, quality, tflite
+from ganzoo.export import aware, choose, model_card, quality, tflite
 from ganzoo.export.generator import of_gan
 from ganzoo.export.quantize import Quantizer, run
 from ganzoo.export.reference import draw_calibration, draw_reference
@@ -135,6 +135,12 @@ def test_reals_are_kept_without_their_pictures(tmp_path):
     np.testing.assert_allclose(kept.features, reals.features, rtol=2e-3, atol=2e-3)
     others = pictures(50, seed=2)
     assert kept.fid(others) == pytest.approx(reals.fid(others), rel=0.02)
+
+
+def test_a_card_says_not_where_the_data_lay():
+    recipe = get_entry(ENTRY).recipe().model_copy(update={"weights": None})
+    told = model_card._origin(recipe, {"source": "the folder /home/me/secret/cats", "given": "/home/me/secret/cats"})
+    assert told == ("unknown", "the folder cats", [])
 
 
 def test_a_domain_may_have_no_features_to_judge_by(monkeypatch):

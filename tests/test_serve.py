@@ -90,6 +90,20 @@ def test_the_server_gives_out_the_page_and_the_files_of_the_card(exported, no_ru
         assert status == 200 and body == b"" and int(heads["Content-Length"]) > 100
 
 
+@pytest.mark.parametrize("precision", ["int8", "dynamic"])
+def test_the_page_begins_with_what_auto_took_unless_browsers_are_slow_with_it(
+    precision, exported, no_runtime, tmp_path
+):
+    folder = shutil.copytree(exported, tmp_path / "copy")
+    shutil.copy(folder / "generator_int8.tflite", folder / "generator.tflite")
+    card = json.loads((folder / "model_card.json").read_text())
+    file = next(one for one in card["files"] if one["precision"] == "int8")
+    card["files"].append({**file, "file": "generator.tflite", "precision": precision})
+    (folder / "model_card.json").write_text(json.dumps(card))
+    first, *_ = json.loads(serve.site(folder).paths["files.json"])
+    assert first["file"] == ("generator.tflite" if precision == "int8" else "generator_float16.tflite")
+
+
 HOSTILE = [
     "/../etc/passwd",
     "/../../../../etc/passwd",

@@ -61,7 +61,7 @@ class ElasticMobileGAN(ProjectedMobileGAN):
             0.75,
             0.5,
         )
-        consistency: NonNegativeFloat = 0.5
+        consistency: NonNegativeFloat = 3.0
 
     def __init__(self, recipe):
         options = recipe.model
