@@ -310,7 +310,9 @@ def _explain(schema: type[pydantic.BaseModel], detail: Mapping[str, Any], above:
         return f"Wrong value of '{path}' in the recipe.{hint} Allowed: {allowed}. Received: {received}."
     if detail["type"] == "missing":
         return f"The recipe lacks the key '{path}'."
-    return f"Wrong value of '{path}' in the recipe: {detail['msg']}. Received: {received}."
+    return (
+        f"Wrong value of '{path}' in the recipe: {detail['msg'].removeprefix('Value error, ')}. Received: {received}."
+    )
 
 
 def _fields_at(schema: Any, location: tuple) -> list[str]:

@@ -96,6 +96,12 @@ def check_fit(teacher: "GAN", student: "GAN") -> None:
         ("samples of the shapes", lambda gan: gan.sample_shapes()),
     ):
         if (theirs := of(teacher)) != (own := of(student)):
+            if what == "conditions":
+                counts = [next((spec.classes for spec in found.values()), 0) for found in (theirs, own)]
+                raise RecipeError(
+                    f"{teacher.recipe.entry} cannot teach {student.recipe.entry}: it has {counts[0]} classes, the "
+                    f"other {counts[1]}. Take a student that is conditional as the teacher is."
+                )
             raise RecipeError(
                 f"{teacher.recipe.entry} cannot teach {student.recipe.entry}: it has {what} {theirs}, the other "
                 f"{own}. Set the recipe's model and data keys to the teacher's (--set model.latent_dim=..., data.size, "

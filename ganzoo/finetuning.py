@@ -121,11 +121,19 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
         "distillation": {"teacher": teacher, "sha256": weights_digest(teacher), "alone": data is None},
     }
     given = recipe_files.merge(given, recipe_files.nest(arguments.pop("overrides", None) or {}))
-    made = registry.create(student, **given)
+    try:
+        made = registry.create(student, **given)
+    except RecipeError as error:
+        size = recipe.data.model_dump(mode="json").get("size")
+        raise RecipeError(f"{error} (The student takes the teacher's sizes, data.size = {size} among them.)") from None
     check_fit(taught_by, made)
+    if "classes" in shared:
+        log.info("%s is taught %s classes, as the teacher has.", student, shared["classes"] or "no")
     init: dict[str, Any] = _fitting(teacher, taught_by, made)
     if fits(taught_by.generator_ema, made.generator):
         init["generator"] = {"source": f"{teacher}:generator", "narrow": True}
+    elif "generator" not in init:
+        log.info("The generator of %s cannot be narrowed to the student's, which begins with fresh weights.", teacher)
     arguments["init"] = init | dict(arguments.get("init") or {})
     if data is None:
         data = taught_by.generate(_SAMPLES, seed=_SEED)
@@ -135,16 +143,16 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
 
 
 def _fitting(teacher: str, taught_by: "GAN", made: "GAN") -> dict[str, str]:
-    """The sources of those parts of a student, its discriminator and what belongs to it, that the teacher has, too."""
+    """The sources of those parts of a student that the teacher has, too; without its discriminator the generator's."""
     from ganzoo.variables import misfits, named_variables
 
     found = {}
     for name, network in {**taught_by.networks(), **taught_by.fixed_networks()}.items():
-        if name not in ("generator", "narrow") and name not in taught_by.adapted and name in made.parts():
+        if name != "narrow" and name not in taught_by.adapted and name in made.parts():
             arrays = {key: variable.numpy() for key, variable in named_variables(network).items()}
             if not misfits(named_variables(made.part(name)), arrays):
                 found[name] = f"{teacher}:{name}"
     if "discriminator" not in found:
         log.info("The discriminator of %s does not fit: the student's begins with fresh weights.", teacher)
-        return {}
+        return {name: source for name, source in found.items() if name == "generator"}
     return found

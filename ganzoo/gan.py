@@ -126,10 +126,10 @@ class GAN(PhasedModel):
             RecipeError: the generator was not trained for that width (`widths`).
         """
         if share not in self.widths():
-            raise RecipeError(
-                f"{self.recipe.entry} makes samples at the widths {list(self.widths())}. Received: {share:g}. "
-                "image/elastic_mobile_64 is an entry with several."
-            )
+            several = len(self.widths()) > 1
+            known = f"the widths {list(self.widths())}" if several else "one width, 1, only"
+            hint = "" if several else " image/elastic_mobile_64 is an entry with several."
+            raise RecipeError(f"{self.recipe.entry} makes samples at {known}. Received: {share:g}.{hint}")
         return self
 
     def averages(self) -> dict[str, tuple[keras.Model, keras.Model]]:

@@ -114,7 +114,7 @@ def _refit(
         made = _indices(channels.made[wider.name], kept)
         if isinstance(wider, layers.BatchNormalization):
             _fit_normalisation(narrower, ours.to(narrower), np.asarray(wider(theirs.to(wider)))[..., made])
-        elif isinstance(wider, _FITTED) and set(getattr(wider, "strides", (1,))) == {1}:
+        elif _can_be_fitted(wider):
             _fit(narrower, ours.to(narrower), _linear(wider, theirs.to(wider))[..., made])
 
 
@@ -214,7 +214,8 @@ def _last(tensor: keras.KerasTensor) -> int:
 def _sizes(theirs: _Channels, wide: keras.Model, network: keras.Model) -> dict[int, int]:
     """How many channels the narrower network has of each of the wider one's atoms."""
     if [layer.name for layer in wide.layers] != [layer.name for layer in network.layers]:
-        raise WeightsError("The networks have not the same layers.")
+        others = {layer.name for layer in wide.layers} ^ {layer.name for layer in network.layers}
+        raise WeightsError(f"The networks have not the same layers: only one of them has {sorted(others)[:3]}.")
     ours = _channels(network)
     for theirs_end, ours_end in zip((*wide.inputs, *wide.outputs), (*network.inputs, *network.outputs), strict=True):
         if theirs_end.shape != ours_end.shape:
@@ -228,7 +229,7 @@ def _sizes(theirs: _Channels, wide: keras.Model, network: keras.Model) -> dict[i
             raise WeightsError(f"The layer {name} joins other channels in the two networks.")
         for wider, narrower in pairs:
             if narrower.size > wider.size or sizes.setdefault(id(wider), narrower.size) != narrower.size:
-                raise WeightsError(f"The layer {name} has {narrower.size} channels, {wider.size} in the wider network.")
+                raise WeightsError(f"The layer {name} has {narrower.size} channels, {wider.size} in the other network.")
     return sizes
 
 
@@ -290,12 +291,18 @@ def _choose_all(
     """The layers of a network that have weights, each with those of the wider one for the kept channels."""
     found = []
     for wider, layer in zip(wide.layers, network.layers, strict=True):
+        if wider is not layer and isinstance(wider, (*_FREE, *_FITTED)) and not _can_be_fitted(wider):
+            raise WeightsError(f"The layer {wider.name} ({type(wider).__name__}) cannot be refitted.")
         values = _choose(wider, channels, kept) if wider.weights else []
         if [tuple(weight.shape) for weight in layer.weights] != [value.shape for value in values]:
             raise WeightsError(f"The layer {layer.name} differs in more than its channels.")
         if values:
             found.append((layer, values))
     return found
+
+
+def _can_be_fitted(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, _FITTED) and set(getattr(layer, "strides", (1,))) == {1}
 
 
 def _linear(layer: keras.layers.Layer, given: np.ndarray) -> np.ndarray:

@@ -137,7 +137,7 @@ def chart(
     if cut := sum(not y_ticks[0] <= value <= y_ticks[-1] for value in known):
         notes.append(f"points beyond the axis: {cut}")
     return (
-        f'<div class="chart"><h3>{escape(title.capitalize())}</h3><ul class="legend">{legend}</ul>'
+        f'<div class="chart"><h3>{escape(title[:1].upper() + title[1:])}</h3><ul class="legend">{legend}</ul>'
         f'<svg viewBox="0 0 460 252" role="img" aria-label="{escape(title)} over {escape(axis)}">{"".join(svg)}'
         f'<text x="245" y="249" class="x">{escape(axis)}</text></svg><p class="faint">{"; ".join(notes)}</p></div>'
     )

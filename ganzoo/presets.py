@@ -8,6 +8,7 @@ also be a file of tensors, which a mapping names.
 import fnmatch
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 IMAGENET = "imagenet/"
+_USELESS = 0.8  # of the variance: what is kept so badly is told
 _SOURCE_SIDE = 128  # of a backbone that gives its weights, which are the same at any size: none refuses this one
+log = logging.getLogger("ganzoo")
+
 SEEN, TAUGHT = "samples_seen", "pretrained_sources"  # in the file's metadata
 
 
@@ -189,6 +193,14 @@ def transfer_narrowed(source: str, target: str, gan: "GAN") -> TransferReport:
         raise WeightsError(f"{source} cannot be narrowed to the generator of {gan.recipe.entry}: {error}") from None
     for weight, value in zip(gan.generator_ema.weights, gan.generator.weights, strict=True):
         weight.assign(value)
+    wanted, made = (np.asarray(one(inputs, training=False)) for one in (wide.generator_ema, gan.generator))
+    share = float(np.mean(np.square(made - wanted)) / np.mean(np.var(wanted, axis=0)))
+    log.log(
+        logging.INFO if share < _USELESS else logging.WARNING,
+        "%s: narrowed, its samples differ from the wider one's by %.2f of their variance (2: unrelated ones).",
+        target,
+        share,
+    )
     teachers = wide.pretrained_sources()
     gan.inherited_sources = distinct([*gan.inherited_sources, *teachers])
     return TransferReport(target, source, tuple(named_variables(gan.generator)), teachers=tuple(teachers))
@@ -244,6 +256,10 @@ def _transfer(
             f"The weights of {source} do not fit {target}: {len(mismatched)} of {len(names)} ({first}). Use the recipe "
             "(sizes, channels, classes) that the source was made with, name them under `skip`, or load what fits with "
             "`partial: true` (--init PART=SOURCE,partial)."
+            + (
+                " A generator with fewer channels keeps most by --init generator=SOURCE,narrow."
+                * (target == "generator")
+            )
         )
     if not loaded:
         raise WeightsError(f"No weight of {source} fits {target}: {'; '.join(mismatched[:3]) or 'all are skipped'}.")

@@ -209,5 +209,8 @@ def _transfers(content: Sequence[Mapping[str, Any]]) -> str:
     for transfer in content:
         html += f"<h3>{show(transfer['target'])} from {show(transfer['source'])}</h3>"
         lists = {kind: transfer.get(kind) or [] for kind in ("loaded", "skipped", "mismatched")}
+        if not any(lists.values()):
+            html += "<p>No weights: its samples for the same latents are what was learnt.</p>"
+            continue
         html += "".join(details(f"{len(names):,} {kind}", bullets(names) or "none") for kind, names in lists.items())
     return html

@@ -102,7 +102,7 @@ def test_narrower_generators_learn(tiny, reals):
 def test_widths_that_are_not_there_are_refused(tiny):
     with pytest.raises(RecipeError, match=r"widths \[1.0, 0.5\]. Received: 0.25"):
         tiny(ELASTIC).at_width(0.25)
-    with pytest.raises(RecipeError, match=r"widths \[1.0\].*elastic_mobile_64"):
+    with pytest.raises(RecipeError, match=r"one width, 1, only.*elastic_mobile_64"):
         tiny(MOBILE, **ALONE).at_width(0.5)
     for shares in ([0.5, 0.75], [0.5, 0.5], [1.0], []):
         with pytest.raises(RecipeError, match="narrower"):
@@ -296,7 +296,7 @@ def test_a_student_takes_the_teachers_sizes_and_resumes(teacher, tmp_path):
     recipe = registry.get_entry(str(run)).recipe()
     assert (recipe.model.latent_dim, recipe.data.size, recipe.data.channels) == (12, 16, 1)
     reports = {one["target"]: one for one in json.loads((run / "transfer.json").read_text())}
-    assert set(reports) == {"generator", "discriminator", "distillation"}
+    assert set(reports) == {"discriminator", "distillation"}  # transposed convolutions cannot be refitted
     assert reports["distillation"]["times"].keys() == {str(teacher.resolve())}
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert {"distilled_pixels", "distilled_features"} <= lines[-1].keys()
@@ -315,12 +315,12 @@ def test_a_student_takes_the_teachers_sizes_and_resumes(teacher, tmp_path):
 def test_teachers_that_do_not_fit_are_refused(teacher, tmp_path, tiny):
     with pytest.raises(RecipeError, match=r"cannot teach .*latents"):
         distill(str(teacher), "image/dcgan_32", None, tmp_path / "a", overrides={"model.latent_dim": 5})
-    with pytest.raises(RecipeError, match=r"cannot teach .*conditions"):
+    with pytest.raises(RecipeError, match=r"cannot teach .*has 10 classes, the other 0"):
         distill("image/wgan_gp_32", "image/dcgan_32", None, tmp_path / "b", overrides={"model.latent_dim": 128})
     with pytest.raises(RecipeError, match="one width for each resolution"):
         distill(str(teacher), MOBILE, None, tmp_path / "c")
-    with pytest.raises(WeightsError, match="no published weights"):
-        distill(ELASTIC, MOBILE, None, tmp_path / "d")
+    with pytest.raises(RecipeError, match="Unknown entry"):
+        distill(str(tmp_path / "nothing"), MOBILE, None, tmp_path / "d", samples=8)
     with pytest.raises(RecipeError, match="no trunk"):
         blind = {"projected_weight": 1.0, "plain_weight": 0.0, "backbone_weights": "random"}
         presets.save(tiny(MOBILE, model=blind), tmp_path / "blind")
