@@ -6,13 +6,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ganzoo import registry, run_exports
 from ganzoo.cache import is_number, read_objects
 from ganzoo.errors import TrainingError
 from ganzoo.origins import clocks, pretraining_time, untimed_sources
-from ganzoo.page import bullets, chart, picture, show, table, write_page
+from ganzoo.page import bullets, chart, on_one_axis, picture, show, table, write_page
 from ganzoo.run_data import described
 
 _AXIS = "minutes of training and pretraining"
@@ -150,13 +148,6 @@ def _labels(runs: Sequence[str]) -> list[str]:
 
 
 def _chart(name: str, runs: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> str:
-    """Curves over a common axis: between two checks of a run its score is taken as a straight line."""
-    known = {label: run["curves"].get(name, []) for label, run in zip(labels, runs, strict=True)}
-    xs = sorted({x for points in known.values() for x, _ in points})
-    series = {}
-    for label, points in known.items():
-        if points:
-            at, values = zip(*points, strict=True)
-            drawn = np.interp(xs, at, values)
-            series[label] = [float(v) if at[0] <= x <= at[-1] else None for x, v in zip(xs, drawn, strict=True)]
+    """A score of all runs over the time."""
+    xs, series = on_one_axis({label: run["curves"].get(name, []) for label, run in zip(labels, runs, strict=True)})
     return chart(show(name), [x / 60 for x in xs], series, axis=_AXIS, log=name.startswith(_DISTANCES))

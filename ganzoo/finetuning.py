@@ -124,7 +124,7 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
     try:
         made = registry.create(student, **given)
     except RecipeError as error:
-        size = recipe.data.model_dump(mode="json").get("size")
+        size = getattr(recipe.data, "size", None)
         raise RecipeError(f"{error} (The student takes the teacher's sizes, data.size = {size} among them.)") from None
     check_fit(taught_by, made)
     if "classes" in shared:

@@ -79,8 +79,7 @@ def narrow(wide: keras.Model, network: keras.Model, inputs: Mapping[str, np.ndar
     channels = _channels(wide)
     kept = _most_telling(channels, _Given(wide, inputs), _sizes(channels, wide, network))
     for layer, values in _choose_all(wide, network, channels, kept):
-        for weight, value in zip(layer.weights, values, strict=True):
-            weight.assign(value)
+        layer.set_weights(values)
     _refit(wide, network, inputs, channels, kept, {layer.name for layer in wide.layers if layer.weights})
 
 
@@ -133,8 +132,7 @@ def sort_channels(network: keras.Model, followers: Sequence[keras.Model], inputs
     order = _most_telling(channels, _Given(network, inputs), None)
     for one in (network, *followers):
         for layer, values in _choose_all(one, one, channels, order):
-            for weight, value in zip(layer.weights, values, strict=True):
-                weight.assign(value)
+            layer.set_weights(values)
 
 
 class _Given:
@@ -224,10 +222,10 @@ def _sizes(theirs: _Channels, wide: keras.Model, network: keras.Model) -> dict[i
             )
     sizes: dict[int, int] = {}
     for name in (layer.name for layer in wide.layers):
-        pairs = list(zip(_leaves(theirs.made[name]), _leaves(ours.made[name]), strict=False))
-        if len(_leaves(theirs.made[name])) != len(_leaves(ours.made[name])):
+        both = _leaves(theirs.made[name]), _leaves(ours.made[name])
+        if len(both[0]) != len(both[1]):
             raise WeightsError(f"The layer {name} joins other channels in the two networks.")
-        for wider, narrower in pairs:
+        for wider, narrower in zip(*both, strict=True):
             if narrower.size > wider.size or sizes.setdefault(id(wider), narrower.size) != narrower.size:
                 raise WeightsError(f"The layer {name} has {narrower.size} channels, {wider.size} in the other network.")
     return sizes

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from ganzoo.cache import atomic_write_bytes, is_number
@@ -141,6 +142,20 @@ def chart(
         f'<svg viewBox="0 0 460 252" role="img" aria-label="{escape(title)} over {escape(axis)}">{"".join(svg)}'
         f'<text x="245" y="249" class="x">{escape(axis)}</text></svg><p class="faint">{"; ".join(notes)}</p></div>'
     )
+
+
+def on_one_axis(
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+) -> tuple[list[float], dict[str, list[float | None]]]:
+    """Curves of (x, y) over a common axis, for `chart`: straight between two points, None beyond a curve's ends."""
+    xs = sorted({x for points in curves.values() for x, _ in points})
+    series: dict[str, list[float | None]] = {}
+    for name, points in curves.items():
+        if points:
+            at, values = zip(*points, strict=True)
+            drawn = np.interp(xs, at, values)
+            series[name] = [float(y) if at[0] <= x <= at[-1] else None for x, y in zip(xs, drawn, strict=True)]
+    return xs, series
 
 
 def _mean(values: Sequence[Any]) -> float | None:

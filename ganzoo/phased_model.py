@@ -302,10 +302,9 @@ class PhasedModel(keras.Model):
         phases = self.phases()
         parts = max(phase.steps for phase in phases)
         count = tf.shape(tf.nest.flatten(real)[0])[0]
-        uneven = count % (parts * self.deals_out())
         checks = [tf.debugging.assert_greater_equal(count, parts, TOO_FEW)]
-        if self.deals_out() > 1:
-            checks.append(tf.debugging.assert_equal(uneven, 0, UNEVEN))
+        if (period := parts * self.deals_out()) > parts:
+            checks.append(tf.debugging.assert_equal(count % period, 0, UNEVEN))
         with tf.control_dependencies(checks):
             real = tf.nest.map_structure(tf.identity, real)
         checked: list[tf.Tensor] = []

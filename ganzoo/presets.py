@@ -33,9 +33,9 @@ WEIGHTS_FILE = "model.safetensors"
 IMAGENET = "imagenet/"
 _USELESS = 0.8  # of the variance: what is kept so badly is told
 _SOURCE_SIDE = 128  # of a backbone that gives its weights, which are the same at any size: none refuses this one
-log = logging.getLogger("ganzoo")
-
 SEEN, TAUGHT = "samples_seen", "pretrained_sources"  # in the file's metadata
+
+log = logging.getLogger("ganzoo")
 
 
 @dataclass(frozen=True)
@@ -252,14 +252,11 @@ def _transfer(
             loaded.append(name)
     if mismatched and not partial:
         first = "; ".join(mismatched[:3]) + ("; ..." if len(mismatched) > 3 else "")
+        narrower = " A generator with fewer channels keeps most by --init generator=SOURCE,narrow."
         raise WeightsError(
             f"The weights of {source} do not fit {target}: {len(mismatched)} of {len(names)} ({first}). Use the recipe "
             "(sizes, channels, classes) that the source was made with, name them under `skip`, or load what fits with "
-            "`partial: true` (--init PART=SOURCE,partial)."
-            + (
-                " A generator with fewer channels keeps most by --init generator=SOURCE,narrow."
-                * (target == "generator")
-            )
+            f"`partial: true` (--init PART=SOURCE,partial).{narrower if target == 'generator' else ''}"
         )
     if not loaded:
         raise WeightsError(f"No weight of {source} fits {target}: {'; '.join(mismatched[:3]) or 'all are skipped'}.")

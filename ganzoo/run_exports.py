@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ganzoo import registry
 from ganzoo.cache import atomic_write_bytes, is_number, read_json
-from ganzoo.page import chart, table
+from ganzoo.page import chart, on_one_axis, table
 
 EXPORTS = "exports.json"
 _AUTO = "generator.tflite"
@@ -71,15 +69,12 @@ def to_html(exports: Sequence[Mapping[str, Any]]) -> str:
 
 def curves(files: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """FID against size and against time, a curve for each name; nothing where no FID is known."""
-    known = {name: [one for one in found if is_number(one.get("fid"))] for name, found in files.items()}
-    known = {name: found for name, found in known.items() if found}
     drawn = ""
-    for key, axis in _AXES.items() if known else ():
-        xs = sorted({one[key] for found in known.values() for one in found})
-        series = {}
-        for name, found in known.items():
-            at, values = zip(*sorted({one[key]: one["fid"] for one in found}.items()), strict=True)
-            line = np.interp(xs, at, values)
-            series[name] = [float(y) if at[0] <= x <= at[-1] else None for x, y in zip(xs, line, strict=True)]
-        drawn += chart(f"FID against {key}", xs, series, axis=axis, log=True)
+    for key, axis in _AXES.items():
+        known = {
+            name: sorted({one[key]: one["fid"] for one in found if is_number(one.get("fid"))}.items())
+            for name, found in files.items()
+        }
+        xs, series = on_one_axis(known)
+        drawn += chart(f"FID against {key}", xs, series, axis=axis, log=True) if series else ""
     return f'<div class="charts">{drawn}</div>' if drawn else ""

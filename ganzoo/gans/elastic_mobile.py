@@ -106,7 +106,7 @@ class ElasticMobileGAN(ProjectedMobileGAN):
     def score(self, observed: dict[str, tf.Tensor], conditions: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         """Logits `(batch, 1, 1, 1)`, each row's those of the head for the width whose sample stands in that row."""
         whole, *narrower = super().score(observed, conditions)
-        step = 2 * len(narrower)
+        step = self.deals_out()
         return [_alternating(whole[::2], _alternating(*(h[1 + 2 * i :: step] for i, h in enumerate(narrower))))]
 
     def networks(self) -> dict[str, keras.Model]:
@@ -154,12 +154,10 @@ class ElasticMobileGAN(ProjectedMobileGAN):
             inputs = self.draw_latents(COMPARED, seed=1) | self.draw_conditions(COMPARED)
             sort_channels(self.generator_ema, [self.generator], inputs)
             for index, network in enumerate(self.shapes):
-                pieces = _pieces(self.generator_ema, {}, network, network.variables)
-                for variable, piece in zip(network.variables, pieces, strict=True):
-                    variable.assign(piece)
+                _give(self.generator_ema, {}, network)
                 refit(self.generator_ema, network, inputs, {name.split("/")[0] for name in _own(network)})
                 for narrow in (self.narrow, self.narrow_ema):
-                    narrow.layers[1 + index].take(_own(network))
+                    narrow.get_layer(f"width_{index}").take(_own(network))
                 self._head(index).set_weights(self._head().get_weights())
         super().begin()
 
@@ -172,18 +170,17 @@ class ElasticMobileGAN(ProjectedMobileGAN):
 
     def make(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """As `GAN.make`: every other sample of the whole generator, the rest of the narrower ones in turn."""
-        count = len(self.shapes)
+        step = self.deals_out()
         whole = super().make({name: value[::2] for name, value in inputs.items()})
         narrow = [
-            self._made_by(network, {name: value[1 + 2 * index :: 2 * count] for name, value in inputs.items()}, index)
+            self._made_by(network, {name: value[1 + 2 * index :: step] for name, value in inputs.items()}, index)
             for index, network in enumerate(self.shapes)
         ]
         return _alternating(whole, _alternating(*narrow))
 
     def _made_by(self, network: keras.Model, inputs: Mapping[str, tf.Tensor], index: int | None = None) -> tf.Tensor:
         """Samples of the generator of a width (None: the whole one), which changes no variable."""
-        own = {} if index is None else self.narrow.layers[1 + index].held()
-        weights = _pieces(self.generator, own, network, network.trainable_variables)
+        weights = _pieces(self.generator, _held(self.narrow, index), network, network.trainable_variables)
         rest = [variable.value for variable in network.non_trainable_variables]
         samples, _ = network.stateless_call(weights, rest, inputs, training=True)
         return tf.cast(samples, tf.float32)
@@ -219,18 +216,12 @@ class ElasticMobileGAN(ProjectedMobileGAN):
         index = None if share == 1.0 else self.options.narrower.index(share)
         for name, source in (("trunk", self.discriminator.get_layer("trunk")), ("head", self._head(index))):
             gan.discriminator.get_layer(name).set_weights(source.get_weights())
-        self._give(index, self.generator, self.narrow, gan.generator)
-        self._give(index, self.generator_ema, self.narrow_ema, gan.generator_ema)
+        _give(self.generator, _held(self.narrow, index), gan.generator)
+        _give(self.generator_ema, _held(self.narrow_ema, index), gan.generator_ema)
         gan.samples_seen.assign(self.samples_seen)
         gan.inherited_sources = self.pretrained_sources()
         gan.calibrate()
         return gan
-
-    def _give(self, index: int | None, whole: keras.Model, narrow: keras.Model, network: keras.Model) -> None:
-        """Set the weights of a network of a width (None: the whole one)."""
-        own = {} if index is None else narrow.layers[1 + index].held()
-        for variable, value in zip(network.variables, _pieces(whole, own, network, network.variables), strict=True):
-            variable.assign(value)
 
 
 class Held(layers.Layer):
@@ -266,6 +257,17 @@ def _own(network: keras.Model) -> dict[str, Any]:
         for name, variable in named_variables(network).items()
         if name.startswith("to_picture/") or name.endswith(("/gamma", "/beta"))
     }
+
+
+def _held(narrow: keras.Model, index: int | None) -> dict[str, Any]:
+    """What the generator of a width has of its own; nothing of the whole one (None)."""
+    return {} if index is None else narrow.get_layer(f"width_{index}").held()
+
+
+def _give(whole: keras.Model, own: Mapping[str, Any], network: keras.Model) -> None:
+    """Set the weights of a network of some width."""
+    for variable, value in zip(network.variables, _pieces(whole, own, network, network.variables), strict=True):
+        variable.assign(value)
 
 
 def _narrowed(widths: Sequence[int], share: float) -> tuple[int, ...]:
