@@ -50,7 +50,7 @@ def choose(files: Sequence[Mapping[str, Any]], target: str, fid_within: float) -
     by_precision = {file["precision"]: file for file in files}
     if target == "gpu":
         half = by_precision["float16"]
-        change = "" if half["fid_change"] is None else f" Its FID changes by {half['fid_change']:+.2%}."
+        change = "" if half["fid_change"] is None else f" Its FID changes by {half['fid_change']:+z.2%}."
         return "float16", f"float16, since phones' graphics processors calculate in it and run no 8-bit files.{change}"
     if by_precision["float32"]["fid_change"] is None:
         return "float16", (
@@ -60,12 +60,12 @@ def choose(files: Sequence[Mapping[str, Any]], target: str, fid_within: float) -
     times = {file["precision"]: file["steady"]["1"]["minimum_ms"] for file in files}
     exact = times["float32"]
     chosen = min(good, key=lambda file: (times[file["precision"]], file["bytes"]))["precision"]
-    bad = [f"{file['precision']} ({file['fid_change']:+.1%})" for file in files if file not in good]
+    bad = [f"{file['precision']} ({file['fid_change']:+z.1%})" for file in files if file not in good]
     slower = [f"{one} ({times[one] / exact:.2f})" for one in times if one != chosen and by_precision[one] in good]
     size = by_precision[chosen]["bytes"] / by_precision["float32"]["bytes"]
     text = (
         f"{chosen}: the fastest on one thread, {times[chosen] / exact:.2f} of float32's time and {size:.2f} of its "
-        f"size, with a FID that changes by {by_precision[chosen]['fid_change']:+.2%}."
+        f"size, with a FID that changes by {by_precision[chosen]['fid_change']:+z.2%}."
     )
     text += f" Slower: {', '.join(slower)}." if slower else ""
     text += f" A FID more than {fid_within:.0%} above float32's: {', '.join(bad)}." if bad else ""

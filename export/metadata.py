@@ -28,7 +28,27 @@ def embed(content: bytes, described: Mapping[str, Any]) -> bytes:
     entry.name, entry.buffer = NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*others, entry]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return _packed(model)
+
+
+def _packed(model: Any) -> bytes:
+    """A model as a flatbuffer in which equal arrays (zero points of channels, shapes) stand once.
+
+    A small 8-bit file is smaller by a twentieth: each weight and each bias has a zero point of eight bytes a channel.
+    """
+    import flatbuffers
+
+    class Builder(flatbuffers.Builder):
+        def CreateNumpyVector(self, x):
+            key = (x.dtype.str, x.tobytes())
+            if key not in written:
+                written[key] = super().CreateNumpyVector(x)
+            return written[key]
+
+    written: dict[tuple[str, bytes], int] = {}
+    builder = Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
 
 
 def extract(content: bytes, name: str = "The file") -> dict[str, Any]:

@@ -49,7 +49,7 @@ def describe(generator: Generator, name: str | None) -> dict[str, Any]:
     return {
         "metadata_version": METADATA_VERSION,
         "entry": recipe.entry,
-        "summary": recipe.summary,
+        "summary": recipe.summary + (f", distilled from {_teacher(recipe)}" if recipe.distillation else ""),
         "inputs": list(generator.signature["inputs"]),
         "outputs": list(generator.signature["outputs"]),
         "class_names": class_names,
@@ -74,15 +74,21 @@ def _origin(recipe: Recipe, data: Mapping[str, Any]) -> tuple[str, str, list[str
         source = source.replace(given, Path(given).name)
     if not recipe.distillation:
         return _UNKNOWN, source, class_names
-    teacher = recipe.distillation.teacher
+    teacher, called = recipe.distillation.teacher, _teacher(recipe)
     if not recipe.distillation.alone:
-        return _UNKNOWN, f"{source}; distilled from {teacher}", class_names
+        return _UNKNOWN, f"{source}; distilled from {called}", class_names
     try:
         of_teacher = registry.get_entry(teacher).recipe()
     except GanzooError:  # no longer there
-        return _UNKNOWN, f"samples of {teacher}", class_names
+        return _UNKNOWN, f"samples of {called}", class_names
     licence, trained_on, names = _origin(of_teacher, described_data(run_of(Path(teacher))))
-    return licence, f"samples of {teacher}, which was trained on: {trained_on}", names or class_names
+    return licence, f"samples of {called}, which was trained on: {trained_on}", names or class_names
+
+
+def _teacher(recipe: Recipe) -> str:
+    """The name of the entry or run whose samples were taught; where a run lay is nobody's business."""
+    teacher = recipe.distillation.teacher
+    return teacher if teacher in registry.list_entries() else run_of(Path(teacher).resolve()).name
 
 
 def build(
@@ -111,7 +117,7 @@ def build(
     times = {way: keras_latency[way]["minimum_ms"] for way in keras_latency}
     return {
         "entry": recipe.entry,
-        "summary": recipe.summary,
+        "summary": described["summary"],
         "paper": recipe.paper,
         "metadata": dict(described),
         "signature": dict(generator.signature),
@@ -274,7 +280,7 @@ def _files(card: Mapping[str, Any]) -> list[str]:
 def _row(file: Mapping[str, Any]) -> str:
     against = file["time_against_keras"]
     steady = ", ".join(f"{threads}: {one['minimum_ms']:.3g}" for threads, one in file["steady"].items())
-    fid = "not measured" if file.get("fid") is None else f"{file['fid']:.4g}, {file['fid_change']:+.2%}"
+    fid = "not measured" if file.get("fid") is None else f"{file['fid']:.4g}, {file['fid_change']:+z.2%}"
     memory = "not known" if file["peak_bytes"] is None else f"{file['peak_bytes'] / 1e6:.1f} MB"
     return (
         f"| `{file['file']}` | {file['precision']} | {file['bytes']:,} | {file['max_error']:.2g}, "

@@ -129,7 +129,7 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
     check_fit(taught_by, made)
     if "classes" in shared:
         log.info("%s is taught %s classes, as the teacher has.", student, shared["classes"] or "no")
-    init: dict[str, Any] = _fitting(teacher, taught_by, made)
+    init = _fitting(teacher, taught_by, made)
     if fits(taught_by.generator_ema, made.generator):
         init["generator"] = {"source": f"{teacher}:generator", "narrow": True}
     elif "generator" not in init:
@@ -142,16 +142,19 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
     return train(student, data, run, overrides=given, **arguments)
 
 
-def _fitting(teacher: str, taught_by: "GAN", made: "GAN") -> dict[str, str]:
-    """The sources of those parts of a student that the teacher has, too; without its discriminator the generator's."""
+def _fitting(teacher: str, taught_by: "GAN", made: "GAN") -> dict[str, dict[str, Any]]:
+    """The sources of those parts of a student that the teacher has, too; without its discriminator the generator's.
+
+    A part may have more in the teacher: heads for other widths.
+    """
     from ganzoo.variables import misfits, named_variables
 
     found = {}
     for name, network in {**taught_by.networks(), **taught_by.fixed_networks()}.items():
         if name != "narrow" and name not in taught_by.adapted and name in made.parts():
-            arrays = {key: variable.numpy() for key, variable in named_variables(network).items()}
-            if not misfits(named_variables(made.part(name)), arrays):
-                found[name] = f"{teacher}:{name}"
+            theirs, own = named_variables(network), named_variables(made.part(name))
+            if not misfits(own, {key: variable for key, variable in theirs.items() if key in own}):
+                found[name] = {"source": f"{teacher}:{name}", "skip": sorted(theirs.keys() - own.keys())}
     if "discriminator" not in found:
         log.info("The discriminator of %s does not fit: the student's begins with fresh weights.", teacher)
         return {name: source for name, source in found.items() if name == "generator"}

@@ -25,8 +25,11 @@ _RIDGE = 1e-4  # of the mean square of what a layer is given
 _LEAST = 1e-9  # where nothing is given at all
 _AT_ONCE = 16  # samples
 _FREE = (layers.Dense, layers.Conv2D, layers.Conv2DTranspose)
-_FITTED = (layers.Dense, layers.Conv2D, layers.DepthwiseConv2D)
+_FITTED = (layers.Dense, layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D)
 _JOINED = ("Add", "Multiply", "Subtract", "Average", "Maximum")  # layers, and functions of keras.ops
+
+
+Places = dict[int, np.ndarray]  # along some axes of an array, indices
 
 
 class _Atom:
@@ -96,6 +99,25 @@ def refit(wide: keras.Model, network: keras.Model, inputs: Mapping[str, np.ndarr
     channels = _channels(wide)
     first = {key: np.arange(size) for key, size in _sizes(channels, wide, network).items()}
     _refit(wide, network, inputs, channels, first, names)
+
+
+def first_channels(wide: keras.Model, network: keras.Model) -> dict[str, Places]:
+    """Where a network's weights lie in those of a wider one, if it has the first channels of each of its layers.
+
+    Returns:
+        By `layer/variable` (`named_variables`), for each axis the indices in the wider network's variable.
+
+    Raises:
+        WeightsError: as `narrow`.
+    """
+    channels = _channels(wide)
+    first = {key: np.arange(size) for key, size in _sizes(channels, wide, network).items()}
+    return {
+        f"{layer.name}/{weight.name}": places
+        for layer in wide.layers
+        if layer.weights
+        for weight, places in zip(layer.weights, _axes(layer, channels, first), strict=True)
+    }
 
 
 def _refit(
@@ -262,24 +284,34 @@ def _indices(atoms: Sequence[_Atom], kept: Mapping[int, np.ndarray]) -> np.ndarr
     return np.concatenate([start + kept[id(leaf)] for start, leaf in zip(starts, leaves, strict=False)])
 
 
-def _choose(layer: keras.layers.Layer, channels: _Channels, kept: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-    """A layer's weights for the kept channels alone."""
+def _axes(layer: keras.layers.Layer, channels: _Channels, kept: Mapping[int, np.ndarray]) -> list[Places]:
+    """Where each of a layer's weights holds the kept channels."""
     given, made = (_indices(of[layer.name], kept) for of in (channels.given, channels.made))
-    found = []
+    found: list[Places] = []
     for weight in layer.weights:
-        value = np.array(weight)
-        if value.ndim == 1:
-            found.append(value[made])
+        if len(weight.shape) == 1:
+            found.append({0: made})
         elif isinstance(layer, layers.DepthwiseConv2D) and layer.depth_multiplier == 1:
-            found.append(value[:, :, made])
+            found.append({2: made})
         elif isinstance(layer, layers.Conv2DTranspose):
-            found.append(value[..., made, :][..., given])
+            found.append({2: made, 3: given})
         elif isinstance(layer, layers.Embedding):
-            found.append(value[:, made])
+            found.append({1: made})
         elif isinstance(layer, _FREE):
-            found.append(value[..., given, :][..., made])
+            found.append({len(weight.shape) - 2: given, len(weight.shape) - 1: made})
         else:
             raise WeightsError(f"The layer {layer.name} ({type(layer).__name__}) is of a kind that cannot be narrowed.")
+    return found
+
+
+def _choose(layer: keras.layers.Layer, channels: _Channels, kept: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    """A layer's weights for the kept channels alone."""
+    found = []
+    for weight, places in zip(layer.weights, _axes(layer, channels, kept), strict=True):
+        value = np.array(weight)
+        for axis, indices in places.items():
+            value = np.take(value, indices, axis)
+        found.append(value)
     return found
 
 
@@ -289,7 +321,7 @@ def _choose_all(
     """The layers of a network that have weights, each with those of the wider one for the kept channels."""
     found = []
     for wider, layer in zip(wide.layers, network.layers, strict=True):
-        if wider is not layer and isinstance(wider, (*_FREE, *_FITTED)) and not _can_be_fitted(wider):
+        if wider is not layer and isinstance(wider, _FITTED) and not _can_be_fitted(wider):
             raise WeightsError(f"The layer {wider.name} ({type(wider).__name__}) cannot be refitted.")
         values = _choose(wider, channels, kept) if wider.weights else []
         if [tuple(weight.shape) for weight in layer.weights] != [value.shape for value in values]:
@@ -300,7 +332,11 @@ def _choose_all(
 
 
 def _can_be_fitted(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, _FITTED) and set(getattr(layer, "strides", (1,))) == {1}
+    return isinstance(layer, _FITTED) and (set(getattr(layer, "strides", (1,))) == {1} or _transposed(layer))
+
+
+def _transposed(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, layers.Conv2DTranspose)
 
 
 def _linear(layer: keras.layers.Layer, given: np.ndarray) -> np.ndarray:
@@ -329,6 +365,8 @@ def _fit_normalisation(layer: keras.layers.BatchNormalization, given: np.ndarray
 def _fit(layer: keras.layers.Layer, given: np.ndarray, wanted: np.ndarray) -> None:
     """The kernel and bias that come nearest to what is wanted; where that is not settled, those that were there."""
     kernel = np.array(layer.kernel, np.float64)
+    if _transposed(layer):  # as that of a convolution
+        kernel = _turned(kernel)
     depthwise = isinstance(layer, layers.DepthwiseConv2D)
     rows, targets = _rows(layer, given, wanted)  # (rows, positions, channels), (rows, channels made)
     if depthwise:  # each channel by itself
@@ -350,7 +388,13 @@ def _fit(layer: keras.layers.Layer, given: np.ndarray, wanted: np.ndarray) -> No
     if layer.use_bias:
         layer.bias.assign(found[:, -1].reshape(-1))
         found = found[:, :-1]
-    layer.kernel.assign((np.moveaxis(found[..., 0], 0, -1) if depthwise else found).reshape(kernel.shape))
+    found = (np.moveaxis(found[..., 0], 0, -1) if depthwise else found).reshape(kernel.shape)
+    layer.kernel.assign(_turned(found) if _transposed(layer) else found)
+
+
+def _turned(kernel: np.ndarray) -> np.ndarray:
+    """A transposed convolution's kernel as that of a convolution over pictures with zeros between, and back."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
 def _rows(layer: keras.layers.Layer, given: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -360,10 +404,28 @@ def _rows(layer: keras.layers.Layer, given: np.ndarray, wanted: np.ndarray) -> t
     chosen = np.sort(np.random.default_rng(0).permutation(len(given) * places)[:_ROWS])
     found = []
     for start in range(0, len(given), _AT_ONCE):
-        part = given[start : start + _AT_ONCE]
+        part, padding = given[start : start + _AT_ONCE], getattr(layer, "padding", "valid")
+        if _transposed(layer):
+            part, padding = _spread_out(layer, part, wanted.shape[1:-1]), "valid"
         if side != (1, 1):
-            part = keras.ops.image.extract_patches(part, side, 1, padding=layer.padding)
+            part = keras.ops.image.extract_patches(part, side, 1, padding=padding)
         part = np.asarray(part).reshape(-1, side[0] * side[1], given.shape[-1])
         inside = chosen[(chosen >= start * places) & (chosen < (start + _AT_ONCE) * places)]
         found.append(part[inside - start * places])
     return np.concatenate(found).astype(np.float64), wanted.reshape(-1, wanted.shape[-1])[chosen].astype(np.float64)
+
+
+def _spread_out(layer: layers.Conv2DTranspose, given: np.ndarray, sides: Sequence[int]) -> np.ndarray:
+    """Pictures with zeros between and around, over which a transposed convolution is a convolution.
+
+    Place p of what is made sees place q of these, p <= q < p + kernel; given place i stands at q = i * stride + before.
+    """
+    reach = [side + size - 1 for side, size in zip(sides, layer.kernel_size, strict=True)]
+    spread = np.zeros((len(given), *reach, given.shape[-1]), given.dtype)
+    places = []
+    for stride, size, count in zip(layer.strides, layer.kernel_size, given.shape[1:3], strict=True):
+        cut = max(size - stride, 0) // 2 if layer.padding == "same" else 0  # of what it makes, at the beginning
+        places.append(np.arange(count) * stride + size - 1 - cut)
+    rows, columns = (np.flatnonzero(place < limit) for place, limit in zip(places, reach, strict=True))
+    spread[:, places[0][rows][:, None], places[1][columns]] = given[:, rows[:, None], columns]
+    return spread

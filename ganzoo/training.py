@@ -179,7 +179,10 @@ def _begin(
         (run / folder).mkdir(parents=True, exist_ok=True)
     if sample_set is not None:
         get_domain(recipe.domain).save_grid(run / "samples" / "reals.png", examples(sample_set)["real"])
-    _write_json(run / "data.json", describe(sample_set, data))
+    described = describe(sample_set, data)
+    if recipe.distillation and recipe.distillation.alone:
+        described["source"] = f"samples of {recipe.distillation.teacher}"
+    _write_json(run / "data.json", described)
     return recipe, sample_set
 
 

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 import yaml
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 from ganzoo.export import files, gpu, metadata, model_card, tflite, verify
@@ -201,6 +202,18 @@ def test_metadata_inside_tell_a_client_all(exported):
     lengths = np.linalg.norm(directions @ kernel, axis=1)
     assert np.all(np.diff(lengths) < 1e-2 * lengths[0])
     assert lengths[0] >= np.linalg.norm(kernel, 2) * 0.99
+
+
+def test_equal_arrays_stand_once_in_a_file(exported):
+    model = schema.Model.GetRootAs((exported.folder / "generator_int8.tflite").read_bytes())
+    graph = model.Subgraphs(0)
+    points = [
+        quantization.ZeroPointAsNumpy()
+        for quantization in (graph.Tensors(index).Quantization() for index in range(graph.TensorsLength()))
+        if quantization is not None and quantization.ZeroPointLength()
+    ]
+    contents = {values.tobytes() for values in points}
+    assert len({values.ctypes.data for values in points}) == len(contents) < len(points)
 
 
 def test_verify_again(exported):

@@ -19,6 +19,7 @@ from ganzoo.variables import named_variables
 
 ELASTIC, MOBILE = "image/elastic_mobile_64", "image/projected_mobile_64"
 TINY = registry.get_entry(ELASTIC).raw["tiny"]
+PLAIN = {**TINY, "model": {key: value for key, value in TINY["model"].items() if key != "narrower"}}
 ALONE = {"model.projected_weight": 0.0, "model.matching_weight": 0.0}  # without a frozen network
 PICTURES = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype("uint8")
 
@@ -137,8 +138,7 @@ def test_every_width_of_a_run_is_exported_and_reported(tmp_path):
 
 
 def test_channels_come_in_order_where_a_generator_of_one_width_was_there_before(tmp_path):
-    plain = {**TINY, "model": {key: value for key, value in TINY["model"].items() if key != "narrower"}}
-    train(MOBILE, PICTURES, tmp_path / "plain", samples=8, overrides=plain)
+    train(MOBILE, PICTURES, tmp_path / "plain", samples=8, overrides=PLAIN)
     source = presets.load(str(tmp_path / "plain"))
     for name, sorted_now in (("plain", True), ("elastic", False)):
         parts = ["generator"] if sorted_now else ["generator", "narrow"]
@@ -214,6 +214,35 @@ def test_idle_channels_are_left_out_and_nothing_is_lost(tiny):
     assert np.abs(made(half.generator, inputs) - made(wide.generator, inputs)).mean() < 0.05 * fresh
 
 
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding"), [(4, 2, "same"), (3, 2, "same"), (5, (2, 3), "valid"), (1, 2, "same")]
+)
+def test_transposed_convolutions_are_refitted(kernel, strides, padding):
+    def network(width):
+        given = keras.Input((6,), name="latents")
+        x = layers.Reshape((3, 2, width), name="shaped")(layers.Dense(6 * width, name="first")(given))
+        for name, channels in (("up", width), ("more", 3)):
+            x = layers.Conv2DTranspose(channels, kernel, strides, padding, name=name)(x)
+        return keras.Model({"latents": given}, x)
+
+    wide, half = network(8), network(4)
+    for name in ("up", "more"):  # only the first four channels are looked at
+        layer = wide.get_layer(name)
+        layer.kernel.assign(layer.kernel.numpy() * (np.arange(8) < 4))
+    inputs = {"latents": np.random.default_rng(0).normal(size=(64, 6)).astype("float32")}
+    wanted = made(wide, inputs)
+
+    def error():
+        return np.mean(np.square(made(half, inputs) - wanted)) / np.mean(np.square(wanted))
+
+    narrowing.narrow(wide, half, inputs)
+    assert error() < 1e-4
+    half.get_layer("up").kernel.assign(-half.get_layer("up").kernel)
+    assert error() > 1.0
+    narrowing.refit(wide, half, inputs, {"up"})
+    assert error() < 1e-4
+
+
 @pytest.mark.heavy
 def test_half_the_channels_of_the_mobile_generator_make_its_pictures_roughly():
     wide = presets.load(MOBILE)
@@ -257,7 +286,8 @@ def teacher(tmp_path_factory):
     return run
 
 
-SMALL = {"training": {"batch_size": 8}, "evaluation": {"every": 0}, "model": {"latent_dim": 12}}
+QUICK = {"training": {"batch_size": 8, "jit_compile": False}, "evaluation": {"every": 0}}
+SMALL = {**QUICK, "model": {"latent_dim": 12}}
 
 
 def both_terms(teacher):
@@ -290,13 +320,13 @@ def test_terms_are_relative_errors_from_the_teacher(teacher):
 
 def test_a_student_takes_the_teachers_sizes_and_resumes(teacher, tmp_path):
     run = tmp_path / "student"
-    settings = {"training.batch_size": 8, "model.generator_width": 8, "evaluation.every": 0}
-    settings["distillation.features"] = 0.3
+    settings = {**QUICK, "model.generator_width": 8, "distillation.features": 0.3}
     distill(str(teacher), "image/dcgan_32", None, run, samples=16, overrides=settings)
     recipe = registry.get_entry(str(run)).recipe()
     assert (recipe.model.latent_dim, recipe.data.size, recipe.data.channels) == (12, 16, 1)
     reports = {one["target"]: one for one in json.loads((run / "transfer.json").read_text())}
-    assert set(reports) == {"discriminator", "distillation"}  # transposed convolutions cannot be refitted
+    assert set(reports) == {"generator", "discriminator", "distillation"}
+    assert "samples of " in json.loads((run / "data.json").read_text())["source"]
     assert reports["distillation"]["times"].keys() == {str(teacher.resolve())}
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert {"distilled_pixels", "distilled_features"} <= lines[-1].keys()
@@ -308,8 +338,20 @@ def test_a_student_takes_the_teachers_sizes_and_resumes(teacher, tmp_path):
     for name in ("tuned", "fresh"):
         assert registry.get_entry(str(tmp_path / name)).recipe().distillation is None
     card = export_generator(run, tmp_path / "exported", ["tflite"], ["none"])
-    assert card["metadata"]["training_data"].startswith(f"samples of {teacher}, which was trained on: ")
+    assert card["metadata"]["training_data"].startswith(f"samples of {teacher.name}, which was trained on: ")
+    assert card["metadata"]["summary"] == card["summary"] and f"distilled from {teacher.name}" in card["summary"]
+    assert str(teacher.parent) not in json.dumps(card)
     assert card["fid"] is not None  # judged by the teacher's data
+
+
+def test_a_plain_student_of_an_elastic_teacher_takes_its_trunk_and_the_head_of_the_whole(tmp_path):
+    train(ELASTIC, PICTURES, tmp_path / "elastic", samples=8, overrides=TINY)
+    settings = {"model": PLAIN["model"] | {"widths": [4, 4, 4]}, "training": TINY["training"]}
+    distill(str(tmp_path / "elastic"), MOBILE, PICTURES, tmp_path / "run", samples=8, overrides=settings)
+    reports = {one["target"]: one for one in json.loads((tmp_path / "run" / "transfer.json").read_text())}
+    assert set(reports) == {"generator", "discriminator", "distillation"}
+    assert reports["discriminator"]["share"] == 1.0
+    assert {name.split("/")[0] for name in reports["discriminator"]["skipped"]} == {"head_0"}
 
 
 def test_teachers_that_do_not_fit_are_refused(teacher, tmp_path, tiny):
@@ -332,7 +374,7 @@ def test_teachers_that_do_not_fit_are_refused(teacher, tmp_path, tiny):
 def test_a_teacher_that_changed_or_is_gone_is_told(teacher, tmp_path):
     source, run = tmp_path / "teacher", tmp_path / "run"
     shutil.copytree(teacher, source)
-    settings = {"training.batch_size": 8, "evaluation.every": 0}
+    settings = QUICK
     distill(str(source), "image/dcgan_32", "mnist5k", run, samples=8, overrides=settings)
     train(str(source), "mnist5k", source, samples=128)
     with pytest.raises(TrainingError, match=r"distillation\.sha256"):

@@ -30,7 +30,7 @@ from ganzoo.domains import get_domain
 from ganzoo.errors import RecipeError, TrainingError
 from ganzoo.gan import GAN
 from ganzoo.gans.projected_mobile import ProjectedMobileGAN
-from ganzoo.narrowing import COMPARED, refit, sort_channels
+from ganzoo.narrowing import COMPARED, Places, first_channels, refit, sort_channels
 from ganzoo.phases import Batch, Phase
 from ganzoo.variables import named_variables
 
@@ -61,7 +61,7 @@ class ElasticMobileGAN(ProjectedMobileGAN):
             0.75,
             0.5,
         )
-        consistency: NonNegativeFloat = 3.0
+        consistency: NonNegativeFloat = 0.3
 
     def __init__(self, recipe):
         options = recipe.model
@@ -285,29 +285,17 @@ def _pieces(
     """For each of a network's variables its own value, or the piece of the whole network's of the same name."""
     names = {id(variable): name for name, variable in named_variables(network).items()}
     values = named_variables(whole)
+    places = first_channels(whole, network)
     return [
-        tf.convert_to_tensor(own[name]) if name in own else _piece(name, tf.convert_to_tensor(values[name]), v.shape)
+        tf.convert_to_tensor(own[name]) if name in own else _piece(tf.convert_to_tensor(values[name]), places[name])
         for v in variables
         for name in (names[id(v)],)
     ]
 
 
-def _piece(name: str, value: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """The first channels along each axis; of a group's channels where an axis holds several groups."""
-    for axis, size in enumerate(shape):
-        if value.shape[axis] != size:
-            groups = _groups(name, axis)
-            before, after = value.shape[:axis], value.shape[axis + 1 :]
-            value = tf.reshape(value, (*before, groups, value.shape[axis] // groups, *after))
-            value = value[(*[slice(None)] * (axis + 1), slice(size // groups))]
-            value = tf.reshape(value, (*before, size, *after))
+def _piece(value: tf.Tensor, places: Places) -> tf.Tensor:
+    """What an array holds at some places."""
+    for axis, indices in places.items():
+        if len(indices) < value.shape[axis]:
+            value = tf.gather(value, indices, axis=axis)
     return value
-
-
-def _groups(name: str, axis: int) -> int:
-    """In how many groups an axis of a variable holds channels: 16 positions, or a gated unit's values and gates."""
-    layer = name.split("/")[0]
-    if layer == "dense" and axis == 1:
-        return 16
-    gated = layer.endswith(("_depthwise", "_norm")) or (layer.endswith("_pointwise") and axis == 3)
-    return 2 if gated else 1

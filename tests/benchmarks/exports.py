@@ -1,4 +1,4 @@
-"""Every published generator in every form of an export, in one run: sizes, times, memory, errors, FID.
+"""Every published generator, at each of its widths, in every form of an export, in one run: sizes, times, errors, FID.
 
     python tests/benchmarks/exports.py OUT
 
@@ -14,73 +14,88 @@ from unittest import mock
 from ganzoo.quiet import load_tensorflow
 
 QUANTIZE = ("none", "float16", "dynamic", "int8", "auto")
-HEAD = (
-    "| entry | file | numbers | MB | of float32 | ms, 1 thread | of float32 | 2, 4 threads | first run, ms | memory, "
-    "MB | largest, mean error | FID | change |"
+FILES = (
+    ["entry", "file", "numbers", "MB", "of float32", "ms, 1 thread", "of float32", "2, 4 threads", "first run, ms"]
+    + ["memory, MB", "largest, mean error", "FID", "change"]
 )
+WAYS = ["entry", "Keras `predict`", "Keras call", "SavedModel", "ONNX Runtime", "TFLite float32", "`auto`"]
 
 
 def main(out: str) -> None:
     """Export, and write the tables."""
     load_tensorflow()
-    from ganzoo import export, registry
+    from ganzoo import export, presets, registry
 
-    lines = [HEAD, "|---" * HEAD.count("|") + "|"]
-    lines[1] = "|" + "---|" * (HEAD.count("|") - 1)
-    ways = [
-        "| entry | Keras `predict` | Keras call | SavedModel | ONNX Runtime | TFLite float32 | `auto` |",
-        "|" + "---|" * 7,
-    ]
-    found = {}
+    files, ways, notes, found = [], [], [], {}
     for name in registry.list_entries():
         if registry.get_entry(name).weights is None:
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            card = export.export_generator(name, folder, export.FORMATS, QUANTIZE)
-        found[name] = card | {"dynamic_depthwise": depthwise_in_int8(name)}
-        files = {file["file"]: file for file in card["files"]}
-        exact = files["generator_float32.tflite"]
-        for file in card["files"]:
-            steady = {threads: one["minimum_ms"] for threads, one in file["steady"].items()}
-            alone = steady.get("1")
-            more = ", ".join(f"{steady[threads]:.2f}" for threads in ("2", "4") if threads in steady)
-            fid = ("", "") if file.get("fid") is None else (f"{file['fid']:.3f}", f"{file['fid_change']:+.2%}")
-            lines.append(
-                f"| `{name}` | `{file['file']}` | {file['precision']} | {file['bytes'] / 1e6:.2f} | "
-                f"{file['bytes'] / exact['bytes']:.2f} | "
-                + (f"{alone:.3f} | {alone / exact['steady']['1']['minimum_ms']:.2f}" if alone else " | ")
-                + f" | {more} | {file['first_ms']:.1f} | {(file['peak_bytes'] or 0) / 1e6:.1f} | "
-                f"{file['max_error']:.1g}, {file['mean_error']:.1g} | {fid[0]} | {fid[1]} |"
+        for width in presets.load(name).widths():
+            label = f"`{name}`" if width == 1.0 else f"`{name}` at {width:g}"
+            with tempfile.TemporaryDirectory() as folder:
+                card = export.export_generator(name, folder, export.FORMATS, QUANTIZE, width=width)
+            found[label.replace("`", "")] = card
+            by_name = {file["file"]: file for file in card["files"]}
+            files += [file_row(label, file, by_name["generator_float32.tflite"]) for file in card["files"]]
+            ways.append(way_row(label, card, by_name))
+            notes.append(f"- {label}: {card['chosen']}")
+            print(notes[-1], flush=True)
+        if ratio := depthwise_in_int8(name):
+            found[name]["dynamic_depthwise"] = ratio
+            notes.append(
+                f"- `{name}`: with 8-bit weights in its depthwise convolutions too, a `dynamic` file takes {ratio:.1f} "
+                "times as long."
             )
-        times = {way: one["minimum_ms"] for way, one in card["keras_latency"].items()}
-        fast = exact["steady"]["1"]["minimum_ms"]
-        others = [
-            next(iter(files[file]["steady"].values()))["minimum_ms"]
-            for file in ("saved_model", "generator.onnx", "generator_float32.tflite", "generator.tflite")
-        ]
-        ways.append(
-            f"| `{name}` | " + " | ".join(f"{ms:.3f} ({ms / fast:.1f})" for ms in (*times.values(), *others)) + " |"
-        )
     text = [
         "Minimum latencies of one sample; Keras and SavedModel use all cores. FID: to the training pictures, over the "
         "network that never saw ImageNet, 2,000 latents, the same for all files.",
         "",
-        *lines,
+        *table(FILES, files),
         "",
         "ms, and in brackets as multiples of TFLite float32 on one thread:",
         "",
-        *ways,
+        *table(WAYS, ways),
         "",
-        *(f"- `{name}`: {card['chosen']}" for name, card in found.items()),
-        *(
-            f"- `{name}`: with 8-bit weights in its depthwise convolutions too, a `dynamic` file takes "
-            f"{card['dynamic_depthwise']:.1f} times as long."
-            for name, card in found.items()
-            if card["dynamic_depthwise"]
-        ),
+        *notes,
     ]
     Path(f"{out}.md").write_text("\n".join(text) + "\n", encoding="utf-8")
     Path(f"{out}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of Markdown."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def file_row(label: str, file: dict, exact: dict) -> list[str]:
+    """What the first table says of a file, beside the float32 one."""
+    steady = {threads: one["minimum_ms"] for threads, one in file["steady"].items()}
+    alone = steady.get("1")
+    judged = file.get("fid") is not None
+    return [
+        label,
+        f"`{file['file']}`",
+        file["precision"],
+        f"{file['bytes'] / 1e6:.2f}",
+        f"{file['bytes'] / exact['bytes']:.3f}",
+        f"{alone:.3f}" if alone else "",
+        f"{alone / exact['steady']['1']['minimum_ms']:.2f}" if alone else "",
+        ", ".join(f"{steady[threads]:.2f}" for threads in ("2", "4") if threads in steady),
+        f"{file['first_ms']:.1f}",
+        f"{(file['peak_bytes'] or 0) / 1e6:.1f}",
+        f"{file['max_error']:.1g}, {file['mean_error']:.1g}",
+        f"{file['fid']:.3f}" if judged else "",
+        f"{file['fid_change']:+z.2%}" if judged else "",
+    ]
+
+
+def way_row(label: str, card: dict, files: dict[str, dict]) -> list[str]:
+    """What the second table says of a generator."""
+    times = [one["minimum_ms"] for one in card["keras_latency"].values()]
+    fast = files["generator_float32.tflite"]["steady"]["1"]["minimum_ms"]
+    for file in ("saved_model", "generator.onnx", "generator_float32.tflite", "generator.tflite"):
+        times.append(next(iter(files[file]["steady"].values()))["minimum_ms"])
+    return [label, *(f"{ms:.3f} ({ms / fast:.1f})" for ms in times)]
 
 
 def depthwise_in_int8(name: str) -> float | None:
@@ -89,7 +104,7 @@ def depthwise_in_int8(name: str) -> float | None:
 
     from ganzoo import presets
 
-    made = generator.of_gan(presets.load(name))
+    made = generator.of_gan(presets.load(name).at_width(1.0))
     one = reference.draw_reference(made, 1).first()
     quantizer = quantize.Quantizer(tflite.convert(made, "float32"), {})
     if not any(operator.kind in quantize.SLOW_IF_DYNAMIC for operator in quantizer.operators):
