@@ -14,10 +14,8 @@ from unittest import mock
 from ganzoo.quiet import load_tensorflow
 
 QUANTIZE = ("none", "float16", "dynamic", "int8", "auto")
-FILES = (
-    ["entry", "file", "numbers", "MB", "of float32", "ms, 1 thread", "of float32", "2, 4 threads", "first run, ms"]
-    + ["memory, MB", "largest, mean error", "FID", "change"]
-)
+FILES = ["entry", "file", "numbers", "MB", "of float32", "ms, 1 thread", "of float32", "2, 4 threads"]
+FILES += ["first run, ms", "memory, MB", "largest, mean error", "FID", "change"]
 WAYS = ["entry", "Keras `predict`", "Keras call", "SavedModel", "ONNX Runtime", "TFLite float32", "`auto`"]
 
 
