@@ -1,4 +1,4 @@
-"""Every published generator, at each of its widths, in every form of an export, in one run: sizes, times, errors, FID.
+"""Every published generator in every form of an export, in one run: sizes, times, memory, errors, FID.
 
     python tests/benchmarks/exports.py OUT
 
@@ -22,22 +22,18 @@ WAYS = ["entry", "Keras `predict`", "Keras call", "SavedModel", "ONNX Runtime", 
 def main(out: str) -> None:
     """Export, and write the tables."""
     load_tensorflow()
-    from ganzoo import export, presets, registry
+    from ganzoo import export, registry
 
     files, ways, notes, found = [], [], [], {}
     for name in registry.list_entries():
         if registry.get_entry(name).weights is None:
             continue
-        for width in presets.load(name).widths():
-            label = f"`{name}`" if width == 1.0 else f"`{name}` at {width:g}"
-            with tempfile.TemporaryDirectory() as folder:
-                card = export.export_generator(name, folder, export.FORMATS, QUANTIZE, width=width)
-            found[label.replace("`", "")] = card
-            by_name = {file["file"]: file for file in card["files"]}
-            files += [file_row(label, file, by_name["generator_float32.tflite"]) for file in card["files"]]
-            ways.append(way_row(label, card, by_name))
-            notes.append(f"- {label}: {card['chosen']}")
-            print(notes[-1], flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            found[name] = card = export.export_generator(name, folder, export.FORMATS, QUANTIZE)
+        by_name = {file["file"]: file for file in card["files"]}
+        files += [file_row(name, file, by_name["generator_float32.tflite"]) for file in card["files"]]
+        ways.append(way_row(name, card, by_name))
+        notes.append(f"- `{name}`: {card['chosen']}")
         if ratio := depthwise_in_int8(name):
             found[name]["dynamic_depthwise"] = ratio
             notes.append(
@@ -65,13 +61,13 @@ def table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
-def file_row(label: str, file: dict, exact: dict) -> list[str]:
+def file_row(name: str, file: dict, exact: dict) -> list[str]:
     """What the first table says of a file, beside the float32 one."""
     steady = {threads: one["minimum_ms"] for threads, one in file["steady"].items()}
     alone = steady.get("1")
     judged = file.get("fid") is not None
     return [
-        label,
+        f"`{name}`",
         f"`{file['file']}`",
         file["precision"],
         f"{file['bytes'] / 1e6:.2f}",
@@ -87,13 +83,13 @@ def file_row(label: str, file: dict, exact: dict) -> list[str]:
     ]
 
 
-def way_row(label: str, card: dict, files: dict[str, dict]) -> list[str]:
+def way_row(name: str, card: dict, files: dict[str, dict]) -> list[str]:
     """What the second table says of a generator."""
     times = [one["minimum_ms"] for one in card["keras_latency"].values()]
     fast = files["generator_float32.tflite"]["steady"]["1"]["minimum_ms"]
     for file in ("saved_model", "generator.onnx", "generator_float32.tflite", "generator.tflite"):
         times.append(next(iter(files[file]["steady"].values()))["minimum_ms"])
-    return [label, *(f"{ms:.3f} ({ms / fast:.1f})" for ms in times)]
+    return [f"`{name}`", *(f"{ms:.3f} ({ms / fast:.1f})" for ms in times)]
 
 
 def depthwise_in_int8(name: str) -> float | None:
