@@ -223,6 +223,10 @@ def test_verify_again(exported):
     assert [{k: file[k] for k in fixed} for file in report["files"]] == [
         {k: file[k] for k in fixed} for file in exported.card["files"]
     ]
+
+
+@pytest.mark.parametrize("exported", ["image/dcgan_32"], indirect=True)
+def test_verify_one_file_again(exported):
     for name in ALL:
         (file,) = export.verify_export(str(exported.folder / name))["files"]
         assert file["file"] == name
