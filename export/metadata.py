@@ -34,7 +34,7 @@ def embed(content: bytes, described: Mapping[str, Any]) -> bytes:
 def _packed(model: Any) -> bytes:
     """A model as a flatbuffer in which equal arrays (zero points of channels, shapes) stand once.
 
-    A small 8-bit file is smaller by a twentieth: each weight and each bias has a zero point of eight bytes a channel.
+    An int8 file of many layers is smaller by a twentieth: weights and biases have eight bytes of zero point a channel.
     """
     import flatbuffers
 

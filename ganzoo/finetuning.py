@@ -145,7 +145,7 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
 def _fitting(teacher: str, taught_by: "GAN", made: "GAN") -> dict[str, dict[str, Any]]:
     """The sources of those parts of a student that the teacher has, too; without its discriminator the generator's.
 
-    A part may have more in the teacher: heads for other widths.
+    A discriminator may have more in the teacher: heads for other widths.
     """
     from ganzoo.variables import misfits, named_variables
 
@@ -153,8 +153,9 @@ def _fitting(teacher: str, taught_by: "GAN", made: "GAN") -> dict[str, dict[str,
     for name, network in {**taught_by.networks(), **taught_by.fixed_networks()}.items():
         if name != "narrow" and name not in taught_by.adapted and name in made.parts():
             theirs, own = named_variables(network), named_variables(made.part(name))
-            if not misfits(own, {key: variable for key, variable in theirs.items() if key in own}):
-                found[name] = {"source": f"{teacher}:{name}", "skip": sorted(theirs.keys() - own.keys())}
+            more = sorted(theirs.keys() - own.keys()) if name == "discriminator" else []
+            if own and not misfits(own, {key: variable for key, variable in theirs.items() if key not in more}):
+                found[name] = {"source": f"{teacher}:{name}", "skip": more}
     if "discriminator" not in found:
         log.info("The discriminator of %s does not fit: the student's begins with fresh weights.", teacher)
         return {name: source for name, source in found.items() if name == "generator"}

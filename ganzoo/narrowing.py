@@ -236,6 +236,9 @@ def _sizes(theirs: _Channels, wide: keras.Model, network: keras.Model) -> dict[i
     if [layer.name for layer in wide.layers] != [layer.name for layer in network.layers]:
         others = {layer.name for layer in wide.layers} ^ {layer.name for layer in network.layers}
         raise WeightsError(f"The networks have not the same layers: only one of them has {sorted(others)[:3]}.")
+    for layer in wide.layers:
+        if isinstance(layer, _FITTED) and not _can_be_fitted(layer):
+            raise WeightsError(f"The layer {layer.name} ({type(layer).__name__}) cannot be refitted.")
     ours = _channels(network)
     for theirs_end, ours_end in zip((*wide.inputs, *wide.outputs), (*network.inputs, *network.outputs), strict=True):
         if theirs_end.shape != ours_end.shape:
@@ -321,8 +324,6 @@ def _choose_all(
     """The layers of a network that have weights, each with those of the wider one for the kept channels."""
     found = []
     for wider, layer in zip(wide.layers, network.layers, strict=True):
-        if wider is not layer and isinstance(wider, _FITTED) and not _can_be_fitted(wider):
-            raise WeightsError(f"The layer {wider.name} ({type(wider).__name__}) cannot be refitted.")
         values = _choose(wider, channels, kept) if wider.weights else []
         if [tuple(weight.shape) for weight in layer.weights] != [value.shape for value in values]:
             raise WeightsError(f"The layer {layer.name} differs in more than its channels.")
@@ -332,7 +333,13 @@ def _choose_all(
 
 
 def _can_be_fitted(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, _FITTED) and (set(getattr(layer, "strides", (1,))) == {1} or _transposed(layer))
+    return (
+        isinstance(layer, _FITTED)
+        and (set(getattr(layer, "strides", (1,))) == {1} or _transposed(layer))
+        and set(getattr(layer, "dilation_rate", (1,))) == {1}
+        and getattr(layer, "groups", 1) == 1
+        and getattr(layer, "data_format", "channels_last") == "channels_last"
+    )
 
 
 def _transposed(layer: keras.layers.Layer) -> bool:
@@ -423,9 +430,8 @@ def _spread_out(layer: layers.Conv2DTranspose, given: np.ndarray, sides: Sequenc
     reach = [side + size - 1 for side, size in zip(sides, layer.kernel_size, strict=True)]
     spread = np.zeros((len(given), *reach, given.shape[-1]), given.dtype)
     places = []
-    for stride, size, count in zip(layer.strides, layer.kernel_size, given.shape[1:3], strict=True):
-        cut = max(size - stride, 0) // 2 if layer.padding == "same" else 0  # of what it makes, at the beginning
-        places.append(np.arange(count) * stride + size - 1 - cut)
-    rows, columns = (np.flatnonzero(place < limit) for place, limit in zip(places, reach, strict=True))
-    spread[:, places[0][rows][:, None], places[1][columns]] = given[:, rows[:, None], columns]
+    for stride, size, count, side in zip(layer.strides, layer.kernel_size, given.shape[1:3], sides, strict=True):
+        over = max((count - 1) * stride + size - side, 0) if layer.padding == "same" else 0
+        places.append(np.arange(count) * stride + size - 1 - over // 2)  # half of what is too much, at the beginning
+    spread[:, places[0][:, None], places[1]] = given
     return spread

@@ -45,7 +45,13 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
             log.info("%s: %d weights from %s", report.target, len(report.loaded), report.source)
         for kind in ("skipped", "mismatched"):
             if names := getattr(report, kind):
-                log.warning("%s: %d weights were not passed on, %s: %s", report.target, len(names), kind, names[:3])
+                log.warning(
+                    "%s: %d weights were not passed on (what the target has of them stays fresh), %s: %s",
+                    report.target,
+                    len(names),
+                    kind,
+                    names[:3],
+                )
         if report.share < _LITTLE:
             log.warning(
                 "%s: %.1g%% of its numbers were loaded, which is hardly a beginning: most widths of the two differ.",

@@ -215,14 +215,15 @@ def test_idle_channels_are_left_out_and_nothing_is_lost(tiny):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "strides", "padding"), [(4, 2, "same"), (3, 2, "same"), (5, (2, 3), "valid"), (1, 2, "same")]
+    ("kernel", "strides", "padding", "more"),
+    [(4, 2, "same", None), (3, 2, "same", None), (5, (2, 3), "valid", None), (1, 2, "same", None), (3, 2, "same", 0)],
 )
-def test_transposed_convolutions_are_refitted(kernel, strides, padding):
+def test_transposed_convolutions_are_refitted(kernel, strides, padding, more):
     def network(width):
         given = keras.Input((6,), name="latents")
         x = layers.Reshape((3, 2, width), name="shaped")(layers.Dense(6 * width, name="first")(given))
         for name, channels in (("up", width), ("more", 3)):
-            x = layers.Conv2DTranspose(channels, kernel, strides, padding, name=name)(x)
+            x = layers.Conv2DTranspose(channels, kernel, strides, padding, output_padding=more, name=name)(x)
         return keras.Model({"latents": given}, x)
 
     wide, half = network(8), network(4)
@@ -400,6 +401,19 @@ def test_a_teacher_is_the_same_on_two_replicas(teacher):
         history = gan.fit(tf.data.Dataset.from_tensor_slices(pictures).batch(8), verbose=0).history
         found.append(history["distilled_features"][-1])
     assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("odd", [{"groups": 2}, {"dilation_rate": 2}, {"strides": 2}])
+def test_convolutions_of_unknown_kinds_are_refused(odd):
+    def network(width):
+        given = keras.Input((8, 8, 4), name="pictures")
+        x = layers.Conv2D(width, 3, padding="same", name="first")(given)
+        return keras.Model({"pictures": given}, layers.Conv2D(4, 3, padding="same", name="last", **odd)(x))
+
+    wide, half = network(8), network(4)
+    assert not narrowing.fits(wide, half)
+    with pytest.raises(WeightsError, match=r"last \(Conv2D\) cannot be refitted"):
+        narrowing.narrow(wide, half, {"pictures": np.zeros((4, 8, 8, 4), "float32")})
 
 
 def test_layers_that_are_added_by_an_operator_keep_together():
