@@ -25,9 +25,8 @@ _RIDGE = 1e-4  # of the mean square of what a layer is given
 _LEAST = 1e-9  # where nothing is given at all
 _AT_ONCE = 16  # samples
 _FREE = (layers.Dense, layers.Conv2D, layers.Conv2DTranspose)
-_FITTED = (layers.Dense, layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D)
+_FITTED = (*_FREE, layers.DepthwiseConv2D)
 _JOINED = ("Add", "Multiply", "Subtract", "Average", "Maximum")  # layers, and functions of keras.ops
-
 
 Places = dict[int, np.ndarray]  # along some axes of an array, indices
 
@@ -60,8 +59,8 @@ def fits(wide: keras.Model, network: keras.Model) -> bool:
     """Whether `narrow` can do it: the networks differ in numbers of channels alone, and one has fewer."""
     try:
         channels = _channels(wide)
-        sizes = _sizes(channels, wide, network)
-        _choose_all(wide, network, channels, {key: np.arange(size) for key, size in sizes.items()})
+        _check_layers(wide)
+        _choose_all(wide, network, channels, _first(channels, wide, network))
     except WeightsError:
         return False
     return wide.count_params() > network.count_params()
@@ -80,6 +79,7 @@ def narrow(wide: keras.Model, network: keras.Model, inputs: Mapping[str, np.ndar
             here; `network` has its values as before.
     """
     channels = _channels(wide)
+    _check_layers(wide)
     kept = _most_telling(channels, _Given(wide, inputs), _sizes(channels, wide, network))
     for layer, values in _choose_all(wide, network, channels, kept):
         layer.set_weights(values)
@@ -97,8 +97,7 @@ def refit(wide: keras.Model, network: keras.Model, inputs: Mapping[str, np.ndarr
         WeightsError: as `narrow`.
     """
     channels = _channels(wide)
-    first = {key: np.arange(size) for key, size in _sizes(channels, wide, network).items()}
-    _refit(wide, network, inputs, channels, first, names)
+    _refit(wide, network, inputs, channels, _first(channels, wide, network), names)
 
 
 def first_channels(wide: keras.Model, network: keras.Model) -> dict[str, Places]:
@@ -111,7 +110,7 @@ def first_channels(wide: keras.Model, network: keras.Model) -> dict[str, Places]
         WeightsError: as `narrow`.
     """
     channels = _channels(wide)
-    first = {key: np.arange(size) for key, size in _sizes(channels, wide, network).items()}
+    first = _first(channels, wide, network)
     return {
         f"{layer.name}/{weight.name}": places
         for layer in wide.layers
@@ -236,9 +235,6 @@ def _sizes(theirs: _Channels, wide: keras.Model, network: keras.Model) -> dict[i
     if [layer.name for layer in wide.layers] != [layer.name for layer in network.layers]:
         others = {layer.name for layer in wide.layers} ^ {layer.name for layer in network.layers}
         raise WeightsError(f"The networks have not the same layers: only one of them has {sorted(others)[:3]}.")
-    for layer in wide.layers:
-        if isinstance(layer, _FITTED) and not _can_be_fitted(layer):
-            raise WeightsError(f"The layer {layer.name} ({type(layer).__name__}) cannot be refitted.")
     ours = _channels(network)
     for theirs_end, ours_end in zip((*wide.inputs, *wide.outputs), (*network.inputs, *network.outputs), strict=True):
         if theirs_end.shape != ours_end.shape:
@@ -254,6 +250,11 @@ def _sizes(theirs: _Channels, wide: keras.Model, network: keras.Model) -> dict[i
             if narrower.size > wider.size or sizes.setdefault(id(wider), narrower.size) != narrower.size:
                 raise WeightsError(f"The layer {name} has {narrower.size} channels, {wider.size} in the other network.")
     return sizes
+
+
+def _first(theirs: _Channels, wide: keras.Model, network: keras.Model) -> dict[int, np.ndarray]:
+    """Of each atom the first channels, as many as the narrower network has."""
+    return {key: np.arange(size) for key, size in _sizes(theirs, wide, network).items()}
 
 
 def _most_telling(channels: _Channels, given: _Given, sizes: Mapping[int, int] | None) -> dict[int, np.ndarray]:
@@ -330,6 +331,12 @@ def _choose_all(
         if values:
             found.append((layer, values))
     return found
+
+
+def _check_layers(wide: keras.Model) -> None:
+    for layer in wide.layers:
+        if isinstance(layer, _FITTED) and not _can_be_fitted(layer):
+            raise WeightsError(f"The layer {layer.name} ({type(layer).__name__}) cannot be refitted.")
 
 
 def _can_be_fitted(layer: keras.layers.Layer) -> bool:

@@ -375,11 +375,10 @@ def test_teachers_that_do_not_fit_are_refused(teacher, tmp_path, tiny):
 def test_a_teacher_that_changed_or_is_gone_is_told(teacher, tmp_path):
     source, run = tmp_path / "teacher", tmp_path / "run"
     shutil.copytree(teacher, source)
-    settings = QUICK
-    distill(str(source), "image/dcgan_32", "mnist5k", run, samples=8, overrides=settings)
+    distill(str(source), "image/dcgan_32", "mnist5k", run, samples=8, overrides=QUICK)
     train(str(source), "mnist5k", source, samples=128)
     with pytest.raises(TrainingError, match=r"distillation\.sha256"):
-        distill(str(source), "image/dcgan_32", "mnist5k", run, samples=16, overrides=settings)
+        distill(str(source), "image/dcgan_32", "mnist5k", run, samples=16, overrides=QUICK)
     with pytest.raises(WeightsError, match="has other weights than when this run was begun"):
         train(str(run), "mnist5k", run, samples=16)
     shutil.rmtree(source)
