@@ -322,9 +322,9 @@ def _memorised(found: Mapping[str, Any] | None) -> str:
         return "Not looked at: no training samples were at hand."
     text = (
         f"{found['closer_share']:.1%} of {found['samples']:,} samples are closer to one of "
-        f"{found['training_samples']:,} training pictures than nine tenths of these are to each other, in the features "
-        "of a network that was fitted to them; of samples as new as other real pictures, 10% are. The closest pairs "
-        f"stand in `{CLOSEST}`, where the pictures were at hand."
+        f"{found['training_samples']:,} training images than nine tenths of these are to each other, in the features "
+        "of a network that was fitted to them; of samples as new as other real images, 10% are. The closest pairs "
+        f"stand in `{CLOSEST}`, where the images were at hand."
     )
     return f"{text} **{found['warning']}**" if found["warning"] else text
 

@@ -1,4 +1,4 @@
-"""How good exported files still are: their FID over the same latents, and whether the generator copies pictures."""
+"""How good exported files still are: their FID over the same latents, and whether the generator copies images."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from .reference import draw_inputs, one_by_one
 
 _MOST_REALS = 20_000
 _PAIRS = 8
-_WARN_ABOVE = 0.3  # of samples closer to a training picture than nine tenths of these are to each other; 0.1 if new
+_WARN_ABOVE = 0.3  # of samples closer to a training image than nine tenths of these are to each other; 0.1 if new
 
 log = logging.getLogger("ganzoo")
 
@@ -90,7 +90,7 @@ class Judge:
     @cached_property
     def features(self) -> np.ndarray:
         """Of Keras' samples."""
-        return self.reals.look(self._pictures(self.generator.samples(self.inputs)))
+        return self.reals.look(self._images(self.generator.samples(self.inputs)))
 
     @cached_property
     def fid(self) -> float:
@@ -105,10 +105,10 @@ class Judge:
     def fid_of(self, run: Callable[[Mapping[str, np.ndarray]], np.ndarray]) -> float:
         """The FID of a file that takes batches of one."""
         made = np.concatenate([run(one) for one in one_by_one(self.inputs)])
-        return self.reals.fid(self._pictures(made))
+        return self.reals.fid(self._images(made))
 
     def memorised(self) -> dict[str, Any]:
-        """What share of the samples is close to a training picture, and a warning where it is too great."""
+        """What share of the samples is close to a training image, and a warning where it is too great."""
         _, _, share = self.closest
         return {
             "samples": self.count,
@@ -116,33 +116,33 @@ class Judge:
             "closer_share": share,
             "expected_share": 0.1,
             "warning": (
-                f"{share:.0%} of the samples are closer to a training picture than nine tenths of these are to each "
+                f"{share:.0%} of the samples are closer to a training image than nine tenths of these are to each "
                 "other (10% if the samples are new): the generator may have learnt them by heart. Look at the closest "
-                "pairs; train it on more pictures, for a shorter time, or with more augmentation."
+                "pairs; train it on more images, for a shorter time, or with more augmentation."
                 if share > _WARN_ABOVE
                 else None
             ),
         }
 
     def draw_closest(self, path: Path) -> bool:
-        """Write the closest pairs as a picture, samples above their nearest training pictures; False if not at hand."""
-        if self.reals.pictures is None:
+        """Write the closest pairs as an image, samples above their nearest training images; False if not at hand."""
+        if self.reals.images is None:
             return False
         distances, indices, _ = self.closest
         chosen: dict[int, int] = {}
         for sample in np.argsort(distances):
-            chosen.setdefault(int(indices[sample]), int(sample))  # each training picture once
+            chosen.setdefault(int(indices[sample]), int(sample))  # each training image once
             if len(chosen) == _PAIRS:
                 break
-        reals = self.reals.pictures[list(chosen)]
-        fakes = self._pictures(
+        reals = self.reals.images[list(chosen)]
+        fakes = self._images(
             self.generator.samples({name: value[list(chosen.values())] for name, value in self.inputs.items()})
         )
         domain = get_domain(self.generator.gan.recipe.domain)
         domain.save_grid(path, np.concatenate([fakes, reals]), len(chosen))
         return True
 
-    def _pictures(self, samples: np.ndarray) -> np.ndarray:
+    def _images(self, samples: np.ndarray) -> np.ndarray:
         return get_domain(self.generator.gan.recipe.domain).from_unit(samples)
 
 
@@ -150,6 +150,6 @@ def refuse_if_memorised(found: Mapping[str, Any], within: float | None) -> None:
     """Raises `ExportError` where the recipe's `export.memorised_within` is exceeded."""
     if within is not None and found["closer_share"] > within:
         raise ExportError(
-            f"{found['closer_share']:.0%} of the samples are closer to a training picture than nine tenths of these "
+            f"{found['closer_share']:.0%} of the samples are closer to a training image than nine tenths of these "
             f"are to each other; the recipe allows {within:.0%} (export.memorised_within). It is not exported."
         )

@@ -1,4 +1,4 @@
-"""Serves an export as a web page on which a phone makes pictures by itself."""
+"""Serves an export as a web page on which a phone makes images by itself."""
 
 import base64
 import functools

@@ -19,7 +19,7 @@ def describe(gan: GAN, network: keras.Model) -> dict[str, Any]:
     Returns:
         `name`, `inputs` (latents first, then conditions, `truncation` last; each with name, shape, dtype, distribution;
         a class also with `classes`, truncation with `default`) and `outputs` (name, shape, dtype, range, layout, and of
-        pictures the order of colours).
+        images the order of colours).
     """
     latents = [
         {"name": name, "shape": list(spec.shape), "dtype": "float32", "distribution": "standard normal"}

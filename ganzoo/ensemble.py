@@ -30,7 +30,7 @@ class Ensemble:
 
     Args:
         options: a GAN's, with `ensemble` (names of backbones) and the keys that begin with `ensemble_`.
-        shape: of a picture.
+        shape: of an image.
         weights, input_size: as for `ganzoo.backbones.create`.
         joined: an int64 variable `(networks,)`: at how many samples each joined, or `NEVER`.
     """
@@ -59,7 +59,7 @@ class Ensemble:
         }
 
     def observe(self, samples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Maps `(n, side, side, channels)` of pictures in [-1, 1] by name, as `shapes` says.
+        """Maps `(n, side, side, channels)` of images in [-1, 1] by name, as `shapes` says.
 
         Those of networks that have not joined are zeros, and cost no time.
         """

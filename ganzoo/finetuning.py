@@ -33,7 +33,7 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
         how: what is trained; None is `all`, or as the run was begun. `all`: all weights. `freeze_d`: not the lower
             half of the discriminator's trunk (Mo et al. 2020, arXiv:2002.10964). `scale`: of the generator its
             normalisations' scales and shifts alone, and embeddings of classes (as Noguchi and Harada 2019,
-            arXiv:1904.01774, who fit latents with them, to reconstruct the pictures, without a discriminator: here it
+            arXiv:1904.01774, who fit latents with them, to reconstruct the images, without a discriminator: here it
             is trained, and teaches them). `consolidate`: all, but what mattered to the source is
             held back (Li et al. 2020, arXiv:2012.02780).
         arguments: as in `train`. With `model.classes: null` among the overrides classes are those of the data, and
@@ -79,7 +79,7 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
         if not fresh:
             raise
         raise WeightsError(
-            f"{error} If the data have no classes (a folder of pictures, not of folders), a conditional generator's "
+            f"{error} If the data have no classes (a folder of images, not of folders), a conditional generator's "
             f"first layer has other inputs: `--init generator={name}:generator,partial` lets it begin fresh."
         ) from None
 
@@ -87,7 +87,7 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
 def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments: Any) -> dict[str, Any]:
     """Train a generator to make what another one makes of the same latents (`ganzoo.distillation`).
 
-    The student takes the teacher's sizes: picture, latents, classes. Its discriminator begins as the teacher's where
+    The student takes the teacher's sizes: image, latents, classes. Its discriminator begins as the teacher's where
     that fits, and its generator with what it can keep of the teacher's (`ganzoo.narrowing`), where it has the same
     layers with fewer channels.
 

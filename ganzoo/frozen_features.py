@@ -10,12 +10,12 @@ from ganzoo import backbones
 from ganzoo.errors import DataError
 from ganzoo.layers.channel_scale import standardise, standardiser
 
-FEWEST_PROBED = 20  # pictures of each kind
+FEWEST_PROBED = 20  # images of each kind
 _FOLDS = 5
 
 
 class FrozenFeatures:
-    """Maps of a frozen backbone, each channel with mean 0 and variance 1 on real pictures.
+    """Maps of a frozen backbone, each channel with mean 0 and variance 1 on real images.
 
     Args:
         name, shape, levels, weights, input_size: as for `ganzoo.backbones.create`.
@@ -37,13 +37,13 @@ class FrozenFeatures:
         self.shapes: dict[int, tuple[int, ...]] = {level: tuple(tensor.shape[1:]) for level, tensor in pairs}
         self.standardise = standardiser(list(self.shapes.values()), list(self.shapes), label)
 
-    def maps(self, pictures: tf.Tensor) -> dict[int, tf.Tensor]:
-        """Maps `(n, h, w, channels)` of pictures in [-1, 1], by stride."""
-        scaled = self.standardise(self.network(pictures, training=False), training=False)
+    def maps(self, images: tf.Tensor) -> dict[int, tf.Tensor]:
+        """Maps `(n, h, w, channels)` of images in [-1, 1], by stride."""
+        scaled = self.standardise(self.network(images, training=False), training=False)
         return dict(zip(self.network.levels, scaled, strict=True))
 
     def adapt(self, reals: np.ndarray) -> None:
-        """Standardise each channel by its mean and deviation on real pictures, uint8."""
+        """Standardise each channel by its mean and deviation on real images, uint8."""
         standardise(self.standardise, self.network, reals[:512])
 
     def source(self) -> dict[str, str] | None:
@@ -52,7 +52,7 @@ class FrozenFeatures:
 
 
 class Probe(NamedTuple):
-    """What a linear probe told of pictures that it was not fitted to.
+    """What a linear probe told of images that it was not fitted to.
 
     Attributes:
         accuracy: the share told right; 0.5 where the features tell nothing.
@@ -75,11 +75,11 @@ def probe(network: Any, real: np.ndarray, fake: np.ndarray) -> Probe:
 
     Args:
         network: a backbone of `ganzoo.backbones.create`.
-        real: uint8 pictures (N, H, W, C), of the network's input shape.
+        real: uint8 images (N, H, W, C), of the network's input shape.
         fake: as `real`.
 
     Raises:
-        DataError: fewer than 20 pictures of a kind.
+        DataError: fewer than 20 images of a kind.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
@@ -88,8 +88,8 @@ def probe(network: Any, real: np.ndarray, fake: np.ndarray) -> Probe:
     from sklearn.preprocessing import StandardScaler
 
     if min(len(real), len(fake)) < FEWEST_PROBED:
-        raise DataError(f"A probe needs {FEWEST_PROBED} pictures of each kind. Received: {len(real)} and {len(fake)}.")
-    features = np.concatenate([_pooled(network, pictures) for pictures in (real, fake)])
+        raise DataError(f"A probe needs {FEWEST_PROBED} images of each kind. Received: {len(real)} and {len(fake)}.")
+    features = np.concatenate([_pooled(network, images) for images in (real, fake)])
     kinds = np.repeat([1, 0], [len(real), len(fake)])
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2_000))
     given = cross_val_predict(classifier, features, kinds, cv=_FOLDS, method="predict_proba")[:, 1]
@@ -101,9 +101,9 @@ def most_telling(found: Mapping[str, Probe]) -> str:
     return min(found, key=lambda name: found[name].log_loss)
 
 
-def _pooled(network: Any, pictures: np.ndarray) -> np.ndarray:
+def _pooled(network: Any, images: np.ndarray) -> np.ndarray:
     parts = []
-    for start in range(0, len(pictures), 32):
-        maps = network(pictures[start : start + 32].astype(np.float32) / 127.5 - 1.0, training=False)
+    for start in range(0, len(images), 32):
+        maps = network(images[start : start + 32].astype(np.float32) / 127.5 - 1.0, training=False)
         parts.append(np.concatenate([np.asarray(level).mean(axis=(1, 2)) for level in maps], axis=1))
     return np.concatenate(parts)

@@ -32,7 +32,7 @@ class GAN(PhasedModel):
     """A generator and a discriminator trained against each other, by a recipe.
 
     `gan.compile(); gan.fit(dataset)` trains it. A batch of the dataset is a tensor of reals, or a dict with `real` and
-    the conditions (`class_id`); pictures are uint8, or float32 in [-1, 1]. It has `training.batch_size *
+    the conditions (`class_id`); images are uint8, or float32 in [-1, 1]. It has `training.batch_size *
     training.d_steps` samples.
 
     Args:
@@ -332,7 +332,7 @@ class GAN(PhasedModel):
         live: bool = False,
         batch_size: int = 64,
     ) -> np.ndarray:
-        """Samples in the domain's own units (pictures: uint8, `(count, height, width, channels)`).
+        """Samples in the domain's own units (images: uint8, `(count, height, width, channels)`).
 
         Args:
             count: how many.

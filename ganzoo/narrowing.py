@@ -407,7 +407,7 @@ def _fit(layer: keras.layers.Layer, given: np.ndarray, wanted: np.ndarray) -> No
 
 
 def _turned(kernel: np.ndarray) -> np.ndarray:
-    """A transposed convolution's kernel as that of a convolution over pictures with zeros between, and back."""
+    """A transposed convolution's kernel as that of a convolution over images with zeros between, and back."""
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
@@ -430,7 +430,7 @@ def _rows(layer: keras.layers.Layer, given: np.ndarray, wanted: np.ndarray) -> t
 
 
 def _spread_out(layer: layers.Conv2DTranspose, given: np.ndarray, sides: Sequence[int]) -> np.ndarray:
-    """Pictures with zeros between and around, over which a transposed convolution is a convolution.
+    """Images with zeros between and around, over which a transposed convolution is a convolution.
 
     Place p of what is made sees place q of these, p <= q < p + kernel; given place i stands at q = i * stride + before.
     """

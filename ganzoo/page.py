@@ -67,7 +67,7 @@ def details(summary: str, content: str) -> str:
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
-def picture(path: Path, caption: str, unread: list[str]) -> tuple[str, str]:
+def image(path: Path, caption: str, unread: list[str]) -> tuple[str, str]:
     """The figure of a PNG and its thumbnail, both with data URIs; empty, and noted, where the file is broken."""
     try:
         content, buffer = path.read_bytes(), io.BytesIO()

@@ -39,7 +39,7 @@ class PhasedModel(keras.Model):
     """Networks that are trained in phases.
 
     `model.compile(); model.fit(dataset)` trains it. A batch of the dataset is a tensor of reals, or a dict with `real`
-    and the conditions (`class_id`); pictures are uint8, or float32 in [-1, 1].
+    and the conditions (`class_id`); images are uint8, or float32 in [-1, 1].
 
     Args:
         recipe: a validated recipe.

@@ -345,7 +345,7 @@ def _from_backbone(
     network = gan.part(target)
     shapes = [tuple(tensor.shape[1:]) for tensor in network.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 3:
-        raise WeightsError(f"{target} takes {shapes}, {IMAGENET}{name}:trunk one picture: they do not fit.")
+        raise WeightsError(f"{target} takes {shapes}, {IMAGENET}{name}:trunk one image: they do not fit.")
     wanted = named_variables(network)
     for fold in (True, False):  # with normalisations folded into convolutions, as far as that goes, or all there
         source = backbones.create(name, shapes[0], input_size=_SOURCE_SIDE, fold=fold, trainable=True)

@@ -20,8 +20,8 @@ from ganzoo.page import (
     bullets,
     chart,
     details,
+    image,
     pairs,
-    picture,
     read_text,
     show,
     table,
@@ -106,16 +106,16 @@ def _samples(folder: Path, unread: list[str]) -> str:
     shown, columns = [], []
     for samples, path in (found[index] for index in chosen):
         caption = f"Generated after {samples:,} samples" if samples else "Generated before any step"
-        figure, thumbnail = picture(path, caption, unread)
+        figure, thumbnail = image(path, caption, unread)
         if figure:
             label = f'<label for="grid{samples}"><img src="{thumbnail}" alt="">{samples:,}</label>'
             shown.append(f'<input type="radio" name="grid" id="grid{samples}">{label}{figure}')
     if shown:
         shown[-1] = shown[-1].replace("<input", "<input checked", 1)
-        hint = f'<p class="faint">{len(shown)} of {len(found)} grids; choose one by its small picture.</p>'
+        hint = f'<p class="faint">{len(shown)} of {len(found)} grids; choose one by its small image.</p>'
         columns.append(f'<div><div class="time">{"".join(shown)}</div>{hint}</div>')
     if (folder / "reals.png").is_file():
-        columns.append(picture(folder / "reals.png", "Real samples", unread)[0])
+        columns.append(image(folder / "reals.png", "Real samples", unread)[0])
     return f'<div class="stage">{"".join(columns)}</div>' if any(columns) else ""
 
 

@@ -49,7 +49,7 @@ def read_data(recipe: Recipe, data: Any) -> tuple[Recipe, "SampleSet | None"]:
         log.info("%d classes: %s", count, ", ".join(sample_set.class_names[:12]))
     if method == "simclr" and len(sample_set) < recipe.training.batch_size:
         log.warning(
-            "A batch of %d holds each of these %d pictures several times, and `simclr` takes their copies for others: "
+            "A batch of %d holds each of these %d images several times, and `simclr` takes their copies for others: "
             "--set training.batch_size=%d.",
             recipe.training.batch_size,
             len(sample_set),

@@ -22,7 +22,7 @@ def generate(
 
     Args:
         name: an entry with published weights, or a run directory.
-        out: `FILE.png` (a grid), `FILE.npy` (pictures: uint8 `(count, H, W, C)`), or a folder for single files.
+        out: `FILE.png` (a grid), `FILE.npy` (images: uint8 `(count, H, W, C)`), or a folder for single files.
         count: how many.
         seed: the same seed gives the same samples.
         truncation: draws latents towards their mean (1: not at all), see `GAN.truncate`.

@@ -10,7 +10,7 @@ GAN, five for a pretraining, on one core). What is compiled later, when frozen l
 A study is a YAML in `zoo_configs/_studies/`. A cell is a run directory `OUT/SET/ROW/SEED`; a pretraining that several
 rows share is done once, and its time is taken from the training of each.
 
-Cells are scored against pictures of the source that were not trained on (up to `reference` of them; any of the source
+Cells are scored against images of the source that were not trained on (up to `reference` of them; any of the source
 where fewer than a quarter of that are left).
 """
 
@@ -174,7 +174,7 @@ def _has_labels(row: Mapping[str, Any], name: str, set_name: str, samples: "_Sam
 class _Samples(NamedTuple):
     """What a set's cells are trained on, and what they are scored against."""
 
-    pictures: np.ndarray
+    images: np.ndarray
     labels: np.ndarray | None
     reference: np.ndarray
     held_out: bool  # whether none of the reference was trained on
@@ -255,7 +255,7 @@ class _Cell:
             (self._run / RESULT).unlink()  # a folder that is no run would be in the way
         log.info("%s: %s, seed %d", *self._names.values())
         entry, seed, row = self._set["entry"], self._names["seed"], self._row
-        data = samples.pictures if samples.labels is None else (samples.pictures, samples.labels)
+        data = samples.images if samples.labels is None else (samples.images, samples.labels)
         init, spent = {}, 0.0
         try:
             for index, method in enumerate(self._methods):
@@ -328,7 +328,7 @@ class _Cell:
             "scoring": {key: self._plan[key] for key in scoring},
             "overrides": json.loads(json.dumps(self._overrides)),
             "pretraining_optimizers": self._common.get("optimizers"),
-            "data": content_hash(samples.pictures)[:16],
+            "data": content_hash(samples.images)[:16],
             "reference": content_hash(samples.reference)[:16],
             "minutes": self._minutes,
             "pretraining_minutes": self._usual_minutes,
@@ -351,7 +351,7 @@ def _with_optimizers(overrides: Mapping[str, Any], of_pretrainings: bool) -> dic
 
 
 def _subset(plan: Mapping[str, Any], source: Any, reference: int, overrides: Mapping[str, Any]) -> _Samples:
-    """A fixed random choice of the set's pictures, as many as the study says, and others to score against."""
+    """A fixed random choice of the set's images, as many as the study says, and others to score against."""
     recipe = registry.get_entry(plan["entry"]).recipe(**merge(nest(plan.get("overrides") or {}), overrides))
     found = get_domain(recipe.domain).read(source, recipe.data, True)
     count = plan.get("count") or len(found)
@@ -422,7 +422,7 @@ def _restore(out: Path) -> None:
 
 
 def _write(out: Path, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All results: `results.json`; as `results.csv` without curves and scorecards; as tables; as a picture."""
+    """All results: `results.json`; as `results.csv` without curves and scorecards; as tables; as an image."""
     found = [read_json(path) for path in sorted(out.glob(f"*/*/*/{RESULT}"))]
     atomic_write_bytes(out / RESULTS, json.dumps(found).encode())
     flat = [{key: value for key, value in cell.items() if key not in _LARGE} for cell in found]

@@ -1,4 +1,4 @@
-"""The results of a study as tables in Markdown and curves in one picture."""
+"""The results of a study as tables in Markdown and curves in one image."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -115,7 +115,7 @@ def _protocol(cell: Mapping[str, Any]) -> str:
     card = cell["scorecard"]
     floors, network = card["sliced_wasserstein_floors"], card["networks"][0]
     samples = card["protocol"]["samples"]
-    seen = "" if cell.get("held_out", True) else ", some of them training pictures: no others were left"
+    seen = "" if cell.get("held_out", True) else ", some of them training images: no others were left"
     return (
         f"`{cell['entry']}`, {cell['minutes']:g} processor minutes a run; {samples:,} samples against as many "
         f"reals{seen}. Real against real: sliced Wasserstein {min(floors):.1f} to {max(floors):.1f}, KID "
@@ -123,7 +123,7 @@ def _protocol(cell: Mapping[str, Any]) -> str:
         "Numbers of several seeds stand beside each other; +-: the largest deviation over subsamples; *: flattered, "
         "the network that scores was trained on what a network that taught was. Gains: the seeds' means to scratch's. "
         f"Early: after {_EARLY:.0%} of the time. Time: the share of a run's after which it has the score with which "
-        "the run from scratch ends. These two are to the training pictures, looked at while it trains."
+        "the run from scratch ends. These two are to the training images, looked at while it trains."
     )
 
 

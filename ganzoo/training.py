@@ -377,7 +377,7 @@ def _estimate(gan: "PhasedModel", stream: Any, samples: int | None, seconds: flo
     ways += [limit - seconds] if limit is not None else []
     left = max(min(ways), 0.0)
     log.info(
-        "About %.0f samples a second: %s to go without scores and pictures, about %s samples.",
+        "About %.0f samples a second: %s to go without scores and images, about %s samples.",
         speed,
         _duration(left),
         f"{int(speed * left):,}",

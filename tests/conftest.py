@@ -56,9 +56,9 @@ def reals():
         training = gan.recipe.training
         size = training.batch_size * training.d_steps
         shape = gan.generator.output.shape[1:]
-        pictures = np.random.default_rng(0).integers(0, 256, (steps * size, *shape)).astype("uint8")
-        classes = {k: (np.arange(len(pictures)) % s.classes).astype("int32") for k, s in gan.conditions_spec().items()}
-        data = {"real": pictures, **classes} if classes else pictures
+        images = np.random.default_rng(0).integers(0, 256, (steps * size, *shape)).astype("uint8")
+        classes = {k: (np.arange(len(images)) % s.classes).astype("int32") for k, s in gan.conditions_spec().items()}
+        data = {"real": images, **classes} if classes else images
         return tf.data.Dataset.from_tensor_slices(data).batch(size)
 
     return make

@@ -35,27 +35,27 @@ def noise(*shape, seed=0):
 
 
 @pytest.mark.parametrize(
-    "name, pictures",
+    "name, images",
     [
         ("efficientnet_lite0", tuple(CLASSES)),
         ("efficientnet_lite1", ("chelsea", "coffee")),
         ("efficientnet_lite2", ("chelsea", "coffee")),
     ],
 )
-def test_real_weights_classify_photographs(name, pictures):
+def test_real_weights_classify_photographs(name, images):
     data = pytest.importorskip("skimage.data")
     from PIL import Image
 
     model = backbones.classifier(name)
     side = model.input_shape[1]
-    for picture in pictures:
-        image = Image.fromarray(getattr(data, picture)())
+    for image in images:
+        image = Image.fromarray(getattr(data, image)())
         width, height = image.size
         square = min(width, height)
         left, top = (width - square) // 2, (height - square) // 2
         image = image.crop((left, top, left + square, top + square)).resize((side, side), Image.Resampling.BICUBIC)
         logits = model(np.asarray(image, np.float32)[None] / 127.5 - 1.0)
-        assert int(np.argmax(logits)) == CLASSES[picture]
+        assert int(np.argmax(logits)) == CLASSES[image]
 
 
 def test_levels_are_found_by_shape():
@@ -147,7 +147,7 @@ def test_a_trainable_backbone_trains():
 
 
 @pytest.mark.parametrize("options", [{}, {"input_size": 96}, {"input_size": (32, 48)}])
-def test_the_gradient_reaches_the_pictures(options):
+def test_the_gradient_reaches_the_images(options):
     model = backbones.create("efficientnet_lite0", (64, 64, 3), **options)
     x = tf.constant(noise(2, 64, 64, 3))
     with tf.GradientTape() as tape:
@@ -158,7 +158,7 @@ def test_the_gradient_reaches_the_pictures(options):
 
 
 def test_ranges_by_hand():
-    picture = np.full((1, 8, 8, 3), (200 / 127.5 - 1, 0.0, -1.0), np.float32)  # the pixel (200, 127.5, 0) of 0..255
+    image = np.full((1, 8, 8, 3), (200 / 127.5 - 1, 0.0, -1.0), np.float32)  # the pixel (200, 127.5, 0) of 0..255
     expected = {
         "efficientnet_lite0": ((200 - 127) / 128, 0.5 / 128, -127 / 128),
         "keras.applications/MobileNetV2": (200 / 127.5 - 1, 0.0, -1.0),
@@ -170,15 +170,15 @@ def test_ranges_by_hand():
     for name, pixel in expected.items():
         info = backbones.backbone_info(name)
         identity = keras.Model(inputs, inputs)
-        model = backbones._with_pictures(identity, info, (8, 8, 3), (8, 8), "trunk")
-        np.testing.assert_allclose(np.asarray(model(picture))[0, 3, 3], pixel, rtol=1e-5, atol=1e-5)
+        model = backbones._with_images(identity, info, (8, 8, 3), (8, 8), "trunk")
+        np.testing.assert_allclose(np.asarray(model(image))[0, 3, 3], pixel, rtol=1e-5, atol=1e-5)
         if name.startswith("keras.applications"):
             family = {"MobileNetV2": "mobilenet_v2", "DenseNet121": "densenet", "VGG16": "vgg16"}[name.split("/")[1]]
-            theirs = getattr(keras.applications, family).preprocess_input((picture + 1) * 127.5)
-            np.testing.assert_allclose(model(picture), theirs, rtol=1e-4, atol=1e-4)
+            theirs = getattr(keras.applications, family).preprocess_input((image + 1) * 127.5)
+            np.testing.assert_allclose(model(image), theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_grey_pictures_are_repeated():
+def test_grey_images_are_repeated():
     grey = backbones.create("efficientnet_lite0", (64, 64, 1), levels=(8,))
     x = noise(2, 64, 64, 1)
     (single,) = grey(x)  # a list, although it is one level
@@ -189,13 +189,13 @@ def test_grey_pictures_are_repeated():
 
 
 def test_feature_statistics():
-    pictures = np.random.RandomState(0).randint(0, 256, (11, 64, 64, 3)).astype(np.uint8)
-    statistics = backbones.feature_statistics(frozen(), pictures, batch_size=4)
-    for (mean, deviation), level in zip(statistics, frozen()(pictures / np.float32(127.5) - 1), strict=True):
+    images = np.random.RandomState(0).randint(0, 256, (11, 64, 64, 3)).astype(np.uint8)
+    statistics = backbones.feature_statistics(frozen(), images, batch_size=4)
+    for (mean, deviation), level in zip(statistics, frozen()(images / np.float32(127.5) - 1), strict=True):
         np.testing.assert_allclose(mean, np.mean(level, (0, 1, 2)), rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(deviation, np.std(level, (0, 1, 2)), rtol=1e-3, atol=1e-4)
     with pytest.raises(WeightsError, match="uint8"):
-        backbones.feature_statistics(frozen(), pictures / 255.0)
+        backbones.feature_statistics(frozen(), images / 255.0)
 
 
 def test_names_list_without_tensorflow():
@@ -490,11 +490,11 @@ def test_an_imagenet_trunk_goes_into_a_part_of_the_same_shapes():
 
     entry = registry.get_entry("image/dcgan_32")
     gan = OnBackbone(entry.recipe(**recipe_files.merge(entry.raw["tiny"], {"data": {"size": 32}})))
-    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype("float32")
-    expected = backbones.create("efficientnet_lite0", (32, 32, 3))(pictures)
-    before = gan.part("discriminator.trunk")(pictures, training=False)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype("float32")
+    expected = backbones.create("efficientnet_lite0", (32, 32, 3))(images)
+    before = gan.part("discriminator.trunk")(images, training=False)
     report = presets.transfer("imagenet/efficientnet_lite0:trunk", "discriminator.trunk", gan)
-    after = gan.part("discriminator.trunk")(pictures, training=False)
+    after = gan.part("discriminator.trunk")(images, training=False)
     assert len(report.loaded) > 200 and not report.skipped
     assert not np.allclose(before[-1], expected[-1], atol=1e-2)
     for got, wanted in zip(after, expected, strict=True):
@@ -542,9 +542,9 @@ def test_a_keras_hub_preset_is_a_trunk(hub_preset, tiny):
     name = "keras_hub/resnet_18_imagenet"
     model = {"trunk": name, "backbone_weights": str(folder), "projected_weight": 0.0, "matching_weight": 0.0}
     gan = tiny("image/projected_mobile_64", model=model)
-    pictures = noise(2, 16, 16, 3)
-    expected = backbones.create(name, (16, 16, 3), (8,), folder, input_size=32, bottlenecks=True)(pictures)[0]
-    np.testing.assert_allclose(gan.part("discriminator.trunk")(pictures, training=True), expected, atol=1e-3)
+    images = noise(2, 16, 16, 3)
+    expected = backbones.create(name, (16, 16, 3), (8,), folder, input_size=32, bottlenecks=True)(images)[0]
+    np.testing.assert_allclose(gan.part("discriminator.trunk")(images, training=True), expected, atol=1e-3)
 
 
 def test_keras_hub_says_what_is_missing(tmp_path):

@@ -16,7 +16,7 @@ from ganzoo.cli import main
 
 ENTRY = "image/dcgan_32"
 VERBS = sorted(main.commands)
-PICTURES = 40
+IMAGES = 40
 
 
 def call(*arguments):
@@ -49,11 +49,11 @@ def tiny_settings():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Small pictures and one that cannot be read."""
-    folder = tmp_path_factory.mktemp("pictures")
-    pictures = np.random.default_rng(0).integers(0, 256, (PICTURES, 36, 36, 3)).astype("uint8")
-    for index, picture in enumerate(pictures):
-        Image.fromarray(picture).save(folder / f"{index:02d}.png")
+    """Small images and one that cannot be read."""
+    folder = tmp_path_factory.mktemp("images")
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, 36, 36, 3)).astype("uint8")
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{index:02d}.png")
     (folder / "broken.png").write_bytes((folder / "00.png").read_bytes()[:100])
     return folder
 
@@ -106,12 +106,12 @@ def test_show_prints_a_recipe_and_names_the_nearest_entry():
     assert f"Did you mean '{ENTRY}'?" in refused("show", "image/dcgan_23")
 
 
-def test_data_describes_a_folder_and_names_a_broken_picture(folder, tmp_path):
+def test_data_describes_a_folder_and_names_a_broken_image(folder, tmp_path):
     result = done("data", folder, "--size", 32, "--sheet", tmp_path / "sheet.png")
-    assert "broken.png" in result.stdout and f"{PICTURES}" in result.stdout
+    assert "broken.png" in result.stdout and f"{IMAGES}" in result.stdout
     assert Image.open(tmp_path / "sheet.png").size[0] > 32
     report = json.loads(done("data", folder, "--size", 32, "--json").stdout)
-    assert report["count"] == PICTURES and report["shape"] == [32, 32, 3]
+    assert report["count"] == IMAGES and report["shape"] == [32, 32, 3]
     (problem,) = report["problems"]
     assert problem["path"].endswith("broken.png") and problem["reason"]
 
@@ -248,7 +248,7 @@ def test_finetune_goes_on_by_the_same_command(trained, folder, tmp_path):
 
 
 def test_a_file_name_that_is_no_text_ends_no_run(folder, tmp_path):
-    (tmp_path / os.fsdecode(b"bad\xff.png")).write_bytes(b"This is no picture.")
+    (tmp_path / os.fsdecode(b"bad\xff.png")).write_bytes(b"This is no image.")
     for path in folder.glob("*.png"):
         shutil.copy(path, tmp_path)
     done("train", ENTRY, "--data", tmp_path, "--run", tmp_path / "run", "--samples", 8, *tiny_settings())
@@ -293,7 +293,7 @@ def test_a_study_refuses_what_it_cannot_do(folder, tmp_path):
     tiny = [*tiny_settings(), "--set", "evaluation.check_networks=[]"]
     command = ("bench", "guards", "--out", tmp_path, "--minutes", 0.02, "--row", "scratch", "--seed", 0, *tiny)
     few = refused(*command, "--data", f"fashion_1000={folder}")
-    assert f"wants 1000 samples, the folder {folder} has {PICTURES}" in few
+    assert f"wants 1000 samples, the folder {folder} has {IMAGES}" in few
     assert "Unknown row of the study guards 'tenfoldd'. Did you mean 'tenfold'?" in refused(
         "bench", "guards", "--out", tmp_path, "--data", f"fashion_1000={folder}", "--row", "tenfoldd"
     )
@@ -303,7 +303,7 @@ def test_a_study_refuses_what_it_cannot_do(folder, tmp_path):
 def test_a_doctor_needs_data_for_what_is_asked_of_them(folder):
     assert "DATA: name it too" in refused("doctor", "--fakes", ENTRY)
     found = json.loads(done("doctor", folder, "--trial", 0, "--json").stdout)
-    assert found["count"] == PICTURES and found["command"].startswith("ganzoo finetune image/dcgan_32 ")
+    assert found["count"] == IMAGES and found["command"].startswith("ganzoo finetune image/dcgan_32 ")
 
 
 @pytest.mark.parametrize("minutes", ["nan", "inf"])

@@ -140,7 +140,7 @@ def test_matching_weighs_what_the_schedule_says(tiny, reals):
     gan.adapt(np.array(batch))
     real = gan.domain.to_unit(batch)
     fake = tf.zeros_like(real)
-    looks = [summaries([2.0 * pictures, *gan.frozen.maps(pictures).values()]) for pictures in (real, fake)]
+    looks = [summaries([2.0 * images, *gan.frozen.maps(images).values()]) for images in (real, fake)]
     distance = np.mean([float(drifting_loss(r, f)) for r, f in zip(*looks, strict=True)])
     assert distance > 0.1
     found = []
@@ -157,11 +157,11 @@ def test_matching_that_has_faded_out_leaves_no_trace(tiny, reals):
     gan.samples_seen.assign(10)
     context = Batch(batch, {}, {}, GlobalRandom(0, 1, "test", len(batch)))
     seen = gan.frozen.maps
-    gan.frozen.maps = lambda pictures: {level: m * np.nan for level, m in seen(pictures).items()}  # not to be looked at
+    gan.frozen.maps = lambda images: {level: m * np.nan for level, m in seen(images).items()}  # not to be looked at
     assert float(gan.generator_terms(batch, context)["matching"]) == 0.0
 
 
-def test_matching_of_pictures_alone_needs_no_network(tiny, reals):
+def test_matching_of_images_alone_needs_no_network(tiny, reals):
     weights = {"projected_weight": 0.0, "matching_weight": 1.0, "matching_levels": [1], "matching_until": 0}
     gan = tiny("image/projected_mobile_64", model=weights)
     logs = gan.fit(reals(gan, 2), verbose=0).history
@@ -170,7 +170,7 @@ def test_matching_of_pictures_alone_needs_no_network(tiny, reals):
 
 def test_samples_are_cut_to_the_range_in_inference_only(tiny):
     gan = tiny("image/projected_mobile_64")
-    for weight in gan.generator.get_layer("to_picture").weights:
+    for weight in gan.generator.get_layer("to_image").weights:
         weight.assign(weight + 3.0)
     inputs = gan.draw_latents(4)
     assert np.abs(gan.generator(inputs, training=False)).max() == 1.0
@@ -180,8 +180,8 @@ def test_samples_are_cut_to_the_range_in_inference_only(tiny):
 def test_floating_samples_fit_as_bytes_do(tiny, reals):
     options = {"matching_shift": 0, "projected_weight": 0.0}
     gan = tiny("image/projected_mobile_64", model=options)
-    pictures = np.concatenate(list(reals(gan, 2).as_numpy_iterator()))
-    floats = tf.data.Dataset.from_tensor_slices(pictures.astype("float32") / 127.5 - 1).batch(8)
+    images = np.concatenate(list(reals(gan, 2).as_numpy_iterator()))
+    floats = tf.data.Dataset.from_tensor_slices(images.astype("float32") / 127.5 - 1).batch(8)
     gan.fit(floats, verbose=0)
     bytes_gan = tiny("image/projected_mobile_64", model=options)
     bytes_gan.fit(reals(gan, 2), verbose=0)

@@ -23,16 +23,16 @@ TINY = recipe_files.merge(registry.get_entry(ENTRY).raw["tiny"], LOOKS)
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3)).astype("uint8")
 
 
-def test_two_runs_share_a_page_on_which_pretraining_counts(tmp_path, pictures):
+def test_two_runs_share_a_page_on_which_pretraining_counts(tmp_path, images):
     tiny = recipe_files.merge(registry.get_entry(ENTRY).raw["tiny"], pretraining.small_form("rotation"))
-    pretrain("rotation", ENTRY, pictures, tmp_path / "rotation", samples=64, overrides=tiny)
+    pretrain("rotation", ENTRY, images, tmp_path / "rotation", samples=64, overrides=tiny)
     init = {"discriminator.trunk": f"{tmp_path / 'rotation'}:trunk"}
-    train(ENTRY, pictures, tmp_path / "pretrained", samples=64, overrides=TINY, init=init)
-    train(ENTRY, pictures, tmp_path / "scratch", samples=64, overrides=TINY)
+    train(ENTRY, images, tmp_path / "pretrained", samples=64, overrides=TINY, init=init)
+    train(ENTRY, images, tmp_path / "scratch", samples=64, overrides=TINY)
     spent = json.loads((tmp_path / "rotation/metrics.jsonl").read_text().splitlines()[-1])["seconds"]
     assert pretraining_time(tmp_path / "pretrained") == spent > 0 == pretraining_time(tmp_path / "scratch")
     runs = [tmp_path / "pretrained", tmp_path / "scratch"]
@@ -48,10 +48,10 @@ def test_two_runs_share_a_page_on_which_pretraining_counts(tmp_path, pictures):
     assert "pretrained" in page and "<script" not in page
 
 
-def test_runs_that_counted_other_times_are_told(tmp_path, pictures):
+def test_runs_that_counted_other_times_are_told(tmp_path, images):
     for clock in ("wall", "processor"):
         changes = recipe_files.merge(TINY, {"training": {"clock": clock}, "evaluation": {"every": 0}})
-        train(ENTRY, pictures, tmp_path / clock, samples=16, overrides=changes)
+        train(ENTRY, images, tmp_path / clock, samples=16, overrides=changes)
     compare_runs([tmp_path / "wall", tmp_path / "processor"], tmp_path / "page.html")
     assert "counted different times" in (tmp_path / "page.html").read_text()
     assert clocks(tmp_path / "wall") == {"wall"}
@@ -59,18 +59,18 @@ def test_runs_that_counted_other_times_are_told(tmp_path, pictures):
     assert clocks(tmp_path / "wall") == {"wall", "processor"}  # with that of what it began from
 
 
-def test_what_was_given_ready_made_is_told(tmp_path, pictures):
+def test_what_was_given_ready_made_is_told(tmp_path, images):
     runs = [tmp_path / "scratch", tmp_path / "given"]
     init = {"generator": f"{ENTRY}:generator"}
     full = {"training": {"batch_size": 8}, "evaluation": {"every": 0}}
-    train(ENTRY, pictures, runs[0], samples=16, overrides=full)
-    train(ENTRY, pictures, runs[1], samples=16, overrides=full, init=init)
+    train(ENTRY, images, runs[0], samples=16, overrides=full)
+    train(ENTRY, images, runs[1], samples=16, overrides=full, init=init)
     compare_runs(runs, tmp_path / "page.html")
     assert f"which is not counted here: given: {ENTRY}." in (tmp_path / "page.html").read_text()
 
 
-def test_runs_with_classes_and_without_saw_the_same_pictures(tmp_path, pictures):
-    data = (pictures, np.arange(60) % 3)
+def test_runs_with_classes_and_without_saw_the_same_images(tmp_path, images):
+    data = (images, np.arange(60) % 3)
     quiet = {"evaluation": {"every": 0}}
     for name in (ENTRY, "image/wgan_gp_32"):
         changes = recipe_files.merge(registry.get_entry(name).raw["tiny"], quiet)
@@ -84,9 +84,9 @@ def test_runs_with_classes_and_without_saw_the_same_pictures(tmp_path, pictures)
     assert "is not known" in (tmp_path / "page.html").read_text()
 
 
-def test_what_cannot_be_compared_is_refused(tmp_path, pictures):
-    train(ENTRY, pictures, tmp_path / "one", samples=16, overrides=TINY)
-    train(ENTRY, pictures[:30], tmp_path / "other", samples=16, overrides=TINY)
+def test_what_cannot_be_compared_is_refused(tmp_path, images):
+    train(ENTRY, images, tmp_path / "one", samples=16, overrides=TINY)
+    train(ENTRY, images[:30], tmp_path / "other", samples=16, overrides=TINY)
     with pytest.raises(TrainingError, match="Two runs or more"):
         compare_runs([tmp_path / "one"])
     with pytest.raises(TrainingError, match="different data"):
@@ -94,7 +94,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path, pictures):
     with pytest.raises(TrainingError, match="no run directory"):
         compare_runs([tmp_path / "one", tmp_path])
     fewer = recipe_files.merge(TINY, {"evaluation": {"every_samples": 10}})
-    train(ENTRY, pictures, tmp_path / "fewer", samples=16, overrides=fewer)
+    train(ENTRY, images, tmp_path / "fewer", samples=16, overrides=fewer)
     with pytest.raises(TrainingError, match="depend on the number of samples"):
         compare_runs([tmp_path / "one", tmp_path / "fewer"])
     with pytest.raises(TrainingError, match="each named once"):
@@ -117,12 +117,12 @@ def test_rows_of_a_study_share_the_pretrainings_that_are_the_same():
     assert folders["scratch"] == []
 
 
-def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
+def test_a_study_keeps_what_is_done(tmp_path, images, monkeypatch):
     labels = np.arange(60) % 2
     monkeypatch.setattr(study, "read_yaml", lambda path: PLAN)
     tiny = {key: registry.get_entry(ENTRY).raw["tiny"][key] for key in ("model", "training")}
     arguments = {"minutes": 0.02, "overrides": tiny}
-    data = {"small": (pictures, labels)}
+    data = {"small": (images, labels)}
     first = bench("pretraining", tmp_path, data, rows=["scratch"], **arguments)
     assert [cell["row"] for cell in first] == ["scratch"] and np.isfinite(first[0]["kid"])
     before = (tmp_path / "small/scratch/0/result.json").stat().st_mtime_ns
@@ -180,7 +180,7 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
         with pytest.raises(RecipeError, match=r"other conditions \(recipe\)"):
             bench("pretraining", tmp_path, data, rows=["scratch"], **arguments)
     other = recipe_files.merge(TINY, {"optimizers": {"generator": {"learning_rate": 1e-3}}})
-    train(ENTRY, (pictures, labels), tmp_path / "other", samples=16, overrides=other)
+    train(ENTRY, (images, labels), tmp_path / "other", samples=16, overrides=other)
     with pytest.raises(RecipeError, match=r"trained by another recipe .*'optimizers'"):
         bench("pretraining", tmp_path, data, rows=["both"], sources={"small": str(tmp_path / "other")}, **arguments)
     with pytest.raises(RecipeError, match="trainin"):
@@ -189,18 +189,18 @@ def test_a_study_keeps_what_is_done(tmp_path, pictures, monkeypatch):
     with pytest.raises(GanzooError, match=r"results\.json is damaged \(no list\)"):
         bench("pretraining", elsewhere, data)
     with pytest.raises(RecipeError, match="set of the study"):
-        bench("pretraining", tmp_path, {"large": pictures})
+        bench("pretraining", tmp_path, {"large": images})
 
 
 def test_a_study_gives_each_network_its_own_optimizer_and_leaves_out_what_has_no_classes(
-    tmp_path, pictures, caplog, monkeypatch
+    tmp_path, images, caplog, monkeypatch
 ):
     rows = {"rotation, D": PLAN["rows"]["rotation, D"], "classifier, D": {"method": "classifier", "init": INIT}}
     monkeypatch.setattr(study, "read_yaml", lambda path: {**PLAN, "rows": rows})
     slow = {"name": "adam", "learning_rate": 1e-6}
     tiny = {key: registry.get_entry(ENTRY).raw["tiny"][key] for key in ("model", "training")}
     changes = {**tiny, "optimizers": {"generator": slow, "student": slow}}
-    cells = bench("pretraining", tmp_path, {"small": pictures}, minutes=0.02, overrides=changes)
+    cells = bench("pretraining", tmp_path, {"small": images}, minutes=0.02, overrides=changes)
     assert [cell["row"] for cell in cells] == ["rotation, D"] and np.isfinite(cells[0]["kid"])
     assert "'classifier, D' is left out, the data have no classes" in caplog.text
     for folder, network in (("pretraining_rotation", "student"), ("rotation_D", "generator")):
@@ -208,12 +208,12 @@ def test_a_study_gives_each_network_its_own_optimizer_and_leaves_out_what_has_no
         assert optimizers[network]["learning_rate"] == 1e-6 and not {"student", "generator"} <= set(optimizers)
     changes["optimizers"] = {"generator": slow, "student": {**slow, "learning_rate": 1e-3}}
     with pytest.raises(RecipeError, match=r"other conditions \(pretraining_optimizers\)"):
-        bench("pretraining", tmp_path, {"small": pictures}, minutes=0.02, overrides=changes)
+        bench("pretraining", tmp_path, {"small": images}, minutes=0.02, overrides=changes)
     with pytest.raises(RecipeError, match="hiden"):  # before anything is trained
         monkeypatch.setitem(
             rows, "rotation, D", {**rows["rotation, D"], "pretrain": {"rotation": {"pretrain.hiden": 1}}}
         )
-        bench("pretraining", tmp_path / "other", {"small": pictures}, minutes=0.02, overrides=tiny)
+        bench("pretraining", tmp_path / "other", {"small": images}, minutes=0.02, overrides=tiny)
     assert not (tmp_path / "other/small").exists()
 
 

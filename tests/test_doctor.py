@@ -1,4 +1,4 @@
-"""What the doctor finds in pictures, and what it recommends."""
+"""What the doctor finds in images, and what it recommends."""
 
 import numpy as np
 import pytest
@@ -28,13 +28,13 @@ def test_duplicates_are_counted(noise):
 
 
 def test_equal_neighbours_by_hand():
-    picture = np.zeros((1, 2, 4, 3), "uint8")
-    picture[0, 0, :, 1] = [1, 1, 2, 2]  # two of three neighbours equal; in the other row all
-    assert equal_neighbours(picture) == pytest.approx(5 / 6)
+    image = np.zeros((1, 2, 4, 3), "uint8")
+    image[0, 0, :, 1] = [1, 1, 2, 2]  # two of three neighbours equal; in the other row all
+    assert equal_neighbours(image) == pytest.approx(5 / 6)
 
 
 def test_a_flip_is_told_from_a_harm():
-    # Bright to the left in all pictures: no mirror image is like any of them.
+    # Bright to the left in all images: no mirror image is like any of them.
     gradient = np.linspace(255, 0, 64)[None, None, :, None] * np.ones((50, 64, 1, 3))
     noise = np.random.default_rng(0).uniform(0, 30, (50, 64, 64, 3))
     one_sided = np.clip(gradient + noise, 0, 255).astype("uint8")
@@ -92,9 +92,9 @@ def test_recommendations(facts, parts):
         "count": 5_000, "median_side": 64, "classes": {}, "exact_duplicates": 0, "near_duplicates": 0, "near_empty": 0,
         "mirrored": False, "kind": "drawings", "probe": {},
     }  # fmt: skip
-    found = recommend(plain | facts, "pictures")
+    found = recommend(plain | facts, "images")
     assert all(part in found["command"] for part in parts)
-    assert "--data pictures" in found["command"] and any(reason.startswith("At ") for reason in found["reasons"])
+    assert "--data images" in found["command"] and any(reason.startswith("At ") for reason in found["reasons"])
     assert ("ganzoo pretrain" in found["command"]) == any("pretrain" in part for part in parts)
     assert ("model.backbone" in found["command"]) == any("model.backbone" in part for part in parts)
 

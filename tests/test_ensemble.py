@@ -37,14 +37,14 @@ def tiny_recipe(*changes):
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype("uint8")
 
 
 @pytest.mark.heavy
-def test_the_most_telling_network_joins_and_only_that_is_trained(tmp_path, pictures, caplog):
+def test_the_most_telling_network_joins_and_only_that_is_trained(tmp_path, images, caplog):
     recipe = tiny_recipe(ENSEMBLE)
-    train(ENTRY, pictures, tmp_path / "whole", samples=32, overrides=recipe)
+    train(ENTRY, images, tmp_path / "whole", samples=32, overrides=recipe)
     assert "will join" not in caplog.text
     events = [json.loads(line) for line in (tmp_path / "whole/events.jsonl").read_text().splitlines()]
     joins = [event for event in events if "joins the discriminator" in event["text"]]
@@ -64,8 +64,8 @@ def test_the_most_telling_network_joins_and_only_that_is_trained(tmp_path, pictu
         changed = [not np.array_equal(untrained[key], whole[key]) for key in heads]
         assert all(changed) if name == joined else not any(changed)
     # A run that was cut off after the joining ends with the same weights.
-    train(ENTRY, pictures, tmp_path / "cut", samples=24, overrides=recipe)
-    train(ENTRY, pictures, tmp_path / "cut", samples=32)
+    train(ENTRY, images, tmp_path / "cut", samples=24, overrides=recipe)
+    train(ENTRY, images, tmp_path / "cut", samples=32)
     resumed = presets.read_weights(str(tmp_path / "cut"))
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
 
@@ -96,14 +96,14 @@ def test_the_heads_of_a_network_begin_with_a_first_step_when_it_joins(tiny, real
     assert len(moved) >= 4 and np.mean(moved) == pytest.approx(1.0, rel=0.25)
 
 
-def test_the_probe_finds_what_differs_and_nothing_where_nothing_does(pictures):
+def test_the_probe_finds_what_differs_and_nothing_where_nothing_does(images):
     network = backbones.create("efficientnet_lite0", (16, 16, 3), levels=(8, 16), input_size=64)
-    other = np.random.default_rng(1).integers(0, 256, pictures.shape).astype("uint8")
-    sure, blind = probe(network, pictures, other // 4), probe(network, pictures, other)
+    other = np.random.default_rng(1).integers(0, 256, images.shape).astype("uint8")
+    sure, blind = probe(network, images, other // 4), probe(network, images, other)
     assert sure.accuracy > 0.95 and blind.accuracy < 0.75
     assert sure.log_loss < 0.3 < 0.6 < blind.log_loss
-    with pytest.raises(DataError, match="20 pictures of each kind"):
-        probe(network, pictures[:5], other)
+    with pytest.raises(DataError, match="20 images of each kind"):
+        probe(network, images[:5], other)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
@@ -111,29 +111,27 @@ def test_networks_that_have_not_joined_count_for_nothing(tiny, precision):
     import tensorflow as tf
 
     gan = tiny(ENTRY, **recipe_files.merge(PLAIN, ENSEMBLE), **{"training.precision": precision})
-    pictures = tf.constant(np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 3)).astype("float32"))
-    seen = gan.observe(pictures, {})
+    images = tf.constant(np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 3)).astype("float32"))
+    seen = gan.observe(images, {})
     assert (
         np.all(seen["ensemble_0_4"].numpy() == 0)
         and seen["ensemble_0_4"].shape[1:] == gan.ensemble.members[0].shapes[4]
     )
     assert [float(w) for w in gan.head_weights()] == [1.0, *[0.0] * 4]
     gan.ensemble.join("keras_cv/mobilenet_v3_small", 0)
-    seen = tf.function(gan.observe)(pictures, {})["ensemble_1_4"]
-    np.testing.assert_allclose(
-        seen, tf.cast(gan.ensemble.members[1].maps(pictures)[4], tf.float32), rtol=1e-3, atol=1e-3
-    )
+    seen = tf.function(gan.observe)(images, {})["ensemble_1_4"]
+    np.testing.assert_allclose(seen, tf.cast(gan.ensemble.members[1].maps(images)[4], tf.float32), rtol=1e-3, atol=1e-3)
     assert [float(w) for w in gan.head_weights()] == [1.0, 0.0, 0.0, 0.5, 0.5]
     assert np.array_equal(np.array(gan.joined), [NEVER, 0])
     assert list(gan.ensemble.candidates()) == ["efficientnet_lite0"] and not gan.ensemble.due(10**9)
 
 
 @pytest.mark.parametrize("share", [None, 0.5, 1.0])
-def test_a_trunk_of_imagenet_is_trained_wholly_partly_or_not(tmp_path, pictures, share):
+def test_a_trunk_of_imagenet_is_trained_wholly_partly_or_not(tmp_path, images, share):
     freeze = [] if share is None else [{"part": "discriminator.trunk", "share": share}]
     model = {"trunk": "efficientnet_lite0", "backbone_weights": "default"}
     recipe = tiny_recipe({"model": model, "freeze": freeze})
-    train(ENTRY, pictures, tmp_path / "run", samples=16, overrides=recipe)
+    train(ENTRY, images, tmp_path / "run", samples=16, overrides=recipe)
     trained = presets.read_weights(str(tmp_path / "run"))
     trunk = {name: array for name, array in trained.items() if name.startswith("discriminator/trunk/")}
     source = registry.create(ENTRY, **recipe)
@@ -147,8 +145,8 @@ def test_a_trunk_of_imagenet_is_trained_wholly_partly_or_not(tmp_path, pictures,
     # What began from it remembers, through a resume and a preset.
     plain = tiny_recipe()
     init = {"generator": f"{tmp_path / 'run'}:generator"}
-    train(ENTRY, pictures, tmp_path / "next", samples=8, overrides=plain, init=init)
-    train(ENTRY, pictures, tmp_path / "next", samples=16)
+    train(ENTRY, images, tmp_path / "next", samples=8, overrides=plain, init=init)
+    train(ENTRY, images, tmp_path / "next", samples=16)
     assert presets.load(str(tmp_path / "next")).pretrained_sources() == sources
 
 
@@ -156,9 +154,9 @@ def test_a_trunk_of_imagenet_is_trained_wholly_partly_or_not(tmp_path, pictures,
 def test_a_trunk_of_imagenet_begins_as_that_network(tiny, name):
     model = {"trunk": name, "backbone_weights": "default"}
     gan = tiny(ENTRY, **recipe_files.merge(PLAIN, {"model": model}))
-    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
-    expected = backbones.create(name, (16, 16, 3), (8,), input_size=32, bottlenecks=True)(pictures)[0]
-    np.testing.assert_allclose(gan.part("discriminator.trunk")(pictures, training=True), expected, atol=1e-4)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
+    expected = backbones.create(name, (16, 16, 3), (8,), input_size=32, bottlenecks=True)(images)[0]
+    np.testing.assert_allclose(gan.part("discriminator.trunk")(images, training=True), expected, atol=1e-4)
 
 
 def test_imagenet_weights_go_into_a_trunk_by_name(tiny):
@@ -168,9 +166,9 @@ def test_imagenet_weights_go_into_a_trunk_by_name(tiny):
     assert len(report.loaded) == len(fresh) and not report.mismatched and not report.skipped
     with pytest.raises(WeightsError, match=r"--set model\.trunk=efficientnet_lite0"):
         presets.transfer("imagenet/efficientnet_lite0:trunk", "discriminator.trunk", tiny("image/dcgan_32"))
-    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
-    expected = backbones.create("efficientnet_lite0", (16, 16, 3), (8,), input_size=32, bottlenecks=True)(pictures)[0]
-    np.testing.assert_allclose(gan.part("discriminator.trunk")(pictures, training=True), expected, atol=1e-4)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
+    expected = backbones.create("efficientnet_lite0", (16, 16, 3), (8,), input_size=32, bottlenecks=True)(images)[0]
+    np.testing.assert_allclose(gan.part("discriminator.trunk")(images, training=True), expected, atol=1e-4)
     assert [source["backbone"] for source in gan.pretrained_sources()] == ["efficientnet_lite0"]
 
 
@@ -183,9 +181,9 @@ def test_a_fine_tuned_trunk_is_frozen_under_small_heads(tiny, reals, tmp_path):
     presets.save(source, tmp_path)
     heads = {"projected_weight": 1.0, "matching_weight": 0.0, "backbone_weights": f"{tmp_path}:discriminator.trunk"}
     gan = tiny(ENTRY, model=heads)
-    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
-    expected = source.part("discriminator.trunk")(pictures, training=False)
-    np.testing.assert_allclose(gan.frozen.network(pictures)[-1], expected, atol=1e-4)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
+    expected = source.part("discriminator.trunk")(images, training=False)
+    np.testing.assert_allclose(gan.frozen.network(images)[-1], expected, atol=1e-4)
     before = [np.array(weight) for weight in gan.frozen.network.weights]
     gan.fit(reals(gan, 1), verbose=0)
     assert all(np.array_equal(one, two) for one, two in zip(before, gan.frozen.network.weights, strict=True))
@@ -217,11 +215,9 @@ def test_any_classifier_is_a_trunk_with_weights_from_a_file(tiny, reals, tmp_pat
     whole.save_weights(tmp_path / "whole.weights.h5")
     model = {"trunk": name, "backbone_weights": str(tmp_path / "whole.weights.h5")}
     gan = tiny(ENTRY, **recipe_files.merge(PLAIN, {"model": model}))
-    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
     frozen = backbones.create(name, (16, 16, 3), (8,), tmp_path / "whole.weights.h5", input_size=32, bottlenecks=True)
-    np.testing.assert_allclose(
-        gan.part("discriminator.trunk")(pictures, training=False), frozen(pictures)[0], atol=1e-3
-    )
+    np.testing.assert_allclose(gan.part("discriminator.trunk")(images, training=False), frozen(images)[0], atol=1e-3)
     before = [np.array(weight) for weight in gan.part("discriminator.trunk").trainable_weights]
     gan.fit(reals(gan, 1), verbose=0)
     after = gan.part("discriminator.trunk").trainable_weights
@@ -252,6 +248,6 @@ def test_a_plain_fit_says_that_no_network_will_join(tiny, caplog):
     assert "No network of model.ensemble will join" in caplog.text
 
 
-def test_an_ensemble_needs_reals_to_measure_on(tmp_path, pictures):
+def test_an_ensemble_needs_reals_to_measure_on(tmp_path, images):
     with pytest.raises(DataError, match="20 real samples or more"):
-        train(ENTRY, pictures[:10], tmp_path, samples=16, overrides=tiny_recipe(ENSEMBLE))
+        train(ENTRY, images[:10], tmp_path, samples=16, overrides=tiny_recipe(ENSEMBLE))

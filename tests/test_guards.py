@@ -53,12 +53,12 @@ def test_signs(now, earlier, expected):
 
 
 def test_a_run_that_begins_with_given_weights_is_looked_at_before_its_first_step(tmp_path):
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     changes = recipe_files.merge(TINY, {"guards": {"every": 16}, "evaluation": {"every": 0}})
-    train(ENTRY, pictures, tmp_path / "first", samples=32, overrides=changes)
+    train(ENTRY, images, tmp_path / "first", samples=32, overrides=changes)
     train(
         ENTRY,
-        pictures,
+        images,
         tmp_path / "next",
         samples=32,
         overrides=changes,
@@ -89,11 +89,11 @@ def test_measures_of_known_clouds():
 
 
 def test_small_features_are_the_means_of_cells():
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("uint8")
-    means = pictures.reshape(3, 8, 4, 8, 4, 3).mean(axis=(2, 4)) / 255
-    np.testing.assert_allclose(small_features(pictures), means.reshape(3, -1), rtol=1e-5)
-    assert small_features(pictures[:, :28, :28]).shape == (3, 192)
-    np.testing.assert_allclose(small_features(pictures[:, :5, :6]), pictures[:, :5, :6].reshape(3, -1) / 255, rtol=1e-6)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("uint8")
+    means = images.reshape(3, 8, 4, 8, 4, 3).mean(axis=(2, 4)) / 255
+    np.testing.assert_allclose(small_features(images), means.reshape(3, -1), rtol=1e-5)
+    assert small_features(images[:, :28, :28]).shape == (3, 192)
+    np.testing.assert_allclose(small_features(images[:, :5, :6]), images[:, :5, :6].reshape(3, -1) / 255, rtol=1e-6)
 
 
 def test_a_guard_warns_acts_and_a_resumed_run_is_the_same(tmp_path, monkeypatch):

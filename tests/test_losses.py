@@ -87,10 +87,10 @@ def test_gradient_penalty_lies_between_real_and_fake_uniformly():
     np.testing.assert_allclose(np.quantile(ratio, [0.1, 0.25, 0.5, 0.75, 0.9]), [0.1, 0.25, 0.5, 0.75, 0.9], atol=0.03)
 
 
-def test_translation_moves_pictures_whole_and_fills_with_zero():
-    pictures = np.zeros((300, 16, 16, 1), "float32")
-    pictures[:, 8, 8] = 1.0
-    moved = translation(tf.constant(pictures), random_of(300)).numpy()
+def test_translation_moves_images_whole_and_fills_with_zero():
+    images = np.zeros((300, 16, 16, 1), "float32")
+    images[:, 8, 8] = 1.0
+    moved = translation(tf.constant(images), random_of(300)).numpy()
     places = np.argwhere(moved[..., 0] == 1.0)
     assert len(places) == 300 and moved.sum() == 300
     assert set(places[:, 1]) == set(places[:, 2]) == set(range(6, 11))  # an eighth of 16 is 2
@@ -103,7 +103,7 @@ def test_cutout_takes_a_square_of_half_the_side():
     assert ((cut == 0) | (cut == 1)).all()
 
 
-def test_colour_keeps_grey_pictures_grey_and_draws_for_each_example():
+def test_colour_keeps_grey_images_grey_and_draws_for_each_example():
     grey = tf.repeat(tf.random.stateless_uniform((8, 4, 4, 1), (0, 1)), 3, axis=3)
     changed = colour(grey, random_of(8)).numpy()
     np.testing.assert_allclose(changed[..., 0], changed[..., 2], atol=1e-5)
@@ -111,13 +111,13 @@ def test_colour_keeps_grey_pictures_grey_and_draws_for_each_example():
 
 
 def test_probability_zero_changes_nothing_and_gradients_pass():
-    pictures = tf.random.stateless_uniform((4, 8, 8, 3), (0, 1))
+    images = tf.random.stateless_uniform((4, 8, 8, 3), (0, 1))
     policy = ("colour", "translation", "cutout")
-    np.testing.assert_array_equal(augment(pictures, policy, random_of(4), 0.0), pictures)
+    np.testing.assert_array_equal(augment(images, policy, random_of(4), 0.0), images)
     with tf.GradientTape() as tape:
-        tape.watch(pictures)
-        total = tf.reduce_sum(augment(pictures, policy, random_of(4)) ** 2)
-    assert np.abs(tape.gradient(total, pictures)).max() > 0
+        tape.watch(images)
+        total = tf.reduce_sum(augment(images, policy, random_of(4)) ** 2)
+    assert np.abs(tape.gradient(total, images)).max() > 0
 
 
 @pytest.mark.parametrize("kind", [SpectralDense, SpectralConv2D])

@@ -36,8 +36,8 @@ def test_the_notebook_runs_from_a_folder_to_a_tflite_file(tmp_path, monkeypatch)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
     work = tmp_path / "work"
-    assert len(list((work / "pictures").iterdir())) == 4000
-    assert len(list((work / "new_pictures").iterdir())) == 1000
+    assert len(list((work / "images").iterdir())) == 4000
+    assert len(list((work / "new_images").iterdir())) == 1000
     for run, samples in (("first", 64), ("tuned", 32)):
         lines = (work / run / "metrics.jsonl").read_text().splitlines()
         assert [json.loads(line)["samples"] for line in lines] == list(range(8, samples + 1, 8))
@@ -52,8 +52,8 @@ def test_the_notebook_runs_from_a_folder_to_a_tflite_file(tmp_path, monkeypatch)
     assert {file["file"] for file in card["files"]} == {
         "generator.tflite", "generator_float32.tflite", "generator_float16.tflite", "saved_model",
     }  # fmt: skip
-    picture = np.asarray(Image.open(work / "from_tflite.png"))
-    assert picture.shape == (4 * 32, 8 * 32, 3) and picture.std() > 0
+    image = np.asarray(Image.open(work / "from_tflite.png"))
+    assert image.shape == (4 * 32, 8 * 32, 3) and image.std() > 0
 
     def shown(cell):
         return sum("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
@@ -67,9 +67,9 @@ def test_the_notebook_compares_three_ways_to_pretrain(tmp_path, monkeypatch):
     from nbclient import NotebookClient
 
     tiny = {**registry.get_entry("image/dcgan_32").raw["tiny"], "evaluation": {"every": 32, "every_samples": 64}}
-    pictures = np.random.default_rng(0).integers(0, 256, (200, 32, 32, 3)).astype("uint8")
-    np.save(tmp_path / "pictures.npy", pictures)
-    monkeypatch.setenv("GANZOO_DATA", str(tmp_path / "pictures.npy"))
+    images = np.random.default_rng(0).integers(0, 256, (200, 32, 32, 3)).astype("uint8")
+    np.save(tmp_path / "images.npy", images)
+    monkeypatch.setenv("GANZOO_DATA", str(tmp_path / "images.npy"))
     monkeypatch.setenv("GANZOO_WORK", "work")
     monkeypatch.setenv("GANZOO_MINUTES", "0.03")
     monkeypatch.setenv("GANZOO_PRETRAINING", "0.01")

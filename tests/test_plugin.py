@@ -32,7 +32,7 @@ def plugin(tmp_path, monkeypatch):
     recipe = example("yaml").replace("gan: perceptron\n", "gan: my_zoo.perceptron\n")
     (package / f"{NAME}.yaml").write_text(recipe)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-zoo\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[ganzoo.zoo]\npictures = my_zoo\n")
+    (metadata / "entry_points.txt").write_text("[ganzoo.zoo]\nimages = my_zoo\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     registry._files.cache_clear()

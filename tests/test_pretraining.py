@@ -34,10 +34,9 @@ def small(method, name, **overrides):
 
 def batches(model, steps):
     size = model.recipe.training.batch_size
-    pictures = np.random.default_rng(0).integers(0, 256, (steps * size, *model.sample_shapes()[0])).astype("uint8")
-    data = {"real": pictures} | {
-        name: (np.arange(len(pictures)) % spec.classes).astype("int32")
-        for name, spec in model.conditions_spec().items()
+    images = np.random.default_rng(0).integers(0, 256, (steps * size, *model.sample_shapes()[0])).astype("uint8")
+    data = {"real": images} | {
+        name: (np.arange(len(images)) % spec.classes).astype("int32") for name, spec in model.conditions_spec().items()
     }
     return tf.data.Dataset.from_tensor_slices(data).batch(size)
 
@@ -98,16 +97,16 @@ def test_two_replicas_equal_one(method):
 def test_a_resumed_pretraining_equals_an_unbroken_one(method, tmp_path):
     entry = registry.get_entry("image/dcgan_32")
     tiny = recipe_files.merge(entry.raw["tiny"], pretraining.small_form(method))
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
-    pretrain(method, entry.name, pictures, tmp_path / "unbroken", samples=64, overrides=tiny)
-    pretrain(method, entry.name, pictures, tmp_path / "broken", samples=32, overrides=tiny)
-    pretrain(method, entry.name, pictures, tmp_path / "broken", samples=64, overrides=tiny)
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    pretrain(method, entry.name, images, tmp_path / "unbroken", samples=64, overrides=tiny)
+    pretrain(method, entry.name, images, tmp_path / "broken", samples=32, overrides=tiny)
+    pretrain(method, entry.name, images, tmp_path / "broken", samples=64, overrides=tiny)
     idle = recipe_files.merge(tiny, {"training": {"ema_half_life": 5}})  # means nothing here, begun or resumed
-    pretrain(method, entry.name, pictures, tmp_path / "broken", samples=64, overrides=idle)
+    pretrain(method, entry.name, images, tmp_path / "broken", samples=64, overrides=idle)
     whole, broken = (presets.read_weights(str(tmp_path / run)) for run in ("unbroken", "broken"))
     assert whole.keys() == broken.keys() and all(np.array_equal(whole[key], broken[key]) for key in whole)
     with pytest.raises(TrainingError, match=f"was begun with `pretrain {method}`"):
-        train(entry.name, pictures, tmp_path / "broken", samples=64, overrides=entry.raw["tiny"])
+        train(entry.name, images, tmp_path / "broken", samples=64, overrides=entry.raw["tiny"])
     with pytest.raises(WeightsError, match="is no GAN but a run of `pretrain"):
         presets.load(str(tmp_path / "broken"))
 
@@ -131,33 +130,31 @@ def test_a_classifier_of_ones_own_teaches_a_generator(tmp_path):
     entry = registry.get_entry("image/dcgan_32")
     tiny = recipe_files.merge(entry.raw["tiny"], pretraining.small_form("features"))
     own = recipe_files.merge(tiny, {"pretrain": {"network": "trunk"}})
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
-    labelled = (pictures, np.arange(40) % 2)
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    labelled = (images, np.arange(40) % 2)
     pretrain("classifier", entry.name, labelled, tmp_path / "classes", samples=16, overrides=entry.raw["tiny"])
     init = {"trunk": f"{tmp_path / 'classes'}:trunk"}
     for run, ends in (("whole", (64,)), ("broken", (32, 64))):
         for samples in ends:
-            pretrain("features", entry.name, pictures, tmp_path / run, samples=samples, overrides=own, init=init)
+            pretrain("features", entry.name, images, tmp_path / run, samples=samples, overrides=own, init=init)
     first, whole, broken = (presets.read_weights(str(tmp_path / run)) for run in ("classes", "whole", "broken"))
     assert whole.keys() == broken.keys() and all(np.array_equal(whole[key], broken[key]) for key in whole)
     trunk = [key for key in whole if key.startswith("trunk/")]
     assert trunk and all(np.array_equal(first[key], whole[key]) for key in trunk)
     with pytest.raises(RecipeError, match=r"needs trained weights for it: --init trunk=RUN:trunk"):
-        pretrain("features", entry.name, pictures, tmp_path / "none", samples=16, overrides=own)
+        pretrain("features", entry.name, images, tmp_path / "none", samples=16, overrides=own)
 
 
 def test_a_pretraining_is_no_entry_to_train(tmp_path):
     entry = registry.get_entry("image/dcgan_32")
     tiny = recipe_files.merge(entry.raw["tiny"], pretraining.small_form("variational"))
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
-    pretrain("variational", entry.name, pictures, tmp_path / "first", samples=16, overrides=tiny)
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    pretrain("variational", entry.name, images, tmp_path / "first", samples=16, overrides=tiny)
     with pytest.raises(TrainingError, match="is a pretraining"):
-        train(str(tmp_path / "first"), pictures, tmp_path / "second", samples=16)
+        train(str(tmp_path / "first"), images, tmp_path / "second", samples=16)
     with pytest.raises(TrainingError, match=r"pretrain\.\* was set"):
-        train(
-            entry.name, pictures, tmp_path / "third", samples=16, overrides={**entry.raw["tiny"], "pretrain.noise": 1}
-        )
-    pretrain("rotation", str(tmp_path / "first"), pictures, tmp_path / "fourth", samples=16)
+        train(entry.name, images, tmp_path / "third", samples=16, overrides={**entry.raw["tiny"], "pretrain.noise": 1})
+    pretrain("rotation", str(tmp_path / "first"), images, tmp_path / "fourth", samples=16)
     model = pretraining.create(registry.get_entry(str(tmp_path / "first")).recipe())
     assert type(model).from_config(model.get_config()).get_config() == model.get_config()
 
@@ -221,14 +218,12 @@ def test_methods_compile_with_xla(method):
 
 
 def test_rotation_loss_counts_right_angles():
-    pictures = np.arange(2 * 3 * 3).reshape(2, 3, 3, 1).astype("float32")
-    seen = turned(tf.constant(pictures)).numpy()
+    images = np.arange(2 * 3 * 3).reshape(2, 3, 3, 1).astype("float32")
+    seen = turned(tf.constant(images)).numpy()
     for turns in range(4):
-        np.testing.assert_array_equal(
-            seen[2 * turns : 2 * turns + 2, ..., 0], np.rot90(pictures[..., 0], turns, (1, 2))
-        )
+        np.testing.assert_array_equal(seen[2 * turns : 2 * turns + 2, ..., 0], np.rot90(images[..., 0], turns, (1, 2)))
     logits = np.zeros((8, 4), "float32")
-    logits[[0, 2, 4, 6], [0, 1, 2, 3]] = 20.0  # the first picture's four turns are known, the second's are not
+    logits[[0, 2, 4, 6], [0, 1, 2, 3]] = 20.0  # the first image's four turns are known, the second's are not
     entropy, right = rotation_loss(tf.constant(logits))
     np.testing.assert_allclose(entropy, [0.0, np.log(4.0)], atol=1e-5)
     np.testing.assert_allclose(right, [1.0, 0.25])
@@ -246,7 +241,7 @@ def test_divergence_equals_the_formula():
     np.testing.assert_allclose(latents, 0.5 + 0.5 * noise, rtol=1e-5)
 
 
-def test_masks_hide_the_same_share_of_every_picture():
+def test_masks_hide_the_same_share_of_every_image():
     model = small("masked", "image/dcgan_32", pretrain={"share": 0.25, "patch": 8})
     mask = model.task._mask(tf.zeros((6, 32, 32, 3)), GlobalRandom(0, 0, "test", 6)).numpy()
     np.testing.assert_array_equal(mask.mean(axis=(1, 2, 3)), np.full(6, 0.25))
@@ -255,7 +250,7 @@ def test_masks_hide_the_same_share_of_every_picture():
     assert len({m.tobytes() for m in mask}) > 1
 
 
-def test_few_pictures_are_shown_too(tmp_path):
+def test_few_images_are_shown_too(tmp_path):
     tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("autoencoder"))
     data = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("uint8")
     pretrain("autoencoder", "image/dcgan_32", data, tmp_path / "run", samples=16, overrides=tiny)
@@ -283,12 +278,12 @@ def test_features_have_a_component_for_each_latent_of_the_default_entry():
 def test_what_is_refused_before_the_first_step_may_be_begun_otherwise(tmp_path):
     tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("features"))
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
-    with pytest.raises(RecipeError, match="Give more pictures"):
+    with pytest.raises(RecipeError, match="Give more images"):
         pretrain("features", "image/dcgan_32", data[:5], tmp_path, samples=16, overrides=tiny)
     assert pretrain("features", "image/dcgan_32", data, tmp_path, samples=16, overrides=tiny)["samples"] == 16
 
 
-def test_pictures_that_are_several_times_in_a_batch_are_told(tmp_path, caplog):
+def test_images_that_are_several_times_in_a_batch_are_told(tmp_path, caplog):
     tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("simclr"))
     data = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3)).astype("uint8")
     pretrain("simclr", "image/dcgan_32", data, tmp_path, samples=16, overrides=tiny)
@@ -297,21 +292,21 @@ def test_pictures_that_are_several_times_in_a_batch_are_told(tmp_path, caplog):
 
 def test_codes_of_features_are_white():
     model = small("features", "image/dcgan_32")
-    pictures = np.random.default_rng(0).integers(0, 256, (64, 1, 1, 3)).astype("uint8")
-    pictures = np.broadcast_to(pictures, (64, 32, 32, 3)) // np.random.default_rng(1).integers(1, 9, (64, 32, 32, 1))
-    model.task.adapt(pictures.astype("uint8"))
-    codes = model.task.codes_of(model.domain.to_unit(pictures.astype("uint8"))).numpy()
+    images = np.random.default_rng(0).integers(0, 256, (64, 1, 1, 3)).astype("uint8")
+    images = np.broadcast_to(images, (64, 32, 32, 3)) // np.random.default_rng(1).integers(1, 9, (64, 32, 32, 1))
+    model.task.adapt(images.astype("uint8"))
+    codes = model.task.codes_of(model.domain.to_unit(images.astype("uint8"))).numpy()
     np.testing.assert_allclose(codes.mean(axis=0), 0.0, atol=1e-2)
     np.testing.assert_allclose(np.cov(codes.T), np.eye(codes.shape[1]), atol=2e-2)
     with pytest.raises(RecipeError, match="have fewer than"):
-        model.task.adapt(pictures[:3].astype("uint8"))
+        model.task.adapt(images[:3].astype("uint8"))
 
 
 def test_sampled_latents_are_to_be_the_codes_of_what_they_give():
     model = small("features", "image/dcgan_32", pretrain={"sampled_weight": 2.0})
-    pictures = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3)).astype("uint8")
-    model.task.adapt(pictures)
-    real = model.domain.to_unit(tf.constant(pictures[:4]))
+    images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3)).astype("uint8")
+    model.task.adapt(images)
+    real = model.domain.to_unit(tf.constant(images[:4]))
     random = GlobalRandom(0, 0, "test", 4)
     _, terms = model.task.loss(Batch(real, {}, {}, random))
     latents = random.normal((model.task.latents_width,), "sampled")
@@ -354,10 +349,10 @@ def test_class_embeddings_go_to_a_conditional_discriminator(tmp_path):
     report = presets.transfer(f"{tmp_path}:embedding", "discriminator.head", gan, partial=True)
     assert report.loaded == ("classes/embeddings",)
     table = np.array(gan.part("discriminator.head").get_layer("classes").weights[0])
-    pictures = model.domain.to_unit(next(batches(model, 1).as_numpy_iterator())["real"])
-    logits = model.parts()["classifier"](pictures, training=False)
+    images = model.domain.to_unit(next(batches(model, 1).as_numpy_iterator())["real"])
+    logits = model.parts()["classifier"](images, training=False)
     bias = model.task.heads["classifier"].get_layer("outputs").bias
-    np.testing.assert_allclose(model.parts()["trunk"](pictures) @ table.T + bias, logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.parts()["trunk"](images) @ table.T + bias, logits, rtol=1e-4, atol=1e-5)
 
 
 def test_embeddings_of_other_classes_are_told(tmp_path, caplog):
@@ -418,8 +413,8 @@ def test_the_discriminator_learns_from_turned_reals_and_the_generator_from_turne
         values = [getattr(gan, loss)(batch, *context)[0] for gan in (with_it, without)]
         return float(tf.reduce_mean(values[0]) - tf.reduce_mean(values[1]))
 
-    def term(pictures):
-        value, _ = task.loss(dataclasses.replace(batch, real=pictures))
+    def term(images):
+        value, _ = task.loss(dataclasses.replace(batch, real=images))
         return float(tf.reduce_mean(value))
 
     context = {"real": reals, "fake": fakes}

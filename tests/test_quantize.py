@@ -29,7 +29,7 @@ def quantizer(made):
     return Quantizer(tflite.convert(made, "float32"), draw_calibration(made, 32))
 
 
-def pictures(count, seed=0):
+def images(count, seed=0):
     """Smooth ones that differ: a network has something to learn."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (count, 4, 4, 3)).astype("uint8")
@@ -99,7 +99,7 @@ def test_auto_needs_real_samples_on_a_processor(made, tmp_path):
 def test_files_are_judged_over_the_same_latents(tmp_path):
     gan = ganzoo.create(ENTRY, **recipe_files.merge(TINY, {"export": {"samples": 100}}))
     gan.calibrate()
-    card = export.export_generator(gan, tmp_path, ["tflite"], ["none", "dynamic", "int8", "auto"], data=pictures(80))
+    card = export.export_generator(gan, tmp_path, ["tflite"], ["none", "dynamic", "int8", "auto"], data=images(80))
     by_name = {file["file"]: file for file in card["files"]}
     assert abs(by_name["generator_float32.tflite"]["fid_change"]) < 1e-3
     chosen = by_name["generator.tflite"]
@@ -112,9 +112,9 @@ def test_files_are_judged_over_the_same_latents(tmp_path):
 
 
 def test_samples_that_are_copies_are_told_and_refused(made, monkeypatch):
-    reals = real_set.real_set(pictures(400))
-    noisy = np.clip(reals.pictures + np.random.default_rng(0).integers(-3, 4, reals.pictures.shape), 0, 255)
-    for samples, share, warned in ((noisy.astype("uint8"), 1.0, True), (pictures(400, seed=1), 0.1, False)):
+    reals = real_set.real_set(images(400))
+    noisy = np.clip(reals.images + np.random.default_rng(0).integers(-3, 4, reals.images.shape), 0, 255)
+    for samples, share, warned in ((noisy.astype("uint8"), 1.0, True), (images(400, seed=1), 0.1, False)):
         monkeypatch.setattr(quality.Judge, "features", reals.look(samples))
         judge = quality.Judge(made, reals, 400)
         found = judge.memorised()
@@ -125,15 +125,15 @@ def test_samples_that_are_copies_are_told_and_refused(made, monkeypatch):
         quality.refuse_if_memorised(found, None)
 
 
-def test_reals_are_kept_without_their_pictures(tmp_path):
-    reals = real_set.real_set(pictures(60))
+def test_reals_are_kept_without_their_images(tmp_path):
+    reals = real_set.real_set(images(60))
     presets.save(ganzoo.create(ENTRY, **TINY), tmp_path)
     assert quality.find_reals(presets.load(str(tmp_path)), str(tmp_path)) is None
     real_set.save(reals, tmp_path)
     kept = quality.find_reals(presets.load(str(tmp_path)), str(tmp_path))
-    assert kept.pictures is None and kept.size == (32, 32)
+    assert kept.images is None and kept.size == (32, 32)
     np.testing.assert_allclose(kept.features, reals.features, rtol=2e-3, atol=2e-3)
-    others = pictures(50, seed=2)
+    others = images(50, seed=2)
     assert kept.fid(others) == pytest.approx(reals.fid(others), rel=0.02)
 
 
@@ -148,18 +148,18 @@ def test_a_domain_may_have_no_features_to_judge_by(monkeypatch):
     gan = ganzoo.create(ENTRY, **TINY)
     assert quality.find_reals(gan, None) is None
     with pytest.raises(ExportError, match="leave --data out"):
-        quality.find_reals(gan, None, pictures(60))
+        quality.find_reals(gan, None, images(60))
 
 
 def test_a_run_is_judged_by_its_own_data(tmp_path):
-    np.save(tmp_path / "data.npy", pictures(60))
+    np.save(tmp_path / "data.npy", images(60))
     tiny = recipe_files.merge(TINY, {"evaluation": {"every": 0}, "guards": {"every": 0}})
     ganzoo.train(ENTRY, str(tmp_path / "data.npy"), tmp_path / "run", samples=16, overrides=tiny)
     gan = presets.load(str(tmp_path / "run"))
     for name in (tmp_path / "run", tmp_path / "run" / "preset"):
-        found = quality.find_reals(gan, str(name)).pictures
-        assert {one.tobytes() for one in found} == {one.tobytes() for one in pictures(60)}
-    np.save(tmp_path / "data.npy", pictures(3))  # too few to tell anything by
+        found = quality.find_reals(gan, str(name)).images
+        assert {one.tobytes() for one in found} == {one.tobytes() for one in images(60)}
+    np.save(tmp_path / "data.npy", images(3))  # too few to tell anything by
     assert quality.find_reals(gan, str(tmp_path / "run")) is None
     (tmp_path / "data.npy").unlink()
     assert quality.find_reals(gan, str(tmp_path / "run")) is None

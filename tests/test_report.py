@@ -40,7 +40,7 @@ def card(level, marks=(), seed=0):
     ).to_dict()
 
 
-def write_picture(path, seed, side=64):
+def write_image(path, seed, side=64):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)).save(path)
 
@@ -68,9 +68,9 @@ def make_run(run):
     ]
     write_lines(run / "metrics.jsonl", lines)
     for number in range(30):
-        write_picture(run / "samples" / f"{number * 10_000:09}.png", number)
-    write_picture(run / "samples" / "reals.png", 99)
-    problems = [{"path": "<script>alert(1)</script>.png", "reason": "no picture & 'text'"}]
+        write_image(run / "samples" / f"{number * 10_000:09}.png", number)
+    write_image(run / "samples" / "reals.png", 99)
+    problems = [{"path": "<script>alert(1)</script>.png", "reason": "no image & 'text'"}]
     data = {"source": "photos", "count": 1234, "fingerprint": "abc", "class_counts": {"<i>": 7, "dogs": 1227}}
     (run / "data.json").write_text(json.dumps(data | {"notes": ["2 were animated"], "problems": problems}))
     marks = ("flattering: efficientnet_lite0, which taught the generator, is of the same family",)

@@ -218,7 +218,7 @@ class TestPage:
         page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(address)
-        page.locator("#pictures:not([hidden]), #message.error").first.wait_for()
+        page.locator("#images:not([hidden]), #message.error").first.wait_for()
         yield page
         context.close()
 
@@ -276,10 +276,10 @@ class TestPage:
         with running(exported) as (address, _), self.opened(browser, address) as page:
             page.evaluate("navigator.serviceWorker.ready")
             page.reload()  # through the worker, which keeps all
-            page.locator("#pictures:not([hidden])").wait_for()
+            page.locator("#images:not([hidden])").wait_for()
             page.context.set_offline(True)
             page.reload()
-            page.locator("#pictures:not([hidden])").wait_for()
+            page.locator("#images:not([hidden])").wait_for()
             assert page.locator("#grid canvas").count() == 16
 
     @pytest.mark.parametrize("damage", ["cut", "no metadata", "another version", "no model"])
@@ -307,7 +307,7 @@ class TestPage:
         for name, damage in DAMAGES.items():
             current = {**pages.paths, "model/generator_float16.tflite": damage(content)}
             with running(exported) as (address, _), self.opened(browser, address) as page:
-                ran = page.locator("#pictures").is_visible()
+                ran = page.locator("#images").is_visible()
                 answers[name] = "" if ran else page.text_content("#message.error")
         assert all(answer is not None for answer in answers.values())
         refused = [name for name, answer in answers.items() if answer]

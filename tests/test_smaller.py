@@ -21,7 +21,7 @@ ELASTIC, MOBILE = "image/elastic_mobile_64", "image/projected_mobile_64"
 TINY = registry.get_entry(ELASTIC).raw["tiny"]
 PLAIN = {**TINY, "model": {key: value for key, value in TINY["model"].items() if key != "narrower"}}
 ALONE = {"model.projected_weight": 0.0, "model.matching_weight": 0.0}  # without a frozen network
-PICTURES = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype("uint8")
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype("uint8")
 
 
 def drawn(gan, count=64):
@@ -49,7 +49,7 @@ def test_a_narrower_generator_has_the_first_channels_of_the_whole_one(tiny):
     value, piece = whole["more_8_pointwise/kernel"].numpy(), narrow["more_8_pointwise/kernel"].numpy()
     assert np.array_equal(piece, np.concatenate([value[:, :, :4, :4], value[:, :, :4, 8:12]], axis=3))
     # Normalisations and the last layer are its own.
-    for name in ("to_picture/kernel", "up_8_norm/gamma"):
+    for name in ("to_image/kernel", "up_8_norm/gamma"):
         own = dict(zip(gan.narrow.layers[1].held(), gan.narrow.layers[1].weights, strict=True))[name]
         assert np.array_equal(narrow[name].numpy(), own.numpy())
 
@@ -67,16 +67,16 @@ def test_every_other_sample_is_the_whole_generators(tiny):
 
 def test_each_width_has_a_head_of_its_own(tiny):
     gan = tiny(ELASTIC, **{"model.narrower": [0.75, 0.5]})
-    pictures = tf.random.stateless_uniform((8, 16, 16, 3), (0, 0), -1.0, 1.0)
-    (logits,) = gan.score(gan.observe(pictures, {}), {})
+    images = tf.random.stateless_uniform((8, 16, 16, 3), (0, 0), -1.0, 1.0)
+    (logits,) = gan.score(gan.observe(images, {}), {})
     heads = [gan.discriminator.get_layer(name) for name in ("head", "head_0", "head_1")]
     trunk = gan.discriminator.get_layer("trunk")
     for row, head in enumerate((0, 1, 0, 2, 0, 1, 0, 2)):
-        alone = heads[head](trunk(pictures[row : row + 1]))
+        alone = heads[head](trunk(images[row : row + 1]))
         assert np.allclose(logits[row], alone[0], atol=1e-5)
     half = gan.at_width(0.5)
-    (found,) = half.score(half.observe(pictures, {}), {})
-    assert np.allclose(found, heads[2](trunk(pictures)), atol=1e-5)
+    (found,) = half.score(half.observe(images, {}), {})
+    assert np.allclose(found, heads[2](trunk(images)), atol=1e-5)
 
 
 def test_consistency_is_the_distance_from_the_whole_generator(tiny):
@@ -97,7 +97,7 @@ def test_narrower_generators_learn(tiny, reals):
     assert before and not any(np.array_equal(value, after[key]) for key, value in before.items() if "gamma" in key)
     assert gan.at_width(0.5).sample_count == gan.sample_count == 32
     with pytest.raises(DataError, match=r"no multiple .* \(2\)"):
-        gan.fit(PICTURES[:7], batch_size=8, verbose=0)
+        gan.fit(IMAGES[:7], batch_size=8, verbose=0)
 
 
 def test_widths_that_are_not_there_are_refused(tiny):
@@ -120,7 +120,7 @@ def test_widths_that_are_not_there_are_refused(tiny):
 
 def test_every_width_of_a_run_is_exported_and_reported(tmp_path):
     run = tmp_path / "run"
-    train(ELASTIC, PICTURES, run, samples=16, overrides=TINY)
+    train(ELASTIC, IMAGES, run, samples=16, overrides=TINY)
     cards = {}
     for width in (1.0, 0.5):
         cards[width] = export_generator(run, tmp_path / str(width), ["tflite"], ["none"], width=width)
@@ -138,7 +138,7 @@ def test_every_width_of_a_run_is_exported_and_reported(tmp_path):
 
 
 def test_channels_come_in_order_where_a_generator_of_one_width_was_there_before(tmp_path):
-    train(MOBILE, PICTURES, tmp_path / "plain", samples=8, overrides=PLAIN)
+    train(MOBILE, IMAGES, tmp_path / "plain", samples=8, overrides=PLAIN)
     source = presets.load(str(tmp_path / "plain"))
     for name, sorted_now in (("plain", True), ("elastic", False)):
         parts = ["generator"] if sorted_now else ["generator", "narrow"]
@@ -161,7 +161,7 @@ def test_channels_come_in_order_where_a_generator_of_one_width_was_there_before(
 
 
 def test_the_best_weights_are_the_best_of_all_widths(tmp_path, monkeypatch):
-    pictures = np.random.default_rng(0).integers(0, 256, (48, 16, 16, 3)).astype("uint8")
+    images = np.random.default_rng(0).integers(0, 256, (48, 16, 16, 3)).astype("uint8")
     scored = []
 
     def score(reals, fakes):
@@ -169,9 +169,7 @@ def test_the_best_weights_are_the_best_of_all_widths(tmp_path, monkeypatch):
         return float(len(scored))
 
     monkeypatch.setattr("ganzoo.domains.image.quick_score", score)
-    train(
-        ELASTIC, pictures, tmp_path, samples=16, overrides={**TINY, "evaluation": {"every": 16, "check_networks": []}}
-    )
+    train(ELASTIC, images, tmp_path, samples=16, overrides={**TINY, "evaluation": {"every": 16, "check_networks": []}})
     checks = [json.loads(line) for line in (tmp_path / "checks.jsonl").read_text().splitlines()]
     assert [check["score"] for check in checks] == [1.5 + 2 * index for index in range(len(checks))]
     best = presets.load(str(tmp_path / "best"))
@@ -202,7 +200,7 @@ def test_idle_channels_are_left_out_and_nothing_is_lost(tiny):
             kernel = layer.kernel.numpy()
             kernel[:, :, 4:] = 0.0
             layer.kernel.assign(kernel)
-        if layer.name == "to_picture":
+        if layer.name == "to_image":
             kernel = layer.kernel.numpy()
             kernel[:, :, 4:] = 0.0
             layer.kernel.assign(kernel)
@@ -245,7 +243,7 @@ def test_transposed_convolutions_are_refitted(kernel, strides, padding, more):
 
 
 @pytest.mark.heavy
-def test_half_the_channels_of_the_mobile_generator_make_its_pictures_roughly():
+def test_half_the_channels_of_the_mobile_generator_make_its_images_roughly():
     wide = presets.load(MOBILE)
     half = registry.create(MOBILE, model={"widths": [128, 96, 64, 32, 8], "matching_weight": 0.0})
     inputs = drawn(wide, 64)
@@ -346,9 +344,9 @@ def test_a_student_takes_the_teachers_sizes_and_resumes(teacher, tmp_path):
 
 
 def test_a_plain_student_of_an_elastic_teacher_takes_its_trunk_and_the_head_of_the_whole(tmp_path):
-    train(ELASTIC, PICTURES, tmp_path / "elastic", samples=8, overrides=TINY)
+    train(ELASTIC, IMAGES, tmp_path / "elastic", samples=8, overrides=TINY)
     settings = {"model": PLAIN["model"] | {"widths": [4, 4, 4]}, "training": TINY["training"]}
-    distill(str(tmp_path / "elastic"), MOBILE, PICTURES, tmp_path / "run", samples=8, overrides=settings)
+    distill(str(tmp_path / "elastic"), MOBILE, IMAGES, tmp_path / "run", samples=8, overrides=settings)
     reports = {one["target"]: one for one in json.loads((tmp_path / "run" / "transfer.json").read_text())}
     assert set(reports) == {"generator", "discriminator", "distillation"}
     assert reports["discriminator"]["share"] == 1.0
@@ -396,8 +394,8 @@ def test_a_teacher_is_the_same_on_two_replicas(teacher):
                 "image/dcgan_32", **SMALL, data={"size": 16, "channels": 1}, distillation=both_terms(teacher)
             )
             gan.compile()
-        pictures = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1)).astype("uint8")
-        history = gan.fit(tf.data.Dataset.from_tensor_slices(pictures).batch(8), verbose=0).history
+        images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1)).astype("uint8")
+        history = gan.fit(tf.data.Dataset.from_tensor_slices(images).batch(8), verbose=0).history
         found.append(history["distilled_features"][-1])
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
@@ -405,14 +403,14 @@ def test_a_teacher_is_the_same_on_two_replicas(teacher):
 @pytest.mark.parametrize("odd", [{"groups": 2}, {"dilation_rate": 2}, {"strides": 2}])
 def test_convolutions_of_unknown_kinds_are_refused(odd):
     def network(width):
-        given = keras.Input((8, 8, 4), name="pictures")
+        given = keras.Input((8, 8, 4), name="images")
         x = layers.Conv2D(width, 3, padding="same", name="first")(given)
-        return keras.Model({"pictures": given}, layers.Conv2D(4, 3, padding="same", name="last", **odd)(x))
+        return keras.Model({"images": given}, layers.Conv2D(4, 3, padding="same", name="last", **odd)(x))
 
     wide, half = network(8), network(4)
     assert not narrowing.fits(wide, half)
     with pytest.raises(WeightsError, match=r"last \(Conv2D\) cannot be refitted"):
-        narrowing.narrow(wide, half, {"pictures": np.zeros((4, 8, 8, 4), "float32")})
+        narrowing.narrow(wide, half, {"images": np.zeros((4, 8, 8, 4), "float32")})
 
 
 def test_layers_that_are_added_by_an_operator_keep_together():

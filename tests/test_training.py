@@ -21,7 +21,7 @@ ENTRY = "image/dcgan_32"
 TINY = registry.get_entry(ENTRY).raw["tiny"]
 
 
-def pictures(count=40, size=32):
+def images(count=40, size=32):
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3)).astype("uint8")
 
 
@@ -35,7 +35,7 @@ def test_an_estimate_holds_all_that_is_not_done_in_each_step(tiny):
 
 
 def test_a_run_directory_holds_what_the_design_says(tmp_path):
-    result = train(ENTRY, pictures(), tmp_path / "run", samples=64, overrides=TINY)
+    result = train(ENTRY, images(), tmp_path / "run", samples=64, overrides=TINY)
     run = tmp_path / "run"
     assert result["finished"] and result["samples"] == 64
     assert {p.name for p in run.iterdir()} >= {
@@ -46,7 +46,7 @@ def test_a_run_directory_holds_what_the_design_says(tmp_path):
     }  # fmt: skip
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["samples"] for line in lines] == list(range(8, 65, 8))
-    again = train(ENTRY, pictures(), run, samples=64, overrides=TINY)
+    again = train(ENTRY, images(), run, samples=64, overrides=TINY)
     assert again["samples"] == 64
 
 
@@ -68,29 +68,29 @@ def test_the_best_weights_are_kept_beside_the_last(tmp_path):
 
 
 def test_minutes_are_a_limit(tmp_path):
-    result = train(ENTRY, pictures(), tmp_path / "run", minutes=0.01, overrides=TINY)
+    result = train(ENTRY, images(), tmp_path / "run", minutes=0.01, overrides=TINY)
     assert result["finished"] and result["samples"] >= 8
 
 
 def test_a_run_whose_time_is_over_is_not_trained_on(tmp_path):
     # The last checkpoint was written at the very step at which the time ended.
     changes = recipe_files.merge(TINY, {"training": {"snapshot_every": 8, "clock": "processor"}})
-    first, again = (train(ENTRY, pictures(), tmp_path / "run", minutes=0.01, overrides=changes) for _ in range(2))
+    first, again = (train(ENTRY, images(), tmp_path / "run", minutes=0.01, overrides=changes) for _ in range(2))
     assert first["samples"] == again["samples"]
 
 
 def test_resume_refuses_other_recipes_and_other_data(tmp_path):
-    train(ENTRY, pictures(), tmp_path / "run", samples=16, overrides=TINY)
+    train(ENTRY, images(), tmp_path / "run", samples=16, overrides=TINY)
     with pytest.raises(TrainingError, match=r"objective \(non_saturating and hinge\)"):
-        train(ENTRY, pictures(), tmp_path / "run", samples=32, overrides={**TINY, "objective": "hinge"})
+        train(ENTRY, images(), tmp_path / "run", samples=32, overrides={**TINY, "objective": "hinge"})
     with pytest.raises(TrainingError, match="data differ"):
-        train(ENTRY, pictures(41), tmp_path / "run", samples=32)
+        train(ENTRY, images(41), tmp_path / "run", samples=32)
     with pytest.raises(TrainingError, match="is a run of image/dcgan_32"):
-        train("image/wgan_gp_32", pictures(), tmp_path / "run", samples=32)
+        train("image/wgan_gp_32", images(), tmp_path / "run", samples=32)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("precious")
     with pytest.raises(TrainingError, match="no run directory"):
-        train(ENTRY, pictures(), tmp_path / "other", samples=32)
+        train(ENTRY, images(), tmp_path / "other", samples=32)
 
 
 def test_what_is_not_finite_never_reaches_the_weights(tiny, reals):
@@ -110,13 +110,13 @@ def test_what_is_not_finite_never_reaches_the_weights(tiny, reals):
 
 def test_a_diverging_run_stops_with_a_whole_checkpoint(tmp_path):
     run = tmp_path / "run"
-    train(ENTRY, pictures(), run, samples=16, overrides=TINY)
+    train(ENTRY, images(), run, samples=16, overrides=TINY)
     last = sorted((run / "checkpoints").iterdir())[-1]
     state = load_file(last)
     (rate,) = [name for name in state if name.startswith("optimizers/discriminator") and "learning_rate" in name]
     save_file({**state, rate: np.array(1e30, "float32")}, last)
     with pytest.raises(TrainingError, match="is not finite"):
-        train(ENTRY, pictures(), run, samples=10_000)
+        train(ENTRY, images(), run, samples=10_000)
     assert "not finite" in (tmp_path / "run" / "events.jsonl").read_text()
     assert (tmp_path / "run" / "report.html").is_file()
     last = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
@@ -125,18 +125,18 @@ def test_a_diverging_run_stops_with_a_whole_checkpoint(tmp_path):
 
 
 def test_finetune_takes_overrides_over_the_source(tmp_path):
-    train(ENTRY, pictures(), tmp_path / "first", samples=8, overrides=TINY)
-    finetune(str(tmp_path / "first"), pictures(), tmp_path / "second", samples=8, overrides={"data.flip": True})
+    train(ENTRY, images(), tmp_path / "first", samples=8, overrides=TINY)
+    finetune(str(tmp_path / "first"), images(), tmp_path / "second", samples=8, overrides={"data.flip": True})
     assert registry.get_entry(str(tmp_path / "second")).recipe().data.flip
 
 
 def test_a_lost_preset_is_written_again(tmp_path):
     run = tmp_path / "run"
-    train(ENTRY, pictures(), run, samples=16, overrides=TINY)
+    train(ENTRY, images(), run, samples=16, overrides=TINY)
     expected = presets.load(str(run)).generate(2)
     for path in (run / "preset").iterdir():
         path.unlink()
-    train(ENTRY, pictures(), run, samples=16, overrides=TINY)
+    train(ENTRY, images(), run, samples=16, overrides=TINY)
     again = presets.load(str(run))
     assert again.sample_count == 16 and np.array_equal(again.generate(2), expected)
 
@@ -155,15 +155,15 @@ def test_classes_come_from_the_data(tmp_path):
     name = "image/wgan_gp_32"
     tiny = {**registry.get_entry(name).raw["tiny"]}
     tiny["model"] = {**tiny["model"], "classes": None}
-    train(name, (pictures(), np.arange(40) % 5), tmp_path / "five", samples=8, overrides=tiny)
+    train(name, (images(), np.arange(40) % 5), tmp_path / "five", samples=8, overrides=tiny)
     assert registry.get_entry(str(tmp_path / "five")).recipe().model.classes == 5
-    train(name, pictures(), tmp_path / "none", samples=8, overrides=tiny)
+    train(name, images(), tmp_path / "none", samples=8, overrides=tiny)
     assert registry.get_entry(str(tmp_path / "none")).recipe().model.classes == 0
 
 
 def test_finetune_starts_from_a_run(tmp_path):
-    train(ENTRY, pictures(), tmp_path / "first", samples=16, overrides=TINY)
-    finetune(str(tmp_path / "first"), pictures(50), tmp_path / "second", samples=8)
+    train(ENTRY, images(), tmp_path / "first", samples=16, overrides=TINY)
+    finetune(str(tmp_path / "first"), images(50), tmp_path / "second", samples=8)
     report = json.loads((tmp_path / "second" / "transfer.json").read_text())
     assert {entry["target"] for entry in report} == {"generator", "discriminator"}
     first, second = tmp_path / "first" / "samples" / "000000016.png", tmp_path / "second" / "samples" / "000000000.png"
@@ -173,15 +173,15 @@ def test_finetune_starts_from_a_run(tmp_path):
 
 def test_a_finetuning_may_leave_out_the_losses_that_its_source_had_beside(tmp_path):
     beside = {"auxiliary": [{"method": "rotation", "weight": 1.0, "stride": 4}]}
-    train(ENTRY, pictures(), tmp_path / "first", samples=8, overrides=recipe_files.merge(TINY, beside))
+    train(ENTRY, images(), tmp_path / "first", samples=8, overrides=recipe_files.merge(TINY, beside))
     for name, changes, groups in (("same", {}, 3), ("without", {"auxiliary": []}, 2)):
-        finetune(str(tmp_path / "first"), pictures(50), tmp_path / name, samples=8, overrides=changes)
+        finetune(str(tmp_path / "first"), images(50), tmp_path / name, samples=8, overrides=changes)
         assert len(json.loads((tmp_path / name / "transfer.json").read_text())) == groups
 
 
 @pytest.mark.heavy
 def test_a_run_killed_three_times_equals_an_unbroken_one(tmp_path):
-    np.save(tmp_path / "data.npy", pictures())
+    np.save(tmp_path / "data.npy", images())
     sets = ["model.generator_width=8", "model.discriminator_width=8", "training.snapshot_every=640"]
     command = [
         sys.executable,

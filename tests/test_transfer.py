@@ -326,14 +326,14 @@ def test_a_weight_is_worth_its_squared_derivatives(objective, tiny, monkeypatch)
     monkeypatch.setattr("ganzoo.consolidation._BATCHES", 3)
     gan = tiny("image/wgan_gp_32", consolidation=1.0, objective=objective, model={"classes": 10})
     gan.begin()
-    weights = [gan.generator.get_layer("norm_out").beta, gan.generator.get_layer("to_picture").bias]
+    weights = [gan.generator.get_layer("norm_out").beta, gan.generator.get_layer("to_image").bias]
     losses = {
         "non_saturating": lambda logits, others: np.log1p(np.exp(-logits)),
         "wasserstein": lambda logits, others: -logits,
         "relativistic": lambda logits, others: np.log1p(np.exp(others - logits)),
     }
     kept = gan.consolidation.worth
-    measured = [float(kept.get_layer("norm_out").beta[0]), float(kept.get_layer("to_picture").bias[0])]
+    measured = [float(kept.get_layer("norm_out").beta[0]), float(kept.get_layer("to_image").bias[0])]
 
     def verdicts(batch):
         conditions = {"class_id": tf.constant((np.arange(8) + 8 * batch) % 10)}
@@ -447,9 +447,9 @@ def test_a_dense_layer_after_flattened_channels_is_mapped():
     rule = Mapped.model_validate(
         {"from": "fc.weight", "unflatten": (5, 3, 2, 4), "transpose": (2, 3, 1, 0), "reshape": (24, 5)}
     )
-    picture = np.random.default_rng(0).normal(size=(height, width, channels))
+    image = np.random.default_rng(0).normal(size=(height, width, channels))
     np.testing.assert_allclose(
-        picture.ravel() @ rule.apply("logits/kernel", theirs), theirs @ picture.transpose(2, 0, 1).ravel()
+        image.ravel() @ rule.apply("logits/kernel", theirs), theirs @ image.transpose(2, 0, 1).ravel()
     )
 
 

@@ -63,8 +63,8 @@ def test_a_resumed_run_equals_an_unbroken_one(name, tmp_path):
     entry = registry.get_entry(name)
     tiny = entry.raw["tiny"]
     size = tiny.get("data", {}).get("size", entry.raw["data"]["size"])
-    pictures = np.random.default_rng(0).integers(0, 256, (40, size, size, 3)).astype("uint8")
-    data = (pictures, np.arange(40) % 3)
+    images = np.random.default_rng(0).integers(0, 256, (40, size, size, 3)).astype("uint8")
+    data = (images, np.arange(40) % 3)
     unbroken = train(name, data, tmp_path / "unbroken", samples=64, overrides=tiny)
     train(name, data, tmp_path / "broken", samples=32, overrides=tiny)
     resumed = train(name, data, tmp_path / "broken", samples=64, overrides=tiny)

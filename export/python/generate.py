@@ -1,6 +1,6 @@
-"""Pictures from a ganzoo `.tflite`, on a Raspberry Pi or anywhere: `pip install ai-edge-litert pillow`, nothing else.
+"""Images from a ganzoo `.tflite`, on a Raspberry Pi or anywhere: `pip install ai-edge-litert pillow`, nothing else.
 
-python generate.py generator.tflite picture.png [--seed N] [--truncation T] [--class-id C]
+python generate.py generator.tflite image.png [--seed N] [--truncation T] [--class-id C]
 """
 
 import argparse

@@ -1,4 +1,4 @@
-// The page: what is shown, chosen and changed. How pictures come about stands in `generator.js`.
+// The page: what is shown, chosen and changed. How images come about stands in `generator.js`.
 import { between, Generator, normal } from "./generator.js";
 
 const COUNT = 16;
@@ -42,7 +42,7 @@ async function load(file) {
   $("facts").dataset.load = seconds;
   $("facts").textContent = `${file}: ${size} MB, ${shape[1]} x ${shape[0]} pixels, ready in ${seconds} s, ${await speed()}. On this device's processor.`;
   tell("");
-  $("pictures").hidden = $("controls").hidden = false;
+  $("images").hidden = $("controls").hidden = false;
 }
 
 async function speed() {
@@ -55,7 +55,7 @@ async function speed() {
   }
   const rate = (1000 * count) / (performance.now() - began);
   $("facts").dataset.rate = rate.toFixed(1);
-  return `${rate.toFixed(rate < 10 ? 1 : 0)} pictures a second`;
+  return `${rate.toFixed(rate < 10 ? 1 : 0)} images a second`;
 }
 
 function setClasses(names) {
@@ -78,7 +78,7 @@ function setDirections() {
   });
 }
 
-// New latents for all pictures, from the seed.
+// New latents for all images, from the seed.
 async function renew() {
   const seed = Number($("seed").value) >>> 0;
   const asked = Number($("classes").value);
@@ -93,7 +93,7 @@ async function renew() {
   samples.forEach(({ button, canvas }, index) => {
     button.type = "button";
     button.setAttribute("role", "option");
-    button.setAttribute("aria-label", `Picture ${index + 1}`);
+    button.setAttribute("aria-label", `Image ${index + 1}`);
     button.append(canvas);
     button.addEventListener("click", () => choose(index));
   });
@@ -133,13 +133,13 @@ function mark() {
   const first = samples[chosen[0]];
   for (const slider of $("directions").querySelectorAll("input")) slider.value = first?.shifts[slider.dataset.direction] ?? 0;
   $("hint").textContent = [
-    "Choose a picture to change it, a second one for a film between them.",
-    "The sliders change the chosen picture. Choose a second one for a film between them.",
-    "Film goes from the first to the second chosen picture. The sliders change the first.",
+    "Choose an image to change it, a second one for a film between them.",
+    "The sliders change the chosen image. Choose a second one for a film between them.",
+    "Film goes from the first to the second chosen image. The sliders change the first.",
   ][chosen.length];
 }
 
-// The sliders move the first chosen picture, or all of them.
+// The sliders move the first chosen image, or all of them.
 async function shift(event) {
   const { value, dataset } = event.target;
   const moved = chosen.length ? [samples[chosen[0]]] : samples;
@@ -151,7 +151,7 @@ async function shift(event) {
   }
 }
 
-// From the first chosen picture to the second and back, in the first one's place.
+// From the first chosen image to the second and back, in the first one's place.
 async function film() {
   const [first, second] = chosen.map((index) => samples[index]);
   const mine = ++drawing;
@@ -169,7 +169,7 @@ async function film() {
   if (mine === drawing) await drawOne(first);
 }
 
-// All pictures, or the chosen ones, as one PNG of their own size.
+// All images, or the chosen ones, as one PNG of their own size.
 async function save() {
   const shown = chosen.length ? chosen.map((index) => samples[index]) : samples;
   const columns = Math.min(shown.length, 4);

@@ -1,4 +1,4 @@
-// A ganzoo generator in the browser: its metadata, its latents, its pictures. No other file knows of LiteRT.js.
+// A ganzoo generator in the browser: its metadata, its latents, its images. No other file knows of LiteRT.js.
 import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 
 const OUTPUT = "samples";
@@ -126,9 +126,9 @@ export function readMetadata(bytes) {
   const known = metadata?.metadata_version === VERSION && Array.isArray(metadata.inputs) && metadata.outputs?.[0]?.shape;
   if (!known) throw new Error("The metadata of this TFLite file are of another version of ganzoo. Export it again.");
   const [output] = metadata.outputs;
-  const pictures = output.shape.length === 3 && [1, 3].includes(output.shape[2]) && output.shape.every((n) => n > 0 && n <= 4096);
-  if (!pictures || !metadata.inputs.some((input) => input.distribution === "standard normal")) {
-    throw new Error("This generator does not make pictures of latents: this page cannot show it.");
+  const images = output.shape.length === 3 && [1, 3].includes(output.shape[2]) && output.shape.every((n) => n > 0 && n <= 4096);
+  if (!images || !metadata.inputs.some((input) => input.distribution === "standard normal")) {
+    throw new Error("This generator does not make images of latents: this page cannot show it.");
   }
   return metadata;
 }

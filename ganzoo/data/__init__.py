@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ganzoo.data.options import PictureOptions
-from ganzoo.data.picture_files import Progress
+from ganzoo.data.image_files import Progress
+from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Original, Problem, SampleSet
 from ganzoo.errors import DataError, unknown_name
 
-__all__ = ["Original", "PictureOptions", "Problem", "SampleSet", "load_pictures"]
+__all__ = ["ImageOptions", "Original", "Problem", "SampleSet", "load_images"]
 
 _ALLOWED = (
     "Data are a folder, a .zip, a .npy or .npz file, an idx file (or a folder of them), 'tfds:NAME', "
@@ -18,14 +18,14 @@ _ALLOWED = (
 )
 
 
-def load_pictures(data: object, options: PictureOptions, progress: Progress | None = None) -> SampleSet:
-    """Reads pictures from wherever they are.
+def load_images(data: object, options: ImageOptions, progress: Progress | None = None) -> SampleSet:
+    """Reads images from wherever they are.
 
     Args:
         data: the path of a folder, a zip, a `.npy`, `.npz` or idx file; "tfds:NAME/CONFIG:SPLIT"; the name of a
             built-in data set ("mnist5k"; a file or folder of that name comes first); a numpy array; a tuple
             (array, labels).
-        options: the form in which every picture is wanted.
+        options: the form in which every image is wanted.
         progress: is called with (done, all) now and then, where reading takes long.
 
     Returns:
@@ -63,7 +63,7 @@ def load_pictures(data: object, options: PictureOptions, progress: Progress | No
     raise DataError(f"{unknown_name('file, folder or built-in data set', str(data), builtin.BUILTIN)} {_ALLOWED}")
 
 
-def _load_folder(path: Path, options: PictureOptions, progress: Progress | None) -> SampleSet:
+def _load_folder(path: Path, options: ImageOptions, progress: Progress | None) -> SampleSet:
     from ganzoo.data import arrays, image_folder
 
     idx = arrays.find_idx(path) if os.access(path, os.R_OK) else None
@@ -72,7 +72,7 @@ def _load_folder(path: Path, options: PictureOptions, progress: Progress | None)
     return image_folder.read_image_folder(path, options, progress)
 
 
-def _load_file(path: Path, options: PictureOptions, progress: Progress | None) -> SampleSet:
+def _load_file(path: Path, options: ImageOptions, progress: Progress | None) -> SampleSet:
     from ganzoo.data import archives, arrays
 
     suffix = path.suffix.lower()

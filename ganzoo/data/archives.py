@@ -1,4 +1,4 @@
-"""A zip of pictures or of class folders, read where it lies: nothing is unpacked to the disk."""
+"""A zip of images or of class folders, read where it lies: nothing is unpacked to the disk."""
 
 import io
 import zipfile
@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from ganzoo.data.decode import Unreadable, looks_like_picture, name_content
+from ganzoo.data.decode import Unreadable, looks_like_image, name_content
+from ganzoo.data.image_files import ImageFile, Progress, read_image_files
 from ganzoo.data.image_folder import ignored
-from ganzoo.data.options import PictureOptions
-from ganzoo.data.picture_files import PictureFile, Progress, read_picture_files
+from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import SampleSet
 from ganzoo.errors import DataError
 
-MAX_MEMBER = 256 * 2**20  # bytes of one unpacked picture file
+MAX_MEMBER = 256 * 2**20  # bytes of one unpacked image file
 _ENCRYPTED = 0x1
 
 
@@ -23,10 +23,10 @@ def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> BinaryIO:
         raise Unreadable(f"unpacks to {member.file_size:,} bytes (limit {MAX_MEMBER:,})")
     try:
         with archive.open(member) as packed:
-            # What is no picture by its first bytes is never unpacked whole.
+            # What is no image by its first bytes is never unpacked whole.
             head = packed.read(1024)
-            if head and not looks_like_picture(head):
-                raise Unreadable(f"not a picture ({name_content(head)})")
+            if head and not looks_like_image(head):
+                raise Unreadable(f"not an image ({name_content(head)})")
             rest = packed.read(MAX_MEMBER + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise Unreadable(f"corrupt inside the zip ({error})") from error
@@ -51,13 +51,13 @@ def _common_folder(paths: list[str]) -> str:
     return shared
 
 
-def read_zip(path: str | Path, options: PictureOptions, progress: Progress | None = None) -> SampleSet:
-    """All pictures in a zip, in the order of their paths; folders are treated as those of an image folder.
+def read_zip(path: str | Path, options: ImageOptions, progress: Progress | None = None) -> SampleSet:
+    """All images in a zip, in the order of their paths; folders are treated as those of an image folder.
 
-    Folders around everything (a zip of `pictures/cat/...` and `pictures/dog/...`) are no classes.
+    Folders around everything (a zip of `images/cat/...` and `images/dog/...`) are no classes.
 
     Raises:
-        DataError: the zip is broken or encrypted, or holds no readable picture.
+        DataError: the zip is broken or encrypted, or holds no readable image.
     """
     path = Path(path)
     try:
@@ -77,11 +77,11 @@ def read_zip(path: str | Path, options: PictureOptions, progress: Progress | Non
         found = path.stat()
         shared = _common_folder(sorted(members))
         files = [
-            PictureFile(
+            ImageFile(
                 name[len(shared) :],
                 partial(_open_member, archive, member),
                 (member.file_size, member.CRC, found.st_size, found.st_mtime_ns),
             )
             for name, member in sorted(members.items())
         ]
-        return read_picture_files(files, options, f"the zip {path.resolve()}", progress=progress)
+        return read_image_files(files, options, f"the zip {path.resolve()}", progress=progress)

@@ -1,4 +1,4 @@
-"""Pictures that are arrays already: numpy arrays, `.npy` and `.npz` files, and the idx files of MNIST and its kin."""
+"""Images that are arrays already: numpy arrays, `.npy` and `.npz` files, and the idx files of MNIST and its kin."""
 
 import gzip
 import math
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ganzoo.data.decode import fit_picture
-from ganzoo.data.options import PictureOptions
-from ganzoo.data.picture_files import workers
+from ganzoo.data.decode import fit_image
+from ganzoo.data.image_files import workers
+from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Original, SampleSet
 from ganzoo.errors import DataError
 
@@ -22,7 +22,7 @@ LABEL_KEYS = ("labels", "label", "y_train", "y", "Y", "arr_1")
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _IDX = re.compile(r"(?P<set>.+?)[-.]idx(?P<rank>[13])[-.]ubyte(\.gz)?$")
 _RULE = (
-    "Arrays of pictures are (N, H, W) or (N, H, W, C) with 1 to 4 channels, and hold 0..255 as integers, [0, 1] as "
+    "Arrays of images are (N, H, W) or (N, H, W, C) with 1 to 4 channels, and hold 0..255 as integers, [0, 1] as "
     "floats (no value below 0), or [-1, 1] as floats (some value below 0)."
 )
 
@@ -43,7 +43,7 @@ def _to_uint8(array: np.ndarray, source: str) -> np.ndarray:
     raise DataError(f"{source} holds {array.dtype} values from {low} to {high}. {_RULE} Scale them first.")
 
 
-def _pictures(array: np.ndarray, source: str) -> np.ndarray:
+def _images(array: np.ndarray, source: str) -> np.ndarray:
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or array.shape[-1] not in _MODES or 0 in array.shape:
@@ -54,19 +54,19 @@ def _pictures(array: np.ndarray, source: str) -> np.ndarray:
     return _to_uint8(array, source)
 
 
-def _fit_all(pictures: np.ndarray, options: PictureOptions) -> np.ndarray:
-    if pictures.shape[1:] == options.shape:
-        return pictures
+def _fit_all(images: np.ndarray, options: ImageOptions) -> np.ndarray:
+    if images.shape[1:] == options.shape:
+        return images
     from PIL import Image
 
-    def fit(picture: np.ndarray) -> np.ndarray:
-        return fit_picture(Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture), options)
+    def fit(image: np.ndarray) -> np.ndarray:
+        return fit_image(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), options)
 
-    result = np.empty((len(pictures), *options.shape), np.uint8)
+    result = np.empty((len(images), *options.shape), np.uint8)
     with ThreadPoolExecutor(workers()) as pool:
-        for start in range(0, len(pictures), 1024):
-            for index, picture in enumerate(pool.map(fit, pictures[start : start + 1024]), start):
-                result[index] = picture
+        for start in range(0, len(images), 1024):
+            for index, image in enumerate(pool.map(fit, images[start : start + 1024]), start):
+                result[index] = image
     return result
 
 
@@ -76,7 +76,7 @@ def _labels(labels: object, count: int, source: str) -> np.ndarray:
         labels = labels[:, 0]
     if labels.shape != (count,) or labels.dtype.kind not in "iu" or (count and labels.min() < 0):
         raise DataError(
-            f"The labels of {source} must be {count} whole numbers from 0 up, one for each picture. "
+            f"The labels of {source} must be {count} whole numbers from 0 up, one for each image. "
             f"Received: shape {labels.shape}, type {labels.dtype}."
         )
     return labels.astype(np.int32)
@@ -85,18 +85,18 @@ def _labels(labels: object, count: int, source: str) -> np.ndarray:
 def from_arrays(
     samples: np.ndarray,
     labels: np.ndarray | None,
-    options: PictureOptions,
+    options: ImageOptions,
     source: str = "the given array",
     class_names: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> SampleSet:
-    """A sample set of pictures that lie in an array.
+    """A sample set of images that lie in an array.
 
     Args:
         samples: (N, H, W) or (N, H, W, C) with C from 1 (grey) to 4 (red, green, blue, alpha). Integers are 0..255;
             floats without a negative value are [0, 1], floats with one are [-1, 1]; anything else is refused.
         labels: (N,) whole numbers from 0 up; kept where `options.labelled`.
-        options: the wanted form. Pictures that have it already are passed on without a copy.
+        options: the wanted form. Images that have it already are passed on without a copy.
         source: what is read, for the log and for errors.
         class_names: one for each label; "0", "1", ... where empty.
         notes: more for the log.
@@ -104,8 +104,8 @@ def from_arrays(
     Raises:
         DataError: shape, type or values are others.
     """
-    pictures = _pictures(np.asanyarray(samples), source)
-    count, height, width, channels = pictures.shape
+    images = _images(np.asanyarray(samples), source)
+    count, height, width, channels = images.shape
     if not options.labelled or labels is None:
         if options.labelled:
             notes = (*notes, "the entry takes classes, but the data have no labels: no classes")
@@ -117,9 +117,9 @@ def from_arrays(
             raise DataError(f"{source} has the label {labels.max()}, but only {len(class_names)} class names.")
     side = min(height, width) if options.fit == "crop" else max(height, width)
     if side < options.size:
-        notes = (*notes, f"{count:,} pictures of {width} x {height} px enlarged to {options.size} px")
+        notes = (*notes, f"{count:,} images of {width} x {height} px enlarged to {options.size} px")
     return SampleSet(
-        samples=_fit_all(pictures, options),
+        samples=_fit_all(images, options),
         labels=labels,
         class_names=class_names,
         source=source,
@@ -128,7 +128,7 @@ def from_arrays(
     )
 
 
-def read_numpy(path: str | Path, options: PictureOptions) -> SampleSet:
+def read_numpy(path: str | Path, options: ImageOptions) -> SampleSet:
     """A `.npy` file, or a `.npz` file with samples (`SAMPLE_KEYS`) and perhaps labels (`LABEL_KEYS`). Never a pickle.
 
     Raises:
@@ -150,7 +150,7 @@ def read_numpy(path: str | Path, options: PictureOptions) -> SampleSet:
             "loaded; save plain arrays with numpy.save or numpy.savez."
         ) from error
     if samples is None:
-        raise DataError(f"{source} holds {keys}. Name the pictures one of {list(SAMPLE_KEYS)}.")
+        raise DataError(f"{source} holds {keys}. Name the images one of {list(SAMPLE_KEYS)}.")
     return from_arrays(samples, labels, options, source)
 
 
@@ -172,7 +172,7 @@ def _read_idx(path: Path) -> np.ndarray:
 
 
 def find_idx(folder: Path) -> Path | None:
-    """The idx file of the training pictures in `folder` (or of its only pictures), or None."""
+    """The idx file of the training images in `folder` (or of its only images), or None."""
     found = sorted(path for path in folder.iterdir() if (match := _IDX.match(path.name)) and match["rank"] == "3")
     return next((path for path in found if path.name.startswith("train")), found[0] if found else None)
 
@@ -182,27 +182,27 @@ def is_idx(path: Path) -> bool:
     return _IDX.match(path.name) is not None
 
 
-def read_idx(path: str | Path, options: PictureOptions) -> SampleSet:
-    """The pictures of an idx file (MNIST, Fashion-MNIST), with the labels of the idx1 file that lies beside it.
+def read_idx(path: str | Path, options: ImageOptions) -> SampleSet:
+    """The images of an idx file (MNIST, Fashion-MNIST), with the labels of the idx1 file that lies beside it.
 
-    Pictures of 28 x 28 px are padded to 32 x 32 with black rather than enlarged.
+    Images of 28 x 28 px are padded to 32 x 32 with black rather than enlarged.
 
     Raises:
-        DataError: a file is broken, or holds no pictures.
+        DataError: a file is broken, or holds no images.
     """
     path = Path(path)
-    pictures = _read_idx(path)
-    if pictures.ndim != 3:
-        raise DataError(f"The idx file {path} holds labels. Give the file of the pictures, '...-images-idx3-ubyte.gz'.")
+    images = _read_idx(path)
+    if images.ndim != 3:
+        raise DataError(f"The idx file {path} holds labels. Give the file of the images, '...-images-idx3-ubyte.gz'.")
     name = path.name.replace("images", "labels").replace("idx3", "idx1")
     beside = [path.with_name(name), path.with_name(name.removesuffix(".gz")), path.with_name(f"{name}.gz")]
     labels = next((_read_idx(other) for other in beside if other != path and other.is_file()), None)
-    pictures, notes = pad_digits(pictures, options)
-    return from_arrays(pictures, labels, options, f"the idx file {path.resolve()}", notes=notes)
+    images, notes = pad_digits(images, options)
+    return from_arrays(images, labels, options, f"the idx file {path.resolve()}", notes=notes)
 
 
-def pad_digits(pictures: np.ndarray, options: PictureOptions) -> tuple[np.ndarray, tuple[str, ...]]:
-    """28 x 28 pictures on black, where 32 x 32 are wanted, with two black pixels around; and a note on it."""
-    if options.size == 32 and pictures.shape[1:3] == (28, 28):
-        return np.pad(pictures, ((0, 0), (2, 2), (2, 2))), ("28 x 28 px padded with black to 32 x 32",)
-    return pictures, ()
+def pad_digits(images: np.ndarray, options: ImageOptions) -> tuple[np.ndarray, tuple[str, ...]]:
+    """28 x 28 images on black, where 32 x 32 are wanted, with two black pixels around; and a note on it."""
+    if options.size == 32 and images.shape[1:3] == (28, 28):
+        return np.pad(images, ((0, 0), (2, 2), (2, 2))), ("28 x 28 px padded with black to 32 x 32",)
+    return images, ()

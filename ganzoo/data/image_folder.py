@@ -1,4 +1,4 @@
-"""A folder of pictures: flat, nested, or with one sub-folder for each class."""
+"""A folder of images: flat, nested, or with one sub-folder for each class."""
 
 import errno
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ganzoo.data.decode import EXTENSIONS
-from ganzoo.data.options import PictureOptions
-from ganzoo.data.picture_files import PictureFile, Progress, read_picture_files
+from ganzoo.data.image_files import ImageFile, Progress, read_image_files
+from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Problem, SampleSet
 from ganzoo.errors import DataError
 
@@ -37,13 +37,13 @@ def open_regular(path: str) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def find_files(folder: Path) -> tuple[list[PictureFile], list[Problem]]:
+def find_files(folder: Path) -> tuple[list[ImageFile], list[Problem]]:
     """All regular files below `folder`, sorted by their relative paths, and what could not be looked at.
 
     Links to files and folders are followed. A folder is read once: a link to one that has been read, such as a link
     that closes a loop, is a problem. Real folders come before linked ones, so that a file keeps its own path.
     """
-    files: list[PictureFile] = []
+    files: list[ImageFile] = []
     problems: list[Problem] = []
     seen = {_identity(folder.stat())}
     walk, linked = [(str(folder), "")], []
@@ -82,7 +82,7 @@ def find_files(folder: Path) -> tuple[list[PictureFile], list[Problem]]:
                     problems.append(Problem(inner, "a folder, in spite of its name; what lies in it is read"))
             elif stat.S_ISREG(found.st_mode):
                 key = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-                files.append(PictureFile(inner, partial(open_regular, entry.path), key))
+                files.append(ImageFile(inner, partial(open_regular, entry.path), key))
             else:
                 reason = next((text for test, text in _KINDS if test(found.st_mode)), "no regular file")
                 problems.append(Problem(inner, reason))
@@ -101,14 +101,14 @@ def _broken_link(entry: os.DirEntry, error: OSError) -> str:
     return f"cannot be looked at ({error.strerror})"
 
 
-def read_image_folder(folder: str | Path, options: PictureOptions, progress: Progress | None = None) -> SampleSet:
-    """All pictures below `folder`, in the order of their relative paths.
+def read_image_folder(folder: str | Path, options: ImageOptions, progress: Progress | None = None) -> SampleSet:
+    """All images below `folder`, in the order of their relative paths.
 
-    With `options.labelled` the first-level sub-folders are the classes; otherwise all pictures are one set, and the
+    With `options.labelled` the first-level sub-folders are the classes; otherwise all images are one set, and the
     notes say so. Hidden files and `__MACOSX` are passed over; whatever else cannot be read is skipped and listed.
 
     Raises:
-        DataError: the folder cannot be listed, or holds no readable picture.
+        DataError: the folder cannot be listed, or holds no readable image.
     """
     folder = Path(folder)
     try:
@@ -116,4 +116,4 @@ def read_image_folder(folder: str | Path, options: PictureOptions, progress: Pro
     except OSError as error:
         raise DataError(f"The folder {folder} cannot be listed: {error.strerror}.") from error
     files, problems = find_files(folder)
-    return read_picture_files(files, options, f"the folder {folder.resolve()}", problems, progress)
+    return read_image_files(files, options, f"the folder {folder.resolve()}", problems, progress)

@@ -1,4 +1,4 @@
-"""How pictures are brought to one size and one number of channels."""
+"""How images are brought to one size and one number of channels."""
 
 from dataclasses import dataclass
 
@@ -28,13 +28,13 @@ def parse_background(background: str) -> tuple[int, int, int]:
 
 
 @dataclass(frozen=True)
-class PictureOptions:
-    """The form in which every picture is wanted.
+class ImageOptions:
+    """The form in which every image is wanted.
 
     Attributes:
         size: pixels a side of the square result.
         channels: 1 (grey, by the luma weights 0.299, 0.587, 0.114) or 3 (red, green, blue).
-        fit: "crop" cuts the middle square out of an oblong picture, "pad" puts the whole of it on the background.
+        fit: "crop" cuts the middle square out of an oblong image, "pad" puts the whole of it on the background.
         background: a colour's name or #rrggbb; transparency is composed onto it, padding is filled with it.
         labelled: whether classes are wanted: folders are classes, and labels that the data bring are kept.
     """
@@ -56,7 +56,7 @@ class PictureOptions:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of each picture."""
+        """Height, width and channels of each image."""
         return self.size, self.size, self.channels
 
     @property

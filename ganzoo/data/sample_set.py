@@ -19,7 +19,7 @@ class Problem(NamedTuple):
 
 
 class Original(NamedTuple):
-    """A picture as it was found: its path inside the data, width and height in pixels, Pillow's mode."""
+    """An image as it was found: its path inside the data, width and height in pixels, Pillow's mode."""
 
     path: str
     width: int
@@ -32,7 +32,7 @@ class SampleSet:
     """Samples that are read and ready for training.
 
     Attributes:
-        samples: pictures are uint8 (N, H, W, C), in memory or memory-mapped; other domains may hold a dict of arrays
+        samples: images are uint8 (N, H, W, C), in memory or memory-mapped; other domains may hold a dict of arrays
             that agree in N.
         labels: int32 (N,), or None where there are no classes.
         class_names: the name of each label; empty without classes.

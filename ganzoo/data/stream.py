@@ -82,7 +82,7 @@ def batches(
         seed: any whole number.
         start: the position, in samples, of the first one.
         stop: the position before which the stream ends, after its last whole batch; None: it never ends.
-        flip: mirror pictures left to right at random, decided by (seed, position).
+        flip: mirror images left to right at random, decided by (seed, position).
         conditional: yield a dict {"real": samples, "class_id": int32 (batch,)}; without labels all are class 0.
 
     Returns:
@@ -102,7 +102,7 @@ def batches(
         )
     flips = [name for name, leaf in leaves.items() if flip and leaf.ndim == 4]
     if flip and not flips:
-        raise DataError("Only pictures, (N, H, W, C), can be flipped. Received samples of other shapes.")
+        raise DataError("Only images, (N, H, W, C), can be flipped. Received samples of other shapes.")
     labels = sample_set.labels if sample_set.labels is not None else np.zeros(len(sample_set), np.int32)
     orders = _Orders(len(sample_set), seed)
 

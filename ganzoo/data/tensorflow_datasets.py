@@ -1,4 +1,4 @@
-"""Pictures from TensorFlow Datasets, by name: `tfds:mnist`, `tfds:NAME/CONFIG:SPLIT`."""
+"""Images from TensorFlow Datasets, by name: `tfds:mnist`, `tfds:NAME/CONFIG:SPLIT`."""
 
 import contextlib
 import re
@@ -7,9 +7,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ganzoo.data.decode import fit_picture
-from ganzoo.data.options import PictureOptions
-from ganzoo.data.picture_files import Progress, cached_pixels
+from ganzoo.data.decode import fit_image
+from ganzoo.data.image_files import Progress, cached_pixels
+from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Original, SampleSet
 from ganzoo.errors import DataError
 
@@ -91,14 +91,14 @@ def _from_tensor(array: np.ndarray, name: str):
     if array.dtype == np.uint16:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if array.dtype != np.uint8 or array.ndim != 3:
-        raise DataError(f"The pictures of '{name}' are {array.dtype} of rank {array.ndim}; uint8 (H, W, C) is read.")
+        raise DataError(f"The images of '{name}' are {array.dtype} of rank {array.ndim}; uint8 (H, W, C) is read.")
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 
 def read_tfds(
-    name: str, options: PictureOptions, progress: Progress | None = None, data_dir: str | None = None
+    name: str, options: ImageOptions, progress: Progress | None = None, data_dir: str | None = None
 ) -> SampleSet:
-    """One split of a TensorFlow data set with a picture feature, in its own fixed order.
+    """One split of a TensorFlow data set with an image feature, in its own fixed order.
 
     Args:
         name: "tfds:NAME", "tfds:NAME/CONFIG", either with ":SPLIT" ("train" unless given).
@@ -107,28 +107,28 @@ def read_tfds(
         data_dir: where prepared data lie; TFDS' own choice (`$TFDS_DATA_DIR`) unless given.
 
     Raises:
-        DataError: there is no such data set or split, it cannot be downloaded, or it holds no pictures.
+        DataError: there is no such data set or split, it cannot be downloaded, or it holds no images.
     """
     import tensorflow_datasets as tfds
 
     builder_name, split = parse_name(name)
     builder = _prepared(builder_name, split, data_dir)
     features = builder.info.features
-    image = _only(features, "image", tfds.features.Image)
+    image_key = _only(features, "image", tfds.features.Image)
     label = _only(features, "label", tfds.features.ClassLabel)
-    if image is None:
-        raise DataError(f"'{name}' has no single picture feature; its features are {sorted(features)}.")
+    if image_key is None:
+        raise DataError(f"'{name}' has no single image feature; its features are {sorted(features)}.")
     count = builder.info.splits[split].num_examples
 
     def produce(out: BinaryIO) -> dict:
         originals, labels, enlarged = [], [], 0
-        wanted = {image: True, label: True} if label else {image: True}
+        wanted = {image_key: True, label: True} if label else {image_key: True}
         partial = tfds.decode.PartialDecoding(wanted)
         for example in tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False, decoders=partial)):
-            picture = _from_tensor(example[image], name)
-            out.write(fit_picture(picture, options).tobytes())
-            side = min(picture.size) if options.fit == "crop" else max(picture.size)
-            originals.append(("", *picture.size, picture.mode))
+            image = _from_tensor(example[image_key], name)
+            out.write(fit_image(image, options).tobytes())
+            side = min(image.size) if options.fit == "crop" else max(image.size)
+            originals.append(("", *image.size, image.mode))
             labels.append(int(example[label]) if label else 0)
             enlarged += side < options.size
             if progress is not None and len(originals) % 256 == 0:
@@ -142,7 +142,7 @@ def read_tfds(
         raise DataError(f"The split '{split}' of '{name}' is empty.")
     notes = []
     if facts["enlarged"]:
-        notes.append(f"{facts['enlarged']:,} pictures smaller than {options.size} px enlarged")
+        notes.append(f"{facts['enlarged']:,} images smaller than {options.size} px enlarged")
     if options.labelled and not label:
         notes.append("the entry takes classes, but the data have no labels: no classes")
     labelled = options.labelled and label is not None

@@ -1,4 +1,4 @@
-"""Pictures: uint8 in files and to users, float32 in [-1, 1] to networks, shown as grids."""
+"""Images: uint8 in files and to users, float32 in [-1, 1] to networks, shown as grids."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -7,10 +7,10 @@ import numpy as np
 import pydantic
 
 from ganzoo.config import PositiveInt, Section
-from ganzoo.data import PictureOptions, SampleSet, load_pictures
+from ganzoo.data import ImageOptions, SampleSet, load_images
+from ganzoo.data.image_files import Progress
+from ganzoo.data.image_grid import grid, save_grid, save_sample
 from ganzoo.data.options import parse_background
-from ganzoo.data.picture_files import Progress
-from ganzoo.data.picture_grid import grid, save_grid, save_sample
 from ganzoo.errors import DataError
 from ganzoo.metrics.real_set import real_set
 from ganzoo.metrics.sliced_wasserstein import sliced_wasserstein
@@ -20,7 +20,7 @@ __all__ = [
     "Options",
     "from_unit",
     "grid",
-    "picture_options",
+    "image_options",
     "quick_score",
     "read",
     "real_set",
@@ -34,7 +34,7 @@ QUICK_SCORE = "sliced Wasserstein x1000"
 
 
 class Options(Section):
-    """A recipe's `data`: what `PictureOptions` explains, and `flip`: mirror pictures left to right at random."""
+    """A recipe's `data`: what `ImageOptions` explains, and `flip`: mirror images left to right at random."""
 
     size: PositiveInt = 64
     channels: Literal[1, 3] = 3
@@ -52,7 +52,7 @@ class Options(Section):
         return background
 
 
-def picture_options(recipe_data: Any, conditional: bool = False) -> PictureOptions:
+def image_options(recipe_data: Any, conditional: bool = False) -> ImageOptions:
     """The reader's options from a recipe's `data`, an object or a mapping.
 
     Args:
@@ -65,60 +65,60 @@ def picture_options(recipe_data: Any, conditional: bool = False) -> PictureOptio
         value = recipe_data.get(name) if plain else getattr(recipe_data, name, None)
         if value is not None:
             found[name] = value
-    return PictureOptions(**found, labelled=conditional)
+    return ImageOptions(**found, labelled=conditional)
 
 
 def read(data: object, recipe_data: Any, conditional: bool = False, progress: Progress | None = None) -> SampleSet:
-    """Reads pictures in the form that a recipe's `data` says; see `ganzoo.data.load_pictures`."""
-    return load_pictures(data, picture_options(recipe_data, conditional), progress)
+    """Reads images in the form that a recipe's `data` says; see `ganzoo.data.load_images`."""
+    return load_images(data, image_options(recipe_data, conditional), progress)
 
 
 def quick_score(reals: np.ndarray, fakes: np.ndarray) -> float:
-    """The sliced Wasserstein distance x1000 (lower is better) of equally many uint8 pictures; needs no network.
+    """The sliced Wasserstein distance x1000 (lower is better) of equally many uint8 images; needs no network.
 
     It is taken over fewer directions than a scorecard's, and in a quarter of its time.
 
     Raises:
-        EvaluationError: pictures under 14 pixels a side.
+        EvaluationError: images under 14 pixels a side.
     """
     return sliced_wasserstein(reals, fakes, directions=128)["average"]
 
 
-def small_features(pictures: np.ndarray) -> np.ndarray:
-    """Colours on a grid of 8x8 (or the pictures themselves where they are smaller): (N, numbers) float32 in [0, 1]."""
-    count, *sides, _ = pictures.shape
+def small_features(images: np.ndarray) -> np.ndarray:
+    """Colours on a grid of 8x8 (or the images themselves where they are smaller): (N, numbers) float32 in [0, 1]."""
+    count, *sides, _ = images.shape
     edges = [np.linspace(0, side, min(side, 8) + 1).astype(int) for side in sides]
-    sums = np.add.reduceat(np.add.reduceat(pictures.astype(np.float32), edges[0][:-1], axis=1), edges[1][:-1], axis=2)
+    sums = np.add.reduceat(np.add.reduceat(images.astype(np.float32), edges[0][:-1], axis=1), edges[1][:-1], axis=2)
     areas = np.diff(edges[0])[:, None] * np.diff(edges[1])[None]
     return (sums / (255.0 * areas[..., None])).reshape(count, -1).astype(np.float32)
 
 
-def to_unit(pictures: Any) -> Any:
-    """uint8 pictures -> float32 in [-1, 1]: x / 127.5 - 1. Floats are taken as being in [-1, 1] already.
+def to_unit(images: Any) -> Any:
+    """uint8 images -> float32 in [-1, 1]: x / 127.5 - 1. Floats are taken as being in [-1, 1] already.
 
     A numpy array gives a numpy array, a TensorFlow tensor a tensor.
     """
-    if isinstance(pictures, np.ndarray):
-        if pictures.dtype != np.uint8:
-            return pictures.astype(np.float32)
-        return pictures.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    if isinstance(images, np.ndarray):
+        if images.dtype != np.uint8:
+            return images.astype(np.float32)
+        return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
     import tensorflow as tf
 
-    if pictures.dtype != tf.uint8:
-        return tf.cast(pictures, tf.float32)
-    return tf.cast(pictures, tf.float32) / 127.5 - 1.0
+    if images.dtype != tf.uint8:
+        return tf.cast(images, tf.float32)
+    return tf.cast(images, tf.float32) / 127.5 - 1.0
 
 
-def from_unit(pictures: Any) -> Any:
+def from_unit(images: Any) -> Any:
     """Floats in [-1, 1] -> uint8: (x + 1) * 127.5, rounded, cut to 0..255; what is no number becomes 0.
 
     A numpy array gives a numpy array, a TensorFlow tensor a tensor.
     """
-    if isinstance(pictures, np.ndarray):
-        values = np.nan_to_num(pictures.astype(np.float32), nan=-1.0, posinf=1.0, neginf=-1.0)
+    if isinstance(images, np.ndarray):
+        values = np.nan_to_num(images.astype(np.float32), nan=-1.0, posinf=1.0, neginf=-1.0)
         return np.clip(np.rint((values + 1) * 127.5), 0, 255).astype(np.uint8)
     import tensorflow as tf
 
-    values = tf.cast(pictures, tf.float32)
+    values = tf.cast(images, tf.float32)
     values = tf.where(tf.math.is_nan(values), -tf.ones_like(values), values)
     return tf.cast(tf.clip_by_value(tf.round((values + 1.0) * 127.5), 0.0, 255.0), tf.uint8)

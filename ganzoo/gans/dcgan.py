@@ -1,7 +1,7 @@
 """DCGAN: Radford et al. 2015, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
 Networks", https://arxiv.org/abs/1511.06434; the non-saturating loss is Goodfellow et al. 2014's.
 
-Pictures of 2^k pixels a side, at least 16. The output is tanh, the weights start from N(0, 0.02).
+Images of 2^k pixels a side, at least 16. The output is tanh, the weights start from N(0, 0.02).
 """
 
 from typing import Literal
@@ -41,7 +41,7 @@ class DCGAN(GAN):
         return [width * 2**level for level in range(halvings)]
 
     def build_generator(self) -> keras.Model:
-        """Latents `(batch, latent_dim)` -> pictures `(batch, size, size, channels)` in [-1, 1]."""
+        """Latents `(batch, latent_dim)` -> images `(batch, size, size, channels)` in [-1, 1]."""
         latents = keras.Input((self.options.latent_dim,), name="latents")
         *widths, widest = self._widths(self.options.generator_width)
         x = layers.Dense(4 * 4 * widest, use_bias=False, kernel_initializer=_normal(), name="dense")(latents)
@@ -55,10 +55,10 @@ class DCGAN(GAN):
         return keras.Model({"latents": latents}, layers.Activation("tanh", dtype="float32", name="samples")(x))
 
     def build_discriminator(self) -> keras.Model:
-        """Pictures -> logits `(batch, 1)`; the trunk's features are `(batch, 4, 4, channels)`."""
+        """Images -> logits `(batch, 1)`; the trunk's features are `(batch, 4, 4, channels)`."""
         shape = (self.recipe.data.size, self.recipe.data.size, self.recipe.data.channels)
         convolution = SpectralConv2D if self.options.spectral else layers.Conv2D
-        pictures = x = keras.Input(shape, name="samples")
+        images = x = keras.Input(shape, name="samples")
         for level, width in enumerate(self._widths(self.options.discriminator_width)):
             size = shape[0] // 2 ** (level + 1)
             use_bias = level == 0 or self.options.discriminator_norm != "batch"
@@ -68,7 +68,7 @@ class DCGAN(GAN):
             if level > 0:
                 x = self._norm(size)(x)
             x = layers.LeakyReLU(0.2, name=f"leaky_{size}")(x)
-        trunk = keras.Model(pictures, x, name="trunk")
+        trunk = keras.Model(images, x, name="trunk")
 
         features = keras.Input(trunk.output.shape[1:], name="features")
         dense = SpectralDense if self.options.spectral else layers.Dense

@@ -4,7 +4,7 @@ The narrower generators have the first channels of each layer of the whole one (
 https://arxiv.org/abs/1812.08928; Anycost GAN: Lin et al. 2021, https://arxiv.org/abs/2103.03243), but normalisations
 and a last layer of their own. In a batch every other sample is made by the whole generator, the rest by the narrower
 ones in turn, which are drawn to what the whole one makes of the same latents, so that a phone of either kind shows
-much the same picture (`consistency`: how much).
+much the same image (`consistency`: how much).
 
 The discriminator has one trunk and a head for each width (as that of a slimmable GAN shares a part: Hou et al. 2021,
 https://arxiv.org/abs/2012.05660). One head for all judges the mixture, which is right as soon as the errors of one
@@ -255,7 +255,7 @@ def _own(network: keras.Model) -> dict[str, Any]:
     return {
         name: variable
         for name, variable in named_variables(network).items()
-        if name.startswith("to_picture/") or name.endswith(("/gamma", "/beta"))
+        if name.startswith("to_image/") or name.endswith(("/gamma", "/beta"))
     }
 
 

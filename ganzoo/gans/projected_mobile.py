@@ -4,7 +4,7 @@ The frozen network can teach in two ways, each with its weight:
 
 - Projected discriminators: Sauer et al. 2021, "Projected GANs Converge Faster", https://arxiv.org/abs/2111.01007 (fixed
   random mixing across channels and scales, a small discriminator on each scale), alone or beside a plain discriminator
-  on the pictures as in Kumari et al. 2022, https://arxiv.org/abs/2112.09130.
+  on the images as in Kumari et al. 2022, https://arxiv.org/abs/2112.09130.
 - Matching: generated features drift towards the real ones (`ganzoo.matching`), which needs no discriminator. It leads
   while the plain discriminator is still untrained, and may fade.
 
@@ -17,7 +17,7 @@ Generator: after Liu et al. 2021, https://arxiv.org/abs/2101.04775 (skip-layer e
 depthwise-separable convolutions.
 
 What the small discriminators see are features, so penalties of the recipe (R1, R2) are taken with respect to features,
-and to the pictures themselves where there is a plain discriminator.
+and to the images themselves where there is a plain discriminator.
 """
 
 import logging
@@ -72,14 +72,14 @@ class ProjectedMobileGAN(GAN):
         """Weights and sizes.
 
         `plain_weight` and `projected_weight` scale the branches' losses; the projected branch comes in linearly over
-        `projected_ramp` samples after `projected_from`. `backbone_size` is the side that pictures are resized to,
+        `projected_ramp` samples after `projected_from`. `backbone_size` is the side that images are resized to,
         `backbone_weights` is `default`, `random`, a file or a run's trunk, as `ganzoo.backbones.create` takes them.
         Levels are strides of the frozen network.
 
         `matching_weight` goes linearly to `matching_end` at `matching_until` samples (0: it stays); with
-        `matching_every: k` it is computed each k-th step and counts k times. The pictures are shifted by up to
+        `matching_every: k` it is computed each k-th step and counts k times. The images are shifted by up to
         `matching_shift` pixels first, so that no lattice of the network's strides is learnt. Level 1 of the matching
-        is the pictures themselves. `smooth_start`: the enlarging blocks begin as interpolation.
+        is the images themselves. `smooth_start`: the enlarging blocks begin as interpolation.
 
         `ensemble`: backbones of which up to `ensemble_most` join the plain discriminator, each with the weight
         `ensemble_weight`: one at `ensemble_from` samples and one every `ensemble_every` samples from then on. `trunk`:
@@ -174,7 +174,7 @@ class ProjectedMobileGAN(GAN):
     # Generator.
 
     def build_generator(self) -> keras.Model:
-        """Latents `(batch, latent_dim)` -> pictures `(batch, size, size, channels)`, nominally in [-1, 1]."""
+        """Latents `(batch, latent_dim)` -> images `(batch, size, size, channels)`, nominally in [-1, 1]."""
         return self.build_of_widths(self.options.widths)
 
     def build_of_widths(self, widths: Sequence[int]) -> keras.Model:
@@ -194,7 +194,7 @@ class ProjectedMobileGAN(GAN):
             maps[size] = x
             if size >= 32 and size // 8 in maps:
                 maps[size] = x = skip_excitation(x, maps[size // 8], f"excite_{size}")
-        x = layers.Conv2D(self.recipe.data.channels, 1, name="to_picture")(x)
+        x = layers.Conv2D(self.recipe.data.channels, 1, name="to_image")(x)
         if self.options.output == "linear":
             last = InRange(dtype="float32", name="samples")
         else:
@@ -222,11 +222,11 @@ class ProjectedMobileGAN(GAN):
         weight *= tf.where(due, float(options.matching_every), 0.0)
         shift = batch.random.shared_integers((2,), "matching", 0, 2 * options.matching_shift + 1)
 
-        def look(pictures: tf.Tensor) -> list[tf.Tensor]:
-            pictures = _shifted(pictures, options.matching_shift, shift)
-            maps = {1: 2.0 * pictures}  # colours have a deviation of about a half
+        def look(images: tf.Tensor) -> list[tf.Tensor]:
+            images = _shifted(images, options.matching_shift, shift)
+            maps = {1: 2.0 * images}  # colours have a deviation of about a half
             if self.frozen:
-                maps |= self.frozen.maps(pictures)
+                maps |= self.frozen.maps(images)
             return summaries([maps[level] for level in levels])
 
         def skip() -> list[tf.Tensor]:
@@ -242,7 +242,7 @@ class ProjectedMobileGAN(GAN):
     # Discriminator.
 
     def build_discriminator(self) -> keras.Model:
-        """Pictures and projected features -> a list of logit maps `(batch, h, w, 1)`, the plain one first."""
+        """Images and projected features -> a list of logit maps `(batch, h, w, 1)`, the plain one first."""
         inputs, logits = {}, []
         shape = (self.recipe.data.size, self.recipe.data.size, self.recipe.data.channels)
         if self.options.plain_weight > 0:
@@ -267,7 +267,7 @@ class ProjectedMobileGAN(GAN):
         return kind(width, kernel, stride, padding, kernel_initializer="he_normal", name=name)
 
     def _plain_trunk(self, shape: tuple[int, ...]) -> keras.Model:
-        """Pictures -> maps of 4x4."""
+        """Images -> maps of 4x4."""
         if self.options.trunk:
             side = self.options.backbone_size or shape[0]
             if side not in _TRUNK_SIDES:
@@ -281,13 +281,13 @@ class ProjectedMobileGAN(GAN):
             )
             self._trunk_source = found.info.source_entry()
             return keras.Model(found.input, found.outputs[0], name="trunk")
-        x = pictures = keras.Input(shape, name="samples")
+        x = images = keras.Input(shape, name="samples")
         width = self.options.plain_width
         while x.shape[1] > 4:
             size = x.shape[1] // 2
             x = layers.LeakyReLU(0.2, name=f"leaky_{size}")(self._convolution(width, 4, 2, f"down_{size}")(x))
             width = 2 * width
-        return keras.Model(pictures, x, name="trunk")
+        return keras.Model(images, x, name="trunk")
 
     def _small(self, shape: tuple[int, ...], name: str) -> keras.Model:
         """A small discriminator on one scale: down to 4x4, then one logit a position."""
@@ -335,7 +335,7 @@ class ProjectedMobileGAN(GAN):
         return {f"scale_{level}": m.shape[1:] for level, m in zip(options.levels, mixed, strict=True)}
 
     def adapt(self, reals: np.ndarray) -> None:
-        """Standardise each channel of the frozen features by its mean and deviation on real pictures."""
+        """Standardise each channel of the frozen features by its mean and deviation on real images."""
         for member in self._all_frozen():
             member.adapt(reals)
 
@@ -397,7 +397,7 @@ class ProjectedMobileGAN(GAN):
         return found
 
     def observe(self, samples: Any, conditions: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The pictures for the plain branch, frozen features (of the projected branch mixed) for the others."""
+        """The images for the plain branch, frozen features (of the projected branch mixed) for the others."""
         seen = {"samples": samples} if self.options.plain_weight > 0 else {}
         if self.options.projected_weight > 0:
             features = self.frozen.maps(samples)
@@ -431,12 +431,12 @@ class InRange(layers.Layer):
         return inputs if training else tf.clip_by_value(inputs, -1.0, 1.0)
 
 
-def _shifted(pictures: tf.Tensor, most: int, shift: tf.Tensor) -> tf.Tensor:
-    """Pictures moved by `shift - most` rows and columns (`shift` in 0..2 * most), mirrored at their edges."""
-    shape = pictures.shape
-    padded = tf.pad(pictures, [[0, 0], [most, most], [most, most], [0, 0]], "SYMMETRIC")
+def _shifted(images: tf.Tensor, most: int, shift: tf.Tensor) -> tf.Tensor:
+    """Images moved by `shift - most` rows and columns (`shift` in 0..2 * most), mirrored at their edges."""
+    shape = images.shape
+    padded = tf.pad(images, [[0, 0], [most, most], [most, most], [0, 0]], "SYMMETRIC")
     # A slice with fixed sizes: one with computed ends has no static shape under XLA.
-    return tf.ensure_shape(tf.slice(padded, (0, *tf.unstack(shift), 0), (tf.shape(pictures)[0], *shape[1:])), shape)
+    return tf.ensure_shape(tf.slice(padded, (0, *tf.unstack(shift), 0), (tf.shape(images)[0], *shape[1:])), shape)
 
 
 def _fixed(width: int, kernel: int, name: str) -> layers.Layer:

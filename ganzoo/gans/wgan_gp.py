@@ -29,7 +29,7 @@ class WGANGP(GAN):
         embedding_dim: PositiveInt = 32
 
     def build_generator(self) -> keras.Model:
-        """Latents `(batch, latent_dim)` and `class_id` `(batch,)` -> pictures in [-1, 1]."""
+        """Latents `(batch, latent_dim)` and `class_id` `(batch,)` -> images in [-1, 1]."""
         width, size = self.options.generator_width, self.recipe.data.size
         blocks = size.bit_length() - 3
         if size != 4 * 2**blocks or blocks < 1:
@@ -45,20 +45,20 @@ class WGANGP(GAN):
         for level in range(blocks):
             x = _up_block(x, width, f"up_{8 * 2**level}")
         x = layers.ReLU(name="relu_out")(BatchNorm(momentum=0.9, name="norm_out")(x))
-        x = layers.Conv2D(self.recipe.data.channels, 3, padding="same", name="to_picture")(x)
+        x = layers.Conv2D(self.recipe.data.channels, 3, padding="same", name="to_image")(x)
         return keras.Model(inputs, layers.Activation("tanh", dtype="float32", name="samples")(x))
 
     def build_discriminator(self) -> keras.Model:
-        """Pictures and `class_id` -> scores `(batch, 1)`; the trunk's features are `(batch, width)`."""
+        """Images and `class_id` -> scores `(batch, 1)`; the trunk's features are `(batch, width)`."""
         shape = (self.recipe.data.size, self.recipe.data.size, self.recipe.data.channels)
         width = self.options.discriminator_width
-        pictures = keras.Input(shape, name="samples")
-        x = _critic_block(pictures, width, "block_1", down=True, first=True)
+        images = keras.Input(shape, name="samples")
+        x = _critic_block(images, width, "block_1", down=True, first=True)
         x = _critic_block(x, width, "block_2", down=True)
         x = _critic_block(x, width, "block_3", down=False)
         x = _critic_block(x, width, "block_4", down=False)
         x = layers.GlobalAveragePooling2D(name="pool")(layers.ReLU(name="relu_out")(x))
-        trunk = keras.Model(pictures, x, name="trunk")
+        trunk = keras.Model(images, x, name="trunk")
 
         head_inputs = {"features": keras.Input((width,), name="features")}
         score = layers.Dense(1, name="score")(head_inputs["features"])

@@ -32,9 +32,9 @@ def standardiser(shapes: Sequence[tuple[int, ...]], names: Sequence[object], nam
     return model
 
 
-def standardise(model: keras.Model, network: keras.Model, pictures: np.ndarray) -> None:
-    """Let a `standardiser` give what `network` makes of `pictures` (uint8) mean 0 and variance 1 in each channel."""
+def standardise(model: keras.Model, network: keras.Model, images: np.ndarray) -> None:
+    """Let a `standardiser` give what `network` makes of `images` (uint8) mean 0 and variance 1 in each channel."""
     scales = [layer for layer in model.layers if isinstance(layer, ChannelScale)]
-    for scale, (mean, deviation) in zip(scales, feature_statistics(network, pictures), strict=True):
+    for scale, (mean, deviation) in zip(scales, feature_statistics(network, images), strict=True):
         scale.mean.assign(mean)
         scale.factor.assign(1.0 / np.maximum(deviation, 1e-3))

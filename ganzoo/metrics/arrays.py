@@ -1,4 +1,4 @@
-"""What scores accept: feature arrays and arrays of pictures, checked once and named by their content."""
+"""What scores accept: feature arrays and arrays of images, checked once and named by their content."""
 
 import hashlib
 
@@ -35,30 +35,30 @@ def check_features(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.n
     return real, fake
 
 
-def check_pictures(pictures: np.ndarray, name: str = "pictures") -> np.ndarray:
-    """Return `pictures` unchanged: uint8, N x H x W x C with C 1 or 3.
+def check_images(images: np.ndarray, name: str = "images") -> np.ndarray:
+    """Return `images` unchanged: uint8, N x H x W x C with C 1 or 3.
 
     Raises:
         EvaluationError: anything else.
     """
-    pictures = np.asarray(pictures)
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] not in (1, 3) or pictures.size == 0:
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or images.size == 0:
         raise EvaluationError(
-            f"Pictures must be uint8 in 0..255, N x H x W x C with 1 or 3 channels. "
-            f"Received: {name} {pictures.dtype} {pictures.shape}. "
+            f"Images must be uint8 in 0..255, N x H x W x C with 1 or 3 channels. "
+            f"Received: {name} {images.dtype} {images.shape}. "
             "From a generator's [-1, 1]: np.clip(np.round((x + 1) * 127.5), 0, 255).astype(np.uint8)."
         )
-    return pictures
+    return images
 
 
-def content_hash(pictures: np.ndarray) -> str:
+def content_hash(images: np.ndarray) -> str:
     """A sha256 over shape and content, in the order given."""
-    digest = hashlib.sha256(f"{pictures.dtype}{pictures.shape}".encode())
-    digest.update(np.ascontiguousarray(pictures))
+    digest = hashlib.sha256(f"{images.dtype}{images.shape}".encode())
+    digest.update(np.ascontiguousarray(images))
     return digest.hexdigest()
 
 
-def canonical_order(pictures: np.ndarray) -> np.ndarray:
-    """Indices that sort `pictures` by the hash of each one, so that a set's order in a folder or file plays no part."""
-    hashes = [hashlib.sha256(np.ascontiguousarray(picture)).digest() for picture in pictures]
+def canonical_order(images: np.ndarray) -> np.ndarray:
+    """Indices that sort `images` by the hash of each one, so that a set's order in a folder or file plays no part."""
+    hashes = [hashlib.sha256(np.ascontiguousarray(image)).digest() for image in images]
     return np.asarray(sorted(range(len(hashes)), key=hashes.__getitem__))

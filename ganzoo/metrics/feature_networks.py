@@ -1,8 +1,8 @@
-"""Networks that turn pictures into features for scores. All of them work offline.
+"""Networks that turn images into features for scores. All of them work offline.
 
 | name | trained on | features | input |
 |---|---|---|---|
-| self_supervised | the evaluated data, by a fixed recipe | 64 | the pictures' own size |
+| self_supervised | the evaluated data, by a fixed recipe | 64 | the images' own size |
 | squeezenet | imagenet | 512 | 227 px |
 | efficientnet_lite2 | imagenet | 1280 | 260 px |
 
@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ganzoo.errors import EvaluationError, unknown_name
-from ganzoo.metrics.arrays import check_pictures
+from ganzoo.metrics.arrays import check_images
 
 OF_THE_DATA = "the evaluated data"
 _BATCH = 64
@@ -32,11 +32,11 @@ class FeatureNetwork:
         name: as in a scorecard.
         family: "squeezenet", "efficientnet_lite" or "self_supervised".
         trained_on: "imagenet" or `OF_THE_DATA`.
-        dim: features of a picture.
+        dim: features of an image.
         source: where the weights come from.
         licence: of the weights.
-        version: changes whenever the features of the same picture would.
-        input_size: pixels a side that the network sees; None: the pictures' own size.
+        version: changes whenever the features of the same image would.
+        input_size: pixels a side that the network sees; None: the images' own size.
         function: float32 batches in 0..255, B x size x size x 3, to features (B, dim).
     """
 
@@ -52,15 +52,15 @@ class FeatureNetwork:
 
     @property
     def resize(self) -> str:
-        """How pictures come to the input size."""
+        """How images come to the input size."""
         return "none" if self.input_size is None else _BICUBIC
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """Features float32 (N, dim) of uint8 pictures; grey ones are repeated to three channels."""
-        pictures = check_pictures(pictures)
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Features float32 (N, dim) of uint8 images; grey ones are repeated to three channels."""
+        images = check_images(images)
         features = [
-            np.asarray(self.function(self._prepared(pictures[start : start + _BATCH])), np.float32)
-            for start in range(0, len(pictures), _BATCH)
+            np.asarray(self.function(self._prepared(images[start : start + _BATCH])), np.float32)
+            for start in range(0, len(images), _BATCH)
         ]
         return np.concatenate(features)
 
@@ -75,8 +75,8 @@ class FeatureNetwork:
             "resize": self.resize,
         }
 
-    def _prepared(self, pictures: np.ndarray) -> np.ndarray:
-        batch = np.broadcast_to(pictures, (*pictures.shape[:3], 3)).astype(np.float32)
+    def _prepared(self, images: np.ndarray) -> np.ndarray:
+        batch = np.broadcast_to(images, (*images.shape[:3], 3)).astype(np.float32)
         if self.input_size is None or batch.shape[1:3] == (self.input_size, self.input_size):
             return batch
         import tensorflow as tf
@@ -95,7 +95,7 @@ def feature_network(name: str, real: np.ndarray | None = None) -> FeatureNetwork
 
     Args:
         name: one of `list_feature_networks()`.
-        real: uint8 pictures, needed by "self_supervised" alone, which is fitted to them once and then cached.
+        real: uint8 images, needed by "self_supervised" alone, which is fitted to them once and then cached.
 
     Raises:
         EvaluationError: an unknown name, or no `real` where it is needed.
@@ -103,7 +103,7 @@ def feature_network(name: str, real: np.ndarray | None = None) -> FeatureNetwork
     """
     if name == "self_supervised":
         if real is None:
-            raise EvaluationError("The network 'self_supervised' is fitted to real pictures: give them as `real`.")
+            raise EvaluationError("The network 'self_supervised' is fitted to real images: give them as `real`.")
         from ganzoo.metrics.self_supervised import fitted_network
 
         return fitted_network(real)
@@ -138,8 +138,8 @@ def _efficientnet_lite2() -> FeatureNetwork:
 
     size = 260
     backbone = backbones.create("efficientnet_lite2", input_shape=(size, size, 3), levels=(32,), trainable=False)
-    pictures = keras.Input((size, size, 3), dtype="float32", name="pictures")
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scaled")(pictures)
+    images = keras.Input((size, size, 3), dtype="float32", name="images")
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scaled")(images)
     maps = backbone(scaled)
     maps = maps[-1] if isinstance(maps, list | tuple) else maps
     features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(maps)
@@ -153,5 +153,5 @@ def _efficientnet_lite2() -> FeatureNetwork:
         licence="Apache-2.0",
         version=f"{package} {version(package)}, deepest map",
         input_size=size,
-        function=frozen_function(keras.Model(pictures, features, name="efficientnet_lite2_features")),
+        function=frozen_function(keras.Model(images, features, name="efficientnet_lite2_features")),
     )

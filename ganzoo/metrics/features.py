@@ -1,4 +1,4 @@
-"""Features of picture sets, kept on disk where the pictures are real and will be asked for again."""
+"""Features of image sets, kept on disk where the images are real and will be asked for again."""
 
 import hashlib
 import logging
@@ -6,26 +6,26 @@ import logging
 import numpy as np
 
 from ganzoo.cache import atomic_write, cache_dir
-from ganzoo.metrics.arrays import check_pictures, content_hash
+from ganzoo.metrics.arrays import check_images, content_hash
 from ganzoo.metrics.feature_networks import FeatureNetwork
 
 logger = logging.getLogger(__name__)
 
 
-def extract(network: FeatureNetwork, pictures: np.ndarray, cached: bool = False) -> np.ndarray:
-    """Features float32 (N, dim) of uint8 pictures N x H x W x 1 or 3.
+def extract(network: FeatureNetwork, images: np.ndarray, cached: bool = False) -> np.ndarray:
+    """Features float32 (N, dim) of uint8 images N x H x W x 1 or 3.
 
-    With `cached`, they are looked up, and stored, by the content of the pictures and the network's name and version.
-    Give it for real pictures alone: generated ones never come again and would fill the disk.
+    With `cached`, they are looked up, and stored, by the content of the images and the network's name and version.
+    Give it for real images alone: generated ones never come again and would fill the disk.
     """
-    pictures = check_pictures(pictures)
+    images = check_images(images)
     if not cached:
-        return network(pictures)
+        return network(images)
     key = hashlib.sha256(f"{network.name}|{network.version}|{network.input_size}".encode()).hexdigest()[:16]
-    path = cache_dir("features") / f"{network.name}-{key}-{content_hash(pictures)[:32]}.npy"
-    features = _read(path, (len(pictures), network.dim))
+    path = cache_dir("features") / f"{network.name}-{key}-{content_hash(images)[:32]}.npy"
+    features = _read(path, (len(images), network.dim))
     if features is None:
-        features = network(pictures)
+        features = network(images)
         atomic_write(path, lambda temporary: np.save(temporary, features, allow_pickle=False))
     return features
 

@@ -1,6 +1,6 @@
-"""What is kept of the real pictures that a GAN was trained on: a network that was fitted to them, and their features.
+"""What is kept of the real images that a GAN was trained on: a network that was fitted to them, and their features.
 
-With it an export is judged where the pictures themselves are not at hand, as for the zoo's published weights.
+With it an export is judged where the images themselves are not at hand, as for the zoo's published weights.
 """
 
 from collections.abc import Mapping
@@ -23,27 +23,27 @@ _CLOSE = 0.1  # of the reals, the share that is nearer to another than "close" m
 
 @dataclass(frozen=True)
 class RealSet:
-    """Features of real pictures over the self-supervised network that was fitted to them.
+    """Features of real images over the self-supervised network that was fitted to them.
 
     Attributes:
         network: the network.
         arrays: what it is made of, as `ganzoo.metrics.self_supervised.fitted` gives them.
         features: `(N, dim)`.
-        size: height and width of the pictures.
-        pictures: uint8 `(N, height, width, channels)`, or None where only their features are known.
+        size: height and width of the images.
+        images: uint8 `(N, height, width, channels)`, or None where only their features are known.
     """
 
     network: FeatureNetwork
     arrays: Mapping[str, np.ndarray] = field(repr=False)
     features: np.ndarray = field(repr=False)
     size: tuple[int, int]
-    pictures: np.ndarray | None = field(default=None, repr=False)
+    images: np.ndarray | None = field(default=None, repr=False)
 
     def look(self, samples: np.ndarray) -> np.ndarray:
-        """Features `(M, dim)` of uint8 pictures of the same size; raises `EvaluationError` where it is another."""
+        """Features `(M, dim)` of uint8 images of the same size; raises `EvaluationError` where it is another."""
         if samples.shape[1:3] != self.size:
             raise EvaluationError(
-                f"The features of the reals are of pictures of {self.size}, the samples are {samples.shape[1:3]}."
+                f"The features of the reals are of images of {self.size}, the samples are {samples.shape[1:3]}."
             )
         return extract(self.network, samples)
 
@@ -62,14 +62,14 @@ class RealSet:
         return distances, indices, float(np.mean(distances < limit))
 
 
-def real_set(pictures: np.ndarray) -> RealSet:
-    """The set of uint8 pictures `(N, height, width, channels)`, N >= 4; the network is fitted, or in the cache."""
-    network, arrays = fitted(pictures)
-    return RealSet(network, arrays, extract(network, pictures, cached=True), tuple(pictures.shape[1:3]), pictures)
+def real_set(images: np.ndarray) -> RealSet:
+    """The set of uint8 images `(N, height, width, channels)`, N >= 4; the network is fitted, or in the cache."""
+    network, arrays = fitted(images)
+    return RealSet(network, arrays, extract(network, images, cached=True), tuple(images.shape[1:3]), images)
 
 
 def save(reals: RealSet, folder: Path) -> Path:
-    """Write `reals.safetensors` into a preset's folder: the network and the features in half precision, no pictures."""
+    """Write `reals.safetensors` into a preset's folder: the network and the features in half precision, no images."""
     from safetensors.numpy import save_file
 
     half = {
@@ -81,7 +81,7 @@ def save(reals: RealSet, folder: Path) -> Path:
 
 
 def load(folder: Path) -> RealSet | None:
-    """What `save` wrote, without pictures; None where there is nothing.
+    """What `save` wrote, without images; None where there is nothing.
 
     Raises:
         WeightsError: the file is damaged.

@@ -1,7 +1,7 @@
 """The scorecard: never one number, and never two numbers under different protocols.
 
 The real set is put in an order of its own, and split by the seed into two disjoint halves A and B of N // 2. With M
-fakes, n = min(M, N // 2, max_samples). The scores compare n fakes with n pictures of A; the floor compares n pictures
+fakes, n = min(M, N // 2, max_samples). The scores compare n fakes with n images of A; the floor compares n images
 of B with the same n of A: it is what a perfect generator would get. The self-supervised network is fitted to A alone,
 so to it both fakes and B are new. One split is one draw: the sliced Wasserstein floor is also told for others, and
 differences of scores smaller than the range of these floors mean nothing.
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from ganzoo.backbone_catalogue import UNKNOWN
 from ganzoo.cache import atomic_write_bytes, cache_dir, read_json
 from ganzoo.errors import EvaluationError, GanzooError
-from ganzoo.metrics.arrays import canonical_order, check_pictures, content_hash
+from ganzoo.metrics.arrays import canonical_order, check_images, content_hash
 from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, feature_network
 from ganzoo.metrics.features import extract
 from ganzoo.metrics.frechet import frechet_distance
@@ -26,7 +26,7 @@ from ganzoo.metrics.kernel import kernel_distance
 from ganzoo.metrics.neighbours import density_coverage, precision_recall
 from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_wasserstein
 
-SCORING_VERSION = 1  # raise it whenever the same pictures would get other numbers
+SCORING_VERSION = 1  # raise it whenever the same images would get other numbers
 _PRECISION_NEIGHBOURS = 3
 _DENSITY_NEIGHBOURS = 5
 _QUICK_DIRECTIONS = 64  # of the sliced Wasserstein distance where only its spread is wanted
@@ -120,7 +120,7 @@ def scorecard(
 
     Args:
         real: the whole real set; half of it is kept for the floor.
-        fake: generated pictures.
+        fake: generated images.
         networks: names of `feature_networks.list_feature_networks()`, or networks.
         seen_by_discriminator: for each pretrained part of the discriminator, `{"backbone": "efficientnet_lite0",
             "family": "efficientnet_lite", "trained_on": "imagenet"}`.
@@ -205,10 +205,10 @@ def compare(a: Scorecard, b: Scorecard) -> dict:
 
 def _split(real: np.ndarray, fake: np.ndarray, max_samples: int | None, seed: int) -> tuple[np.ndarray, ...]:
     """The reals in their own order, their two halves, and as many fakes as are compared."""
-    real, fake = check_pictures(real, "real"), check_pictures(fake, "fake")
+    real, fake = check_images(real, "real"), check_images(fake, "fake")
     if real.shape[1:] != fake.shape[1:]:
         raise EvaluationError(
-            f"Real and fake pictures must have the same size and channels. Received: {real.shape} and {fake.shape}."
+            f"Real and fake images must have the same size and channels. Received: {real.shape} and {fake.shape}."
         )
     count = min(len(fake), len(real) // 2, len(fake) if max_samples is None else max_samples)
     if count <= _DENSITY_NEIGHBOURS:

@@ -1,7 +1,7 @@
-"""A feature network that never saw ImageNet: a small one fitted to the real pictures alone, by a fixed recipe.
+"""A feature network that never saw ImageNet: a small one fitted to the real images alone, by a fixed recipe.
 
 It learns by SimCLR (Chen et al. 2020, "A simple framework for contrastive learning of visual representations",
-https://arxiv.org/abs/2002.05709): two views of a picture must be closer to each other than to the views of all others.
+https://arxiv.org/abs/2002.05709): two views of an image must be closer to each other than to the views of all others.
 
 loss = mean over views i of -log(exp(z_i . z_j / T) / sum over k != i of exp(z_i . z_k / T)),  j the other view of i
 
@@ -9,7 +9,7 @@ Views differ by a crop and a slight change of brightness, contrast and saturatio
 and no grey, so that the features go on seeing handedness and colour.
 
 Features are the means over positions of the two deepest stages, turned to their 64 strongest principal axes on the
-pictures the network was fitted to, and divided by the deviations there (whitened). Unwhitened, a few axes of overall
+images the network was fitted to, and divided by the deviations there (whitened). Unwhitened, a few axes of overall
 colour outweighed every change of shape; and fewer features need fewer samples.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from ganzoo.cache import atomic_write, cache_dir
 from ganzoo.errors import EvaluationError
-from ganzoo.metrics.arrays import check_pictures, content_hash
+from ganzoo.metrics.arrays import check_images, content_hash
 from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, frozen_function
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class Recipe:
     revision: int = 1  # of the code below
     widths: tuple[int, ...] = (32, 64, 96, 128, 128, 128, 128)  # channels by stage; each halves the size, down to 4
     projection: int = 64
-    features: int = 64  # principal axes that are kept; fewer where there are fewer than 4 pictures for each
-    batch: int = 128  # fewer where pictures exceed 64x64, so that a step costs the same
+    features: int = 64  # principal axes that are kept; fewer where there are fewer than 4 images for each
+    batch: int = 128  # fewer where images exceed 64x64, so that a step costs the same
     epochs: int = 40
     steps: tuple[int, int] = (60, 300)  # at least, at most
     learning_rate: float = 1e-3
@@ -52,7 +52,7 @@ class Recipe:
         return f"simclr-{self.revision}-{hashlib.sha256(repr(self).encode()).hexdigest()[:8]}"
 
     def batch_for(self, count: int, height: int, width: int) -> int:
-        """Pictures of a step: no more than there are."""
+        """Images of a step: no more than there are."""
         return min(count, int(np.clip(self.batch * 64 * 64 // (height * width), 16, self.batch)))
 
     def steps_for(self, count: int, batch: int) -> int:
@@ -73,10 +73,10 @@ def fitted(real: np.ndarray, recipe: Recipe | None = None) -> tuple[FeatureNetwo
 
     The arrays are `weight_0` and so on, `mean`, `whitening`, and `version` (text as uint8).
     """
-    real = check_pictures(real, "real")
+    real = check_images(real, "real")
     if len(real) < 4 or min(real.shape[1:3]) < 8:
         raise EvaluationError(
-            f"A self-supervised network needs 4 pictures or more, of 8 pixels or more a side. Received: {real.shape}."
+            f"A self-supervised network needs 4 images or more, of 8 pixels or more a side. Received: {real.shape}."
         )
     recipe = recipe or Recipe()
     version = f"{recipe.version}, fitted to {content_hash(real)[:16]}"
@@ -93,7 +93,7 @@ def fitted(real: np.ndarray, recipe: Recipe | None = None) -> tuple[FeatureNetwo
 
 
 def network_of(arrays: Mapping[str, np.ndarray], height: int, width: int) -> FeatureNetwork:
-    """The network of the arrays that `fitted` gave; raises `ValueError` where they are of another size of pictures."""
+    """The network of the arrays that `fitted` gave; raises `ValueError` where they are of another size of images."""
     model, _ = build_models(height, width, Recipe())
     return _network(model, arrays)
 
@@ -106,7 +106,7 @@ def _network(model, arrays: Mapping[str, np.ndarray]) -> FeatureNetwork:
         family="self_supervised",
         trained_on=OF_THE_DATA,
         dim=arrays["whitening"].shape[1],
-        source="fitted to the real pictures",
+        source="fitted to the real images",
         licence="that of the data",
         version=arrays["version"].tobytes().decode(),
         input_size=None,
@@ -124,8 +124,8 @@ def build_models(height: int, width: int, recipe: Recipe):
     def start():
         return keras.initializers.HeNormal(seed=next(seeds))
 
-    pictures = keras.Input((height, width, 3), dtype="float32", name="pictures")
-    x = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scaled")(pictures)
+    images = keras.Input((height, width, 3), dtype="float32", name="images")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scaled")(images)
     means = []
     for stage, channels in enumerate(recipe.widths):
         if stage and min(x.shape[1:3]) <= 4:
@@ -136,7 +136,7 @@ def build_models(height: int, width: int, recipe: Recipe):
         x = layers.LeakyReLU(0.1, dtype="float32", name=f"{name}_relu")(x)
         means.append(layers.GlobalAveragePooling2D(dtype="float32", name=f"{name}_mean")(x))
     features = layers.Concatenate(dtype="float32", name="features")(means[-2:]) if means[1:] else means[0]
-    model = keras.Model(pictures, features, name="self_supervised")
+    model = keras.Model(images, features, name="self_supervised")
 
     inputs = keras.Input((features.shape[-1],), dtype="float32", name="features")
     hidden = layers.Dense(128, "relu", kernel_initializer=start(), dtype="float32", name="hidden")(inputs)
@@ -150,15 +150,15 @@ def _fit(model, head, real: np.ndarray, recipe: Recipe) -> None:
 
     batch = recipe.batch_for(*real.shape[:3])
     steps = recipe.steps_for(len(real), batch)
-    logger.info("Fitting the self-supervised feature network: %d steps of %d pictures.", steps, batch)
+    logger.info("Fitting the self-supervised feature network: %d steps of %d images.", steps, batch)
     rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
     optimizer = keras.optimizers.Adam(rate)
     variables = [*model.trainable_variables, *head.trainable_variables]
     optimizer.build(variables)
 
     @tf.function(reduce_retracing=True)
-    def step(pictures, seed):
-        views = tf.concat([_view(pictures, seed * 2, recipe), _view(pictures, seed * 2 + 1, recipe)], axis=0)
+    def step(images, seed):
+        views = tf.concat([_view(images, seed * 2, recipe), _view(images, seed * 2 + 1, recipe)], axis=0)
         with tf.GradientTape() as tape:
             loss = _contrastive_loss(head(model(views, training=True), training=True), recipe.temperature)
         optimizer.apply(tape.gradient(loss, variables), variables)
@@ -168,21 +168,21 @@ def _fit(model, head, real: np.ndarray, recipe: Recipe) -> None:
     order = np.empty(0, np.int64)
     began = time.perf_counter()
     for index in range(steps):
-        if len(order) < batch:  # a batch never holds a picture twice: it would be its own negative
+        if len(order) < batch:  # a batch never holds an image twice: it would be its own negative
             order = generator.permutation(len(real))
         chosen, order = order[:batch], order[batch:]
-        pictures = np.broadcast_to(real[chosen], (batch, *real.shape[1:3], 3)).astype(np.float32)
-        loss = step(tf.constant(pictures), tf.constant(index))
+        images = np.broadcast_to(real[chosen], (batch, *real.shape[1:3], 3)).astype(np.float32)
+        loss = step(tf.constant(images), tf.constant(index))
     if not np.isfinite(float(loss)):
-        raise EvaluationError("The self-supervised feature network diverged on these pictures. Look at the data.")
+        raise EvaluationError("The self-supervised feature network diverged on these images. Look at the data.")
     logger.info("Fitted in %.0f s, last loss %.3f.", time.perf_counter() - began, float(loss))
 
 
-def _view(pictures, seed, recipe: Recipe):
+def _view(images, seed, recipe: Recipe):
     """A random crop, resized back, and a slight change of contrast, saturation and brightness; 0..255."""
     import tensorflow as tf
 
-    count, height, width = tf.shape(pictures)[0], pictures.shape[1], pictures.shape[2]
+    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
 
     def uniform(purpose, low, high):
         return tf.random.stateless_uniform((count, 1), tf.stack([seed, purpose]), low, high)
@@ -190,7 +190,7 @@ def _view(pictures, seed, recipe: Recipe):
     side = uniform(0, recipe.smallest_crop, 1.0)
     top, left = uniform(1, 0.0, 1.0) * (1.0 - side), uniform(2, 0.0, 1.0) * (1.0 - side)
     boxes = tf.concat([top, left, top + side, left + side], axis=1)
-    views = tf.image.crop_and_resize(pictures, boxes, tf.range(count), (height, width))
+    views = tf.image.crop_and_resize(images, boxes, tf.range(count), (height, width))
 
     def factor(purpose):
         return uniform(purpose, 1.0 - recipe.jitter, 1.0 + recipe.jitter)[:, :, None, None]
@@ -214,8 +214,8 @@ def _contrastive_loss(projections, temperature: float):
 
 def _whitening(function, real: np.ndarray, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """The mean (D,) of the features of `real`, and the matrix (D, K) that turns and scales them to unit covariance."""
-    pictures = np.broadcast_to(real, (*real.shape[:3], 3))
-    features = [function(pictures[i : i + 64].astype(np.float32)) for i in range(0, len(pictures), 64)]
+    images = np.broadcast_to(real, (*real.shape[:3], 3))
+    features = [function(images[i : i + 64].astype(np.float32)) for i in range(0, len(images), 64)]
     features = np.concatenate(features).astype(np.float64)
     mean = features.mean(axis=0)
     _, deviations, axes = np.linalg.svd(features - mean, full_matrices=False)

@@ -1,6 +1,6 @@
-"""The sliced Wasserstein distance of Laplacian-pyramid patches: a distance of picture sets that needs no network.
+"""The sliced Wasserstein distance of Laplacian-pyramid patches: a distance of image sets that needs no network.
 
-At each level of the pyramid, 7x7 patches of all pictures form two clouds of points. The distance is the mean, over 512
+At each level of the pyramid, 7x7 patches of all images form two clouds of points. The distance is the mean, over 512
 random directions, of the Wasserstein-1 distance of the clouds projected on that direction.
 
 Paper: Karras et al. 2018, "Progressive growing of GANs", section 5, https://arxiv.org/abs/1710.10196. The protocol here
@@ -8,22 +8,22 @@ is theirs but for three points:
 
 - The paper's code normalises each set's patches by that set's own mean and deviation per channel, which hides a shift
   of colour or of contrast. Here both sets are normalised by the REAL set's mean and deviation.
-- The i-th picture of both sets is cut at the same places, so a set's distance to itself is exactly 0.
+- The i-th image of both sets is cut at the same places, so a set's distance to itself is exactly 0.
 - Levels go down to 14 pixels (two patches) rather than 16: the same for powers of two, and 28 gets a second level.
 """
 
 import numpy as np
 
 from ganzoo.errors import EvaluationError
-from ganzoo.metrics.arrays import check_pictures
+from ganzoo.metrics.arrays import check_images
 
 PROTOCOL = "Laplacian pyramid 7x7x128, 512 directions, x1000, both sets normalised by the reals"
 _PATCH = 7
-_PATCHES_PER_PICTURE = 128
+_PATCHES_PER_IMAGE = 128
 _DIRECTIONS = 512
 _SMALLEST_LEVEL = 2 * _PATCH
 _DIRECTIONS_AT_ONCE = 32
-_PICTURES_AT_ONCE = 256
+_IMAGES_AT_ONCE = 256
 _FILTER = np.array([1.0, 4.0, 6.0, 4.0, 1.0], np.float32) / 16.0
 
 
@@ -43,12 +43,12 @@ def sliced_wasserstein(
         directions: how many; fewer are faster and less exact, and not the protocol.
 
     Raises:
-        EvaluationError: other types, different shapes, or pictures under 14 pixels.
+        EvaluationError: other types, different shapes, or images under 14 pixels.
     """
-    real, fake = check_pictures(real, "real"), check_pictures(fake, "fake")
+    real, fake = check_images(real, "real"), check_images(fake, "fake")
     if real.shape != fake.shape:
         raise EvaluationError(
-            "The sliced Wasserstein distance compares equally many pictures of the same size. "
+            "The sliced Wasserstein distance compares equally many images of the same size. "
             f"Received: real {real.shape}, fake {fake.shape}."
         )
     sizes = level_sizes(real.shape[1], real.shape[2])
@@ -71,28 +71,26 @@ def sliced_wasserstein(
 def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
     """Sizes of the pyramid's levels, from full resolution down to no less than 14 pixels on the shorter side."""
     if min(height, width) < _SMALLEST_LEVEL:
-        raise EvaluationError(
-            f"Pictures must have {_SMALLEST_LEVEL} pixels or more a side. Received: {height}x{width}."
-        )
+        raise EvaluationError(f"Images must have {_SMALLEST_LEVEL} pixels or more a side. Received: {height}x{width}.")
     sizes = [(height, width)]
     while min(size := ((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2)) >= _SMALLEST_LEVEL:
         sizes.append(size)
     return sizes
 
 
-def _patches(pictures: np.ndarray, level: int, levels: int, seed: int) -> np.ndarray:
+def _patches(images: np.ndarray, level: int, levels: int, seed: int) -> np.ndarray:
     """Patches of one level, (N * 128, 7 * 7, C) float32."""
     generator = np.random.default_rng([seed, level])
     offset = np.arange(_PATCH)
     parts = []
-    for start in range(0, len(pictures), _PICTURES_AT_ONCE):
-        maps = _laplacian(pictures[start : start + _PICTURES_AT_ONCE].astype(np.float32), level, levels)
+    for start in range(0, len(images), _IMAGES_AT_ONCE):
+        maps = _laplacian(images[start : start + _IMAGES_AT_ONCE].astype(np.float32), level, levels)
         count, height, width, channels = maps.shape
-        top = generator.integers(0, height - _PATCH + 1, (count, _PATCHES_PER_PICTURE, 1, 1))
-        left = generator.integers(0, width - _PATCH + 1, (count, _PATCHES_PER_PICTURE, 1, 1))
+        top = generator.integers(0, height - _PATCH + 1, (count, _PATCHES_PER_IMAGE, 1, 1))
+        left = generator.integers(0, width - _PATCH + 1, (count, _PATCHES_PER_IMAGE, 1, 1))
         index = np.arange(count)[:, None, None, None]
         cut = maps[index, top + offset[:, None], left + offset[None, :]]
-        parts.append(cut.reshape(count * _PATCHES_PER_PICTURE, _PATCH * _PATCH, channels))
+        parts.append(cut.reshape(count * _PATCHES_PER_IMAGE, _PATCH * _PATCH, channels))
     return np.concatenate(parts)
 
 

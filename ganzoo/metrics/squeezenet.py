@@ -55,7 +55,7 @@ def squeezenet() -> FeatureNetwork:
 
 
 def build_model(include_classifier: bool):
-    """A Keras model of float32 RGB pictures in 0..255, B x 227 x 227 x 3, to features (B, 512) or to 1000 logits."""
+    """A Keras model of float32 RGB images in 0..255, B x 227 x 227 x 3, to features (B, 512) or to 1000 logits."""
     import keras
 
     layers = keras.layers
@@ -69,8 +69,8 @@ def build_model(include_classifier: bool):
     def pool(x, name):
         return layers.MaxPooling2D(3, 2, dtype="float32", name=name)(x)
 
-    pictures = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), dtype="float32", name="pictures")
-    x = keras.ops.flip(pictures, axis=-1) - np.array(_MEAN_BGR, np.float32)
+    images = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), dtype="float32", name="images")
+    x = keras.ops.flip(images, axis=-1) - np.array(_MEAN_BGR, np.float32)
     x = pool(conv(x, 64, 3, "conv1", strides=2, padding="valid"), "pool1")
     for fire, (squeezed, expanded) in _FIRES.items():
         x = conv(x, squeezed, 1, f"{fire}/squeeze1x1")
@@ -81,7 +81,7 @@ def build_model(include_classifier: bool):
     if include_classifier:
         x = conv(x, 1000, 1, "conv10")
     output = layers.GlobalAveragePooling2D(dtype="float32", name="mean")(x)
-    return keras.Model(pictures, output, name="squeezenet")
+    return keras.Model(images, output, name="squeezenet")
 
 
 def load_weights(model, arrays: dict[str, list[np.ndarray]]) -> None:

@@ -30,7 +30,7 @@ class Autoencoder(Decoding):
     code_width = 1  # numbers that the encoder gives for each latent
 
     def build_parts(self) -> dict[str, keras.Model]:
-        """`encoder`: pictures -> codes `(batch, latents)`; `decoder`: the generator."""
+        """`encoder`: images -> codes `(batch, latents)`; `decoder`: the generator."""
         decoder = self.decoder()
         features = self.features()
         x = layers.Flatten(name="flatten")(features)
@@ -41,9 +41,9 @@ class Autoencoder(Decoding):
         """What follows the last dense layer of the encoder."""
         return BatchNorm(momentum=0.9, center=False, scale=False, name="standardise")(x)
 
-    def seen(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
-        """What the encoder is shown of pictures `(n, height, width, channels)` in [-1, 1]: of the same shape."""
-        return pictures
+    def seen(self, images: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
+        """What the encoder is shown of images `(n, height, width, channels)` in [-1, 1]: of the same shape."""
+        return images
 
     def codes(self, encoded: tf.Tensor, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The decoder's latents `(n, latents)` of what the encoder gives, and terms of the loss, `(n,)` each."""

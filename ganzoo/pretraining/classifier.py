@@ -12,7 +12,7 @@ from ganzoo.pretraining.task import Task
 
 
 class Classifier(Task):
-    """Cross-entropy on the recipe's augmented pictures."""
+    """Cross-entropy on the recipe's augmented images."""
 
     labelled = True
     uses = ("augment",)
@@ -24,7 +24,7 @@ class Classifier(Task):
         label_smoothing: Fraction = 0.1
 
     def build_parts(self) -> dict[str, keras.Model]:
-        """`classifier`: pictures -> logits of the classes."""
+        """`classifier`: images -> logits of the classes."""
         if self.settings.classes is None:
             raise self.refuse("the data do not say how many classes they have: set pretrain.classes.")
         if self.settings.classes < 2:

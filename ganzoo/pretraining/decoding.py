@@ -1,4 +1,4 @@
-"""Methods in which the entry's generator makes pictures from codes of real ones."""
+"""Methods in which the entry's generator makes images from codes of real ones."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 from ganzoo.phases import ClassCondition
 from ganzoo.pretraining.task import Task
 
-ROW = 8  # pictures in a row of a grid
+ROW = 8  # images in a row of a grid
 
 
 class Decoding(Task):
@@ -32,7 +32,7 @@ class Decoding(Task):
         return keras.Model(generator.input, generator.output, name=self.decoder_name)
 
     def codes_of(self, reals: tf.Tensor) -> tf.Tensor:
-        """Codes `(n, latents)` of pictures in a grid, in inference mode."""
+        """Codes `(n, latents)` of images in a grid, in inference mode."""
         raise NotImplementedError
 
     def conditions_spec(self) -> dict[str, ClassCondition]:
@@ -40,12 +40,12 @@ class Decoding(Task):
         return self.gan.conditions_spec()
 
     def decode(self, codes: tf.Tensor, conditions: Mapping[str, tf.Tensor], training: bool = True) -> tf.Tensor:
-        """Pictures `(n, height, width, channels)`, float32 in the generator's range, of codes `(n, latents)`."""
+        """Images `(n, height, width, channels)`, float32 in the generator's range, of codes `(n, latents)`."""
         inputs = {self.latents_name: codes, **conditions}
         return tf.cast(self.parts[self.decoder_name](inputs, training=training), tf.float32)
 
     def show(self, examples: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
-        """Rows of real pictures, each above those made of their codes; then two rows of samples."""
+        """Rows of real images, each above those made of their codes; then two rows of samples."""
         drawn = self.gan.draw_latents(2 * ROW, seed=self.gan.recipe.seed)[self.latents_name]
         shown = [self._shown(drawn, self.gan.draw_conditions(len(drawn)))]
         if examples is not None:
@@ -63,5 +63,5 @@ class Decoding(Task):
 
 
 def in_rows(*columns: np.ndarray) -> list[np.ndarray]:
-    """Pictures of the first array, eight in a row, each row above those of the others."""
-    return [pictures[start : start + ROW] for start in range(0, len(columns[0]), ROW) for pictures in columns]
+    """Images of the first array, eight in a row, each row above those of the others."""
+    return [images[start : start + ROW] for start in range(0, len(columns[0]), ROW) for images in columns]

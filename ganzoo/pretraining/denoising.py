@@ -10,13 +10,13 @@ from ganzoo.pretraining.autoencoder import Autoencoder
 
 
 class Denoising(Autoencoder):
-    """The encoder sees pictures with noise, the decoder must give them without."""
+    """The encoder sees images with noise, the decoder must give them without."""
 
     class Options(Autoencoder.Options):
         """The normal noise's deviation; a pixel's range is [-1, 1]."""
 
         noise: PositiveFloat = 0.4
 
-    def seen(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
-        """The pictures with noise."""
-        return pictures + self.settings.noise * random.normal(tuple(pictures.shape[1:]), "noise")
+    def seen(self, images: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
+        """The images with noise."""
+        return images + self.settings.noise * random.normal(tuple(images.shape[1:]), "noise")

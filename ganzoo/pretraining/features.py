@@ -1,9 +1,9 @@
 """From a classifier to a generator: samples must have the features of a pretrained network.
 
-A real picture's code is made of the whitened principal components of its deepest features, which have mean 0 and unit
-covariance as the generator's latents do. The generator learns to make, from a code, a picture with the same features
-(and colours); with a `sampled_weight`, from sampled latents too, pictures whose code they are. The discriminator's
-trunk learns to tell the code of a picture, unless it is itself that network.
+A real image's code is made of the whitened principal components of its deepest features, which have mean 0 and unit
+covariance as the generator's latents do. The generator learns to make, from a code, an image with the same features
+(and colours); with a `sampled_weight`, from sampled latents too, images whose code they are. The discriminator's
+trunk learns to tell the code of an image, unless it is itself that network.
 
 The loss over features is Johnson et al. 2016's, "Perceptual Losses for Real-Time Style Transfer",
 https://arxiv.org/abs/1603.08155, with absolute differences.
@@ -30,9 +30,9 @@ class Features(Decoding):
     first_reals = 4096
 
     class Options(Section):
-        """The pretrained network, the strides of its levels, the side that pictures are resized to; the loss' weights.
+        """The pretrained network, the strides of its levels, the side that images are resized to; the loss' weights.
 
-        `sampled_weight`: of the codes of what sampled latents give; it takes a third of the time, and on 1,000 pictures
+        `sampled_weight`: of the codes of what sampled latents give; it takes a third of the time, and on 1,000 images
         of Fashion-MNIST a generator that had 18 seconds was better without it.
 
         `network`: one of `ganzoo.backbones.list_backbones()`, or `trunk`: the discriminator's trunk itself, with the
@@ -48,14 +48,14 @@ class Features(Decoding):
         sampled_weight: NonNegativeFloat = 0.0
 
     def build_parts(self) -> dict[str, keras.Model]:
-        """`generator`, and `encoder`: pictures -> codes, unless the trunk is the pretrained network."""
+        """`generator`, and `encoder`: images -> codes, unless the trunk is the pretrained network."""
         parts = {"generator": self.decoder()}
         width = self.latents_width
         if self.settings.network == OWN:
             if "trunk" not in self.gan.recipe.init:
                 raise self.refuse("pretrain.network = 'trunk' needs trained weights for it: --init trunk=RUN:trunk.")
-            pictures = keras.Input(self.sample_shape(), name="samples")
-            self.teacher = backbones.trunk_class()(pictures, [self.trunk()(pictures)], name="teacher")
+            images = keras.Input(self.sample_shape(), name="samples")
+            self.teacher = backbones.trunk_class()(images, [self.trunk()(images)], name="teacher")
             self.trunk().trainable = False
         else:
             self.teacher = backbones.create(
@@ -85,7 +85,7 @@ class Features(Decoding):
         return [] if self.settings.network == OWN else [backbones.backbone_info(self.settings.network).source_entry()]
 
     def adapt(self, reals: np.ndarray) -> None:
-        """Standardise the features, and take the principal components of the deepest ones, on real pictures."""
+        """Standardise the features, and take the principal components of the deepest ones, on real images."""
         standardise(self.standardise, self.teacher, reals[:512])
         parts = [self.domain.to_unit(reals[i : i + 64]) for i in range(0, len(reals), 64)]
         pooled = np.concatenate([np.asarray(_pooled(self._features(tf.constant(part))[-1])) for part in parts])
@@ -101,15 +101,15 @@ class Features(Decoding):
             )
         if len(deviations) < width or deviations[width - 1] <= 1e-4 * deviations[0]:
             raise self.refuse(
-                f"the features of these pictures have fewer than {width} components, one for each latent. Give more "
-                "pictures, or lower model.latent_dim."
+                f"the features of these images have fewer than {width} components, one for each latent. Give more "
+                "images, or lower model.latent_dim."
             )
         deviations = deviations[:width] / np.sqrt(len(pooled) - 1)
         kernel = (axes[:width] / deviations[:, None]).T
         self.whiten.layers[-1].set_weights([kernel.astype("float32"), (-mean @ kernel).astype("float32")])
 
-    def _features(self, pictures: tf.Tensor) -> list[tf.Tensor]:
-        found = self.standardise(self.teacher(pictures, training=False), training=False)
+    def _features(self, images: tf.Tensor) -> list[tf.Tensor]:
+        found = self.standardise(self.teacher(images, training=False), training=False)
         return [tf.cast(features, tf.float32) for features in found]
 
     def loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:

@@ -19,14 +19,14 @@ from ganzoo.pretraining.task import Task
 
 
 class Masked(Task):
-    """The trunk sees pictures with masked patches; a small decoder that is thrown away must fill them."""
+    """The trunk sees images with masked patches; a small decoder that is thrown away must fill them."""
 
     runs_along = True
 
     class Options(Section):
         """The share of masked patches, their side in pixels, the decoder's width.
 
-        Without a `patch`, the largest side up to 8 that divides the pictures'.
+        Without a `patch`, the largest side up to 8 that divides the images'.
         """
 
         share: Fraction = 0.5
@@ -34,7 +34,7 @@ class Masked(Task):
         width: PositiveInt = 32
 
     def build_parts(self) -> dict[str, keras.Model]:
-        """`filling`: pictures -> pictures."""
+        """`filling`: images -> images."""
         features = x = self.features()
         size, _, channels = self.sample_shape()
         self.patch = self.settings.patch or max(side for side in range(1, 9) if size % side == 0)
@@ -51,7 +51,7 @@ class Masked(Task):
             before = (x.shape[1] - size) // 2
             after = x.shape[1] - size - before
             x = layers.Cropping2D(((before, after), (before, after)), name="crop")(x)
-        x = layers.Conv2D(channels, 3, padding="same", dtype="float32", name="to_picture")(x)
+        x = layers.Conv2D(channels, 3, padding="same", dtype="float32", name="to_image")(x)
         return {"filling": self.on_trunk("filling", features, x)}
 
     def loss(self, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
@@ -63,7 +63,7 @@ class Masked(Task):
         return error / tf.maximum(numbers, 1.0), {}
 
     def show(self, examples: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
-        """Rows of real pictures, as they were masked, and filled."""
+        """Rows of real images, as they were masked, and filled."""
         if examples is None:
             return None
         reals = self.domain.to_unit(tf.constant(examples["real"][: 2 * ROW]))
@@ -72,10 +72,10 @@ class Masked(Task):
         parts = [self.domain.from_unit(values.numpy()) for values in (reals, reals * (1.0 - mask), filled)]
         return np.concatenate(in_rows(*parts))
 
-    def _mask(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
-        """1 in masked patches, 0 elsewhere: `(batch, height, width, 1)`, the same share in each picture."""
+    def _mask(self, images: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
+        """1 in masked patches, 0 elsewhere: `(batch, height, width, 1)`, the same share in each image."""
         patch = self.patch
-        rows, columns = pictures.shape[1] // patch, pictures.shape[2] // patch
+        rows, columns = images.shape[1] // patch, images.shape[2] // patch
         count = max(1, round(self.settings.share * rows * columns))
         order = tf.argsort(tf.argsort(random.uniform((rows * columns,), "mask"), axis=1), axis=1)
         mask = tf.reshape(tf.cast(order < count, tf.float32), (-1, rows, columns, 1))

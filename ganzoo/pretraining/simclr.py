@@ -34,7 +34,7 @@ def contrastive_loss(first: tf.Tensor, second: tf.Tensor, temperature: float) ->
 
 
 class SimCLR(Task):
-    """Two views of a picture, each cropped and recoloured, are closer to each other than to those of all others."""
+    """Two views of an image, each cropped and recoloured, are closer to each other than to those of all others."""
 
     runs_along = True
 
@@ -48,10 +48,10 @@ class SimCLR(Task):
         colours: bool = True
 
     def build_parts(self) -> dict[str, keras.Model]:
-        """`projection`: pictures -> projections."""
+        """`projection`: images -> projections."""
         if self.batch_size < 2:
             raise self.refuse(
-                "it compares a picture with others of its batch: training.batch_size must be 2 or more, divided by the "
+                "it compares an image with others of its batch: training.batch_size must be 2 or more, divided by the "
                 "stride where it runs beside a GAN."
             )
         head = self.with_head("projection", self.settings.hidden, outputs=self.settings.projection, pool=True)
@@ -63,13 +63,13 @@ class SimCLR(Task):
         both = self.parts["projection"](tf.concat(views, axis=0), training=True)
         return contrastive_loss(*tf.split(both, 2), self.settings.temperature), {}
 
-    def _view(self, pictures: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
+    def _view(self, images: tf.Tensor, random: GlobalRandom) -> tf.Tensor:
         side = random.uniform((), "side", self.settings.smallest_crop, 1.0)
-        height, width = pictures.shape[1:3]
+        height, width = images.shape[1:3]
         rows = _enlarging(random.uniform((), "top") * (1.0 - side), side, height)
         columns = _enlarging(random.uniform((), "left") * (1.0 - side), side, width)
         # Products of matrices compile with XLA, which `tf.image.crop_and_resize` does not.
-        views = tf.einsum("byh,bhwc->bywc", rows, pictures)
+        views = tf.einsum("byh,bhwc->bywc", rows, images)
         views = tf.einsum("bxw,bywc->byxc", columns, views)
         return augment(views, ("colour",), random) if self.settings.colours else views
 

@@ -68,7 +68,7 @@ class Task:
         raise NotImplementedError
 
     def show(self, examples: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
-        """Pictures for a run's grids, see `PhasedModel.show`; None where there is nothing to look at."""
+        """Images for a run's grids, see `PhasedModel.show`; None where there is nothing to look at."""
         return None
 
     def adapt(self, reals: np.ndarray) -> None:
@@ -98,18 +98,18 @@ class Task:
         return RecipeError(f"'{self.method()}' does not suit {self.gan.recipe.entry}: {reason}")
 
     def sample_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of the GAN's pictures.
+        """(height, width, channels) of the GAN's images.
 
         Raises:
-            RecipeError: its samples are no pictures.
+            RecipeError: its samples are no images.
         """
         shapes = self.gan.sample_shapes()
         if len(shapes) != 1 or len(shapes[0]) != 3:
-            raise self.refuse("its samples are no pictures.")
+            raise self.refuse("its samples are no images.")
         return shapes[0]
 
     def trunk(self) -> keras.Model:
-        """The discriminator's trunk: pictures -> features.
+        """The discriminator's trunk: images -> features.
 
         Raises:
             RecipeError: the discriminator has none.
@@ -120,10 +120,10 @@ class Task:
         return parts["discriminator.trunk"]
 
     def on_trunk(self, name: str, features: Any, outputs: Any) -> keras.Model:
-        """A model `name` from pictures to the trunk's features to what a head makes of them."""
-        pictures = keras.Input(self.sample_shape(), name="samples")
+        """A model `name` from images to the trunk's features to what a head makes of them."""
+        images = keras.Input(self.sample_shape(), name="samples")
         self.heads[name] = head = keras.Model(features, outputs, name=f"{name}_head")
-        return keras.Model(pictures, head(self.trunk()(pictures)), name=name)
+        return keras.Model(images, head(self.trunk()(images)), name=name)
 
     def features(self) -> Any:
         """An input of the trunk's features, for a head."""

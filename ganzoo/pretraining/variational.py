@@ -17,7 +17,7 @@ class Variational(Autoencoder):
     """Reconstruction and the divergence of the codes' distributions from N(0, 1)."""
 
     class Options(Autoencoder.Options):
-        """`divergence_weight` times KL(q || N(0, 1)), summed over the latents and divided by the picture's numbers."""
+        """`divergence_weight` times KL(q || N(0, 1)), summed over the latents and divided by the image's numbers."""
 
         divergence_weight: NonNegativeFloat = 1.0
 

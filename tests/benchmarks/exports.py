@@ -41,7 +41,7 @@ def main(out: str) -> None:
                 "times as long."
             )
     text = [
-        "Minimum latencies of one sample; Keras and SavedModel use all cores. FID: to the training pictures, over the "
+        "Minimum latencies of one sample; Keras and SavedModel use all cores. FID: to the training images, over the "
         "network that never saw ImageNet, 2,000 latents, the same for all files.",
         "",
         *table(FILES, files),

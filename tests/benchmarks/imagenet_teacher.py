@@ -2,7 +2,7 @@
 
     python tests/benchmarks/imagenet_teacher.py emoji plain results --seconds 1200 --seed 0
 
-`emoji` is a folder of pictures (`tests/data/emoji.py` makes this one from Debian's fonts-noto-color-emoji).
+`emoji` is a folder of images (`tests/data/emoji.py` makes this one from Debian's fonts-noto-color-emoji).
 Times are processor seconds of the training steps alone, counted by the process, so runs beside each other on separate
 cores (`taskset -c 0`, `taskset -c 1`) compare fairly. Each run writes NAME_SEED.json (scorecard, samples seen, recipe
 changes), a grid of the averaged generator and one of the live one.
@@ -29,7 +29,7 @@ VARIANTS = {
     "hybrid_relativistic": {**_model(projected_weight=1.0), "objective": "relativistic", "regularizers": LAZY},
     "matching_stays_strong": {"model": {"matching_weight": 10.0, "matching_until": 0}},
     "matching_at_64": {"model": {"backbone_size": 64, "matching_every": 2}},
-    "matching_with_pictures": {"model": {"matching_levels": [1, 2, 4, 8, 16, 32]}},
+    "matching_with_images": {"model": {"matching_levels": [1, 2, 4, 8, 16, 32]}},
     "matching_random_network": {"model": {"backbone_weights": "random"}},
 }
 

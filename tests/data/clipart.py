@@ -3,7 +3,7 @@
     python tests/data/clipart.py FOLDER
 
 Shapes, flags, maps, signs, desktop icons, playing cards and the like are left out; version 0.18+dfsg-19
-has 2,750 such pictures.
+has 2,750 such images.
 """
 
 import re
@@ -18,7 +18,7 @@ LEFT_OUT = re.compile(
 
 
 def link_clipart(folder: str | Path, root: Path = ROOT) -> list[Path]:
-    """Make links to the pictures in `folder`, flat and named in order; the links' paths."""
+    """Make links to the images in `folder`, flat and named in order; the links' paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     chosen = sorted(path for path in root.rglob("*.png") if not LEFT_OUT.search(path.relative_to(root).as_posix()))
@@ -30,4 +30,4 @@ def link_clipart(folder: str | Path, root: Path = ROOT) -> list[Path]:
 
 
 if __name__ == "__main__":
-    print(f"{len(link_clipart(sys.argv[1])):,} pictures")
+    print(f"{len(link_clipart(sys.argv[1])):,} images")

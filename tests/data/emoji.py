@@ -1,4 +1,4 @@
-"""Colour emoji from an installed font, as a realistic folder of pictures for tests and experiments.
+"""Colour emoji from an installed font, as a realistic folder of images for tests and experiments.
 
 Needs `fonttools` and the Debian package `fonts-noto-color-emoji`. The font keeps one 136 x 128 PNG for every glyph.
 """
@@ -12,16 +12,16 @@ FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 
 
 def emoji_pngs(font: Path = FONT):
-    """Yields (glyph name, PNG bytes), sorted by the glyph's name, of every colour picture in the font's CBDT table."""
+    """Yields (glyph name, PNG bytes), sorted by the glyph's name, of every colour image in the font's CBDT table."""
     from fontTools.ttLib import TTFont
 
     with TTFont(font) as opened:
-        pictures = {}
+        images = {}
         for strike in opened["CBDT"].strikeData:
             for name, glyph in strike.items():
                 if hasattr(glyph, "imageData"):
-                    pictures[name] = bytes(glyph.imageData)
-    yield from sorted(pictures.items())
+                    images[name] = bytes(glyph.imageData)
+    yield from sorted(images.items())
 
 
 def emoji_characters(font: Path = FONT) -> dict[str, list[int]]:
@@ -52,11 +52,11 @@ def _group(codes: list[int]) -> str:
     return "faces" if any(first <= codes[0] <= last for first, last in faces) else "things"
 
 
-def _square(picture: Image.Image, size: int | None) -> Image.Image:
-    """`picture` (RGBA) centred on a transparent square, brought to `size` pixels a side with its aspect kept."""
-    side = max(picture.size)
+def _square(image: Image.Image, size: int | None) -> Image.Image:
+    """`image` (RGBA) centred on a transparent square, brought to `size` pixels a side with its aspect kept."""
+    side = max(image.size)
     square = Image.new("RGBA", (side, side), (0, 0, 0, 0))
-    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     if size is None or size == side:
         return square
     # "RGBa" is Pillow's premultiplied mode: the colour of transparent pixels must not bleed into the outline.
@@ -76,7 +76,7 @@ def extract_emoji(
     Args:
         folder: is made where it is missing.
         size: pixels a side; None keeps the font's own 136.
-        background: a colour's name or #rrggbb onto which the pictures are composed; None keeps their transparency.
+        background: a colour's name or #rrggbb onto which the images are composed; None keeps their transparency.
         limit: writes only so many, evenly taken over the whole font, with the names they have in the whole set.
         grouped: a folder each for flags, people, faces and things, as classes.
         tones: also those that differ from another in nothing but skin tone. A study that scores against emoji which
@@ -89,18 +89,18 @@ def extract_emoji(
     folder.mkdir(parents=True, exist_ok=True)
     characters = emoji_characters() if grouped or not tones else {}
     everything = enumerate(emoji_pngs())
-    pictures = [(index, name, data) for index, (name, data) in everything if tones or not _toned(characters[name])]
-    if limit is not None and limit < len(pictures):
-        pictures = [pictures[i * len(pictures) // limit] for i in range(limit)]
+    images = [(index, name, data) for index, (name, data) in everything if tones or not _toned(characters[name])]
+    if limit is not None and limit < len(images):
+        images = [images[i * len(images) // limit] for i in range(limit)]
     written = []
-    for index, name, data in pictures:
-        picture = _square(Image.open(io.BytesIO(data)).convert("RGBA"), size)
+    for index, name, data in images:
+        image = _square(Image.open(io.BytesIO(data)).convert("RGBA"), size)
         if background is not None:
-            ground = Image.new("RGBA", picture.size, background)
-            ground.alpha_composite(picture)
-            picture = ground.convert("RGB")
+            ground = Image.new("RGBA", image.size, background)
+            ground.alpha_composite(image)
+            image = ground.convert("RGB")
         path = folder / (_group(characters[name]) if grouped else "") / f"{index:04d}_{name}.png"
         path.parent.mkdir(exist_ok=True)
-        picture.save(path)
+        image.save(path)
         written.append(path)
     return written

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pydantic
 import pytest
-from bad_pictures import BLUE, RED, corner
+from bad_images import BLUE, RED, corner
 from PIL import Image
 
-from ganzoo.data import PictureOptions
+from ganzoo.data import ImageOptions
 from ganzoo.data.description import describe_data
 from ganzoo.domains import get_domain, image, list_domains
 from ganzoo.errors import DataError, RecipeError
@@ -57,25 +57,23 @@ def test_read_by_a_recipe(tmp_path):
 
 
 def test_grids(tmp_path):
-    pictures = np.zeros((5, 32, 32, 3), np.uint8)
-    pictures[3] = BLUE
-    sheet = image.grid(pictures, columns=3)
+    images = np.zeros((5, 32, 32, 3), np.uint8)
+    images[3] = BLUE
+    sheet = image.grid(images, columns=3)
     assert sheet.mode == "RGB" and sheet.size == (3 * 98 + 2, 2 * 98 + 2)  # each pixel becomes 3 x 3
     assert sheet.getpixel((50, 150)) == BLUE and sheet.getpixel((50, 50)) == (0, 0, 0)
     assert sheet.getpixel((0, 0)) == sheet.getpixel((280, 150)) == (255, 255, 255)
-    assert image.grid(pictures[..., :1]).mode == "L"
-    labelled = image.grid(pictures, columns=3, labels=["a very long label indeed", 1, 2, 3, 4])
+    assert image.grid(images[..., :1]).mode == "L"
+    labelled = image.grid(images, columns=3, labels=["a very long label indeed", 1, 2, 3, 4])
     assert labelled.height == sheet.height + 2 * 14 and np.asarray(labelled)[98:112, 2:98].min() < 128
     assert image.grid(np.zeros((400, 64, 64, 3), np.uint8)).width == 20 * 66 + 2
-    path = image.save_grid(tmp_path / "new" / "grid.png", pictures)
-    assert Image.open(path).size == image.grid(pictures).size and [p.name for p in path.parent.iterdir()] == [
-        "grid.png"
-    ]
-    for wrong in (pictures.astype(np.float32), pictures[0], pictures[:0], pictures[..., :2]):
+    path = image.save_grid(tmp_path / "new" / "grid.png", images)
+    assert Image.open(path).size == image.grid(images).size and [p.name for p in path.parent.iterdir()] == ["grid.png"]
+    for wrong in (images.astype(np.float32), images[0], images[:0], images[..., :2]):
         with pytest.raises(DataError, match="A grid shows"):
             image.grid(wrong)
     with pytest.raises(DataError, match="as many labels"):
-        image.grid(pictures, labels=["a"])
+        image.grid(images, labels=["a"])
 
 
 def test_a_description(tmp_path):
@@ -85,7 +83,7 @@ def test_a_description(tmp_path):
         corner(size).save(folder / name)
     corner((64, 64)).convert("L").save(folder / "dog" / "4.png")
     (folder / "dog" / "5.png").write_bytes(b"")
-    report = describe_data(folder, PictureOptions(32, labelled=True))
+    report = describe_data(folder, ImageOptions(32, labelled=True))
     facts = json.loads(json.dumps(report.to_dict()))
     assert facts["count"] == 4 and facts["classes"] == {"cat": 2, "dog": 2} and facts["shape"] == [32, 32, 3]
     assert facts["widths"] == {"min": 64, "median": 64, "max": 128} and facts["heights"]["max"] == 64
@@ -94,7 +92,7 @@ def test_a_description(tmp_path):
     table = report.table()
     assert "cat (2), dog (2)" in table and "dog/5.png: empty (0 bytes)" in table and "32 x 32, colour, crop" in table
     assert Image.open(report.contact_sheet(tmp_path / "sheet.png")).size == (2 * 98 + 2, 2 * 112 + 2)
-    again = describe_data(report.sample_set, PictureOptions(32, labelled=True))
+    again = describe_data(report.sample_set, ImageOptions(32, labelled=True))
     assert again.to_dict() == report.to_dict()
-    many = describe_data(np.zeros((1000, 8, 8), np.uint8), PictureOptions(8))
+    many = describe_data(np.zeros((1000, 8, 8), np.uint8), ImageOptions(8))
     assert many.duplicates == 999 and Image.open(many.contact_sheet(tmp_path / "many.png")).size == (8 * 98 + 2,) * 2

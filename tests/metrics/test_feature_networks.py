@@ -18,7 +18,7 @@ def own_cache(tmp_path, monkeypatch):
     return tmp_path
 
 
-def pictures(count: int = 40, size: int = 16, channels: int = 3, seed: int = 0) -> np.ndarray:
+def images(count: int = 40, size: int = 16, channels: int = 3, seed: int = 0) -> np.ndarray:
     generator = np.random.default_rng(seed)
     return generator.integers(0, 256, (count, size, size, channels), dtype=np.uint8)
 
@@ -45,9 +45,9 @@ def test_the_squeezenet_weights_classify_photographs():
 
 def test_squeezenet_features():
     network = feature_network("squeezenet")
-    colour = network(pictures(3))
+    colour = network(images(3))
     assert colour.shape == (3, network.dim) == (3, 512) and colour.dtype == np.float32 and np.isfinite(colour).all()
-    grey = pictures(2, 28, 1)
+    grey = images(2, 28, 1)
     np.testing.assert_array_equal(network(grey), network(grey.repeat(3, axis=3)))
 
 
@@ -71,7 +71,7 @@ def test_misshapen_weights_are_refused():
 
 
 def test_the_self_supervised_fit_is_deterministic_and_cached(own_cache, monkeypatch):
-    real = pictures()
+    real = images()
     first = self_supervised.fitted_network(real, TINY)
     features = first(real)
     stored = next((own_cache / "networks").glob("*.safetensors"))
@@ -86,23 +86,23 @@ def test_the_self_supervised_fit_is_deterministic_and_cached(own_cache, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(self_supervised, "_fit", must_not_fit)
         np.testing.assert_array_equal(self_supervised.fitted_network(real, TINY)(real), features)
-    other = self_supervised.fitted_network(pictures(seed=1), TINY)
+    other = self_supervised.fitted_network(images(seed=1), TINY)
     assert other.version != first.version
 
     stored.write_bytes(b"damaged")
     np.testing.assert_array_equal(self_supervised.fitted_network(real, TINY)(real), features)
 
 
-def test_self_supervised_features_are_white_on_the_pictures_they_were_fitted_to():
-    features = self_supervised.fitted_network(pictures(), TINY)(pictures())
+def test_self_supervised_features_are_white_on_the_images_they_were_fitted_to():
+    features = self_supervised.fitted_network(images(), TINY)(images())
     np.testing.assert_allclose(np.cov(features, rowvar=False), np.eye(features.shape[1]), atol=1e-2)
 
 
-def test_self_supervised_takes_grey_and_few_pictures():
-    network = self_supervised.fitted_network(pictures(5, 28, 1), TINY)
-    assert network.dim == 1 and np.isfinite(network(pictures(7, 28, 1, seed=2))).all()
-    with pytest.raises(EvaluationError, match="4 pictures"):
-        self_supervised.fitted_network(pictures(2), TINY)
+def test_self_supervised_takes_grey_and_few_images():
+    network = self_supervised.fitted_network(images(5, 28, 1), TINY)
+    assert network.dim == 1 and np.isfinite(network(images(7, 28, 1, seed=2))).all()
+    with pytest.raises(EvaluationError, match="4 images"):
+        self_supervised.fitted_network(images(2), TINY)
 
 
 @pytest.mark.heavy
@@ -127,7 +127,7 @@ def test_the_real_recipe_sees_shape_and_colour():
 def test_efficientnet_features():
     pytest.importorskip("ganzoo.backbones")
     network = feature_network("efficientnet_lite2")
-    features = network(pictures(2))
+    features = network(images(2))
     assert features.shape == (2, network.dim) and network.dim > 100 and features.std() > 0
 
 
@@ -147,12 +147,12 @@ def test_features_of_reals_are_cached_by_content(own_cache):
         return batch.mean(axis=(1, 2))
 
     network = FeatureNetwork("mean", "mean", "nothing", 3, "here", "none", "1", None, mean_colour)
-    first = extract(network, pictures(), cached=True)
-    np.testing.assert_array_equal(extract(network, pictures(), cached=True), first)
+    first = extract(network, images(), cached=True)
+    np.testing.assert_array_equal(extract(network, images(), cached=True), first)
     assert calls == [40]
-    extract(network, pictures(seed=1), cached=True)
-    extract(network, pictures())
+    extract(network, images(seed=1), cached=True)
+    extract(network, images())
     assert calls == [40, 40, 40] and len(list((own_cache / "features").iterdir())) == 2
     for path in (own_cache / "features").iterdir():
         path.write_bytes(b"\x93NUMPY damaged")
-    np.testing.assert_array_equal(extract(network, pictures(), cached=True), first)
+    np.testing.assert_array_equal(extract(network, images(), cached=True), first)

@@ -27,7 +27,7 @@ def network(name: str = "means", trained_on: str = "imagenet", family: str = "pl
     return FeatureNetwork(name, family, trained_on, 3 * cells**2, "here", "none", f"cells {cells}", None, function)
 
 
-def pictures(count: int, seed: int, low: int = 0) -> np.ndarray:
+def images(count: int, seed: int, low: int = 0) -> np.ndarray:
     colours = np.random.default_rng(seed).integers(low, 200, (count, 1, 1, 3))
     noise = np.random.default_rng(seed + 1).integers(0, 56, (count, 16, 16, 3))
     return (colours + noise).astype(np.uint8)
@@ -35,22 +35,20 @@ def pictures(count: int, seed: int, low: int = 0) -> np.ndarray:
 
 def card(fakes: np.ndarray | None = None, reals: np.ndarray | None = None, **options) -> Scorecard:
     options.setdefault("networks", (network(),))
-    return scorecard(
-        pictures(81, 0) if reals is None else reals, pictures(60, 5) if fakes is None else fakes, **options
-    )
+    return scorecard(images(81, 0) if reals is None else reals, images(60, 5) if fakes is None else fakes, **options)
 
 
 def test_sample_counts_floor_and_order():
     result = card()
     assert (result.protocol["samples"], result.protocol["reals"], result.fakes_given) == (40, 81, 60)
     assert card(max_samples=20).protocol["samples"] == 20
-    assert card(pictures(30, 5)).protocol["samples"] == 30
-    reordered = card(reals=pictures(81, 0)[::-1])
+    assert card(images(30, 5)).protocol["samples"] == 30
+    reordered = card(reals=images(81, 0)[::-1])
     assert reordered == result, "the order of the reals must play no part"
 
 
 def test_a_worse_generator_scores_worse_and_a_perfect_one_about_the_floor():
-    good, bad = card(), card(pictures(60, 5, low=150))
+    good, bad = card(), card(images(60, 5, low=150))
     assert bad.sliced_wasserstein["average"] > 2 * good.sliced_wasserstein["average"]
     assert bad.sliced_wasserstein_floor == good.sliced_wasserstein_floor
     assert bad.networks[0].scores["fid"] > 2 * good.networks[0].scores["fid"]
@@ -98,7 +96,7 @@ def test_json_round_trip_and_table():
 
 
 def test_compare():
-    good, bad = card(), card(pictures(60, 5, low=150))
+    good, bad = card(), card(images(60, 5, low=150))
     ratios = compare(good, bad)
     assert ratios["sliced_wasserstein"]["average"] > 2 and ratios["means"]["fid"] > 2
     assert set(compare(good, good)["sliced_wasserstein"].values()) == {1.0}
@@ -110,7 +108,7 @@ def test_compare():
         ({"seed": 1}, "seed"),
         ({"max_samples": 20}, "samples"),
         ({"networks": (network(cells=1),)}, r"networks\.means\.version"),
-        ({"reals": pictures(81, 9)}, "real_sha256"),
+        ({"reals": images(81, 9)}, "real_sha256"),
     ],
 )
 def test_scores_under_different_protocols_are_refused(change, key):
@@ -122,18 +120,18 @@ def test_wrong_sets_are_refused():
     with pytest.raises(EvaluationError, match="same size"):
         card(np.zeros((20, 32, 32, 3), np.uint8))
     with pytest.raises(EvaluationError, match="6 fakes"):
-        card(pictures(5, 5))
+        card(images(5, 5))
     with pytest.raises(EvaluationError, match="two subsamples or more"):
-        card(pictures(200, 5), subsamples=1)
+        card(images(200, 5), subsamples=1)
     with pytest.raises(EvaluationError, match="those of 11 samples have not 5 neighbours"):
-        card(pictures(11, 5), subsamples=4)
+        card(images(11, 5), subsamples=4)
 
 
 def test_deviations_are_those_that_new_samples_show():
     """Over halves without replacement: compare with the spread over independent draws of the same number."""
-    told = card(pictures(200, 5, low=60), pictures(400, 0), subsamples=8)
+    told = card(images(200, 5, low=60), images(400, 0), subsamples=8)
     seeds = np.random.default_rng(3).integers(100, 2**30, 40)
-    drawn = [network_scores(pictures(400, int(n) + 1), pictures(200, int(n), 60), [network()])["means"] for n in seeds]
+    drawn = [network_scores(images(400, int(n) + 1), images(200, int(n), 60), [network()])["means"] for n in seeds]
     for name, deviation in told.networks[0].deviations.items():
         seen = np.std([scores[name] for scores in drawn], ddof=1)
         assert seen / 2.5 < deviation < 2.5 * seen, name

@@ -6,8 +6,8 @@ from ganzoo.errors import EvaluationError
 from ganzoo.metrics.sliced_wasserstein import _laplacian, level_sizes, sliced_wasserstein
 
 
-def pictures(seed: int, count: int = 48, size: int = 32, channels: int = 3) -> np.ndarray:
-    """Smooth random pictures with colours of their own."""
+def images(seed: int, count: int = 48, size: int = 32, channels: int = 3) -> np.ndarray:
+    """Smooth random images with colours of their own."""
     generator = np.random.default_rng(seed)
     noise = ndimage.gaussian_filter(generator.standard_normal((count, size, size, channels)), (0, 2, 2, 0), mode="wrap")
     colours = generator.uniform(60, 200, (count, 1, 1, channels))
@@ -17,31 +17,31 @@ def pictures(seed: int, count: int = 48, size: int = 32, channels: int = 3) -> n
 def test_levels():
     assert [size[0] for size in level_sizes(64, 64)] == [64, 32, 16]
     assert level_sizes(28, 28) == [(28, 28), (14, 14)]
-    assert list(sliced_wasserstein(pictures(0, 4, 28, 1), pictures(1, 4, 28, 1))) == ["28", "14", "average"]
+    assert list(sliced_wasserstein(images(0, 4, 28, 1), images(1, 4, 28, 1))) == ["28", "14", "average"]
     with pytest.raises(EvaluationError, match="14 pixels"):
         level_sizes(8, 8)
 
 
-def test_the_fine_level_of_a_flat_or_sloping_picture_is_empty():
+def test_the_fine_level_of_a_flat_or_sloping_image_is_empty():
     slope = np.broadcast_to(np.arange(32.0, dtype=np.float32)[None, :, None, None], (1, 32, 32, 1))
     assert np.abs(_laplacian(slope, 0, 2)[:, 4:-4, 4:-4]).max() < 1e-4
     assert np.abs(_laplacian(np.full((1, 31, 31, 1), 9.0, np.float32), 0, 2)[:, 4:-4, 4:-4]).max() < 1e-4
 
 
 def test_identical_sets_have_no_distance_and_the_seed_decides():
-    real, fake = pictures(0), pictures(1)
+    real, fake = images(0), images(1)
     assert set(sliced_wasserstein(real, real).values()) == {0.0}
     assert sliced_wasserstein(real, fake, seed=3) == sliced_wasserstein(real, fake, seed=3)
     assert sliced_wasserstein(real, fake, seed=3) != sliced_wasserstein(real, fake, seed=4)
 
 
 def test_it_is_nearly_symmetric_for_sets_of_like_spread():
-    forth, back = sliced_wasserstein(pictures(0), pictures(1)), sliced_wasserstein(pictures(1), pictures(0))
+    forth, back = sliced_wasserstein(images(0), images(1)), sliced_wasserstein(images(1), images(0))
     assert forth["average"] == pytest.approx(back["average"], rel=0.1)
 
 
 def test_a_shift_by_one_deviation_by_hand():
-    # Patches of flat pictures are constants, so a shift of s deviations projects to s |sum of the direction's parts|.
+    # Patches of flat images are constants, so a shift of s deviations projects to s |sum of the direction's parts|.
     # For one channel that sum is normal with deviation 1 over unit directions: mean |.| = sqrt(2 / pi) = 0.798
     values = np.random.default_rng(0).integers(60, 120, 64).astype(np.uint8)
     real = np.broadcast_to(values[:, None, None, None], (64, 16, 16, 1)).copy()
@@ -51,7 +51,7 @@ def test_a_shift_by_one_deviation_by_hand():
 
 
 def test_it_grows_with_distortion_and_shows_it_at_the_level_it_concerns():
-    real, other = pictures(0), pictures(1)
+    real, other = images(0), images(1)
     noise = np.random.default_rng(2).standard_normal(other.shape)
     distances = [
         sliced_wasserstein(real, np.clip(other + strength * noise, 0, 255).astype(np.uint8))["32"]
@@ -62,7 +62,7 @@ def test_it_grows_with_distortion_and_shows_it_at_the_level_it_concerns():
 
 def test_it_sees_a_collapse_of_colour_and_of_contrast():
     # Normalising each set by itself, as the paper's code does, would hide both.
-    real, other = pictures(0), pictures(1)
+    real, other = images(0), images(1)
     floor = sliced_wasserstein(real, other)
     grey = other.mean(axis=(1, 2), keepdims=True)
     one_colour = np.clip(other - grey + grey.mean(axis=0), 0, 255).astype(np.uint8)
@@ -71,8 +71,8 @@ def test_it_sees_a_collapse_of_colour_and_of_contrast():
     assert sliced_wasserstein(real, faint)["32"] > 2 * floor["32"]
 
 
-def test_wrong_pictures_are_refused():
+def test_wrong_images_are_refused():
     with pytest.raises(EvaluationError, match="equally many"):
-        sliced_wasserstein(pictures(0), pictures(0, 10))
+        sliced_wasserstein(images(0), images(0, 10))
     with pytest.raises(EvaluationError, match="uint8"):
-        sliced_wasserstein(pictures(0), pictures(0).astype(np.float32))
+        sliced_wasserstein(images(0), images(0).astype(np.float32))

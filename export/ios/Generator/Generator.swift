@@ -17,8 +17,8 @@ final class Generator {
         runner = try interpreter.signatureRunner(with: "serving_default")
     }
 
-    /// One picture: of latents, a class and a truncation (1 is none).
-    func picture(latents: [Float], classId: Int, truncation: Float) throws -> CGImage? {
+    /// One image: of latents, a class and a truncation (1 is none).
+    func image(latents: [Float], classId: Int, truncation: Float) throws -> CGImage? {
         var inputs: [String: Data] = [:]
         for input in metadata.inputs {
             if input.isLatents {

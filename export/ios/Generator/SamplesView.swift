@@ -52,7 +52,7 @@ final class Samples: ObservableObject {
         Task {
             for id in ids where mine == drawing {
                 let sample = samples[id]
-                samples[id].image = await picture(moved(sample), sample.classId)
+                samples[id].image = await image(moved(sample), sample.classId)
             }
         }
     }
@@ -67,7 +67,7 @@ final class Samples: ObservableObject {
             for frame in 0...48 where mine == drawing {
                 let share = 0.5 - 0.5 * cos(2 * Double.pi * Double(frame) / 48)
                 let classId = share < 0.5 ? first.classId : second.classId
-                samples[first.id].image = await picture(between(from, to, share: share), classId)
+                samples[first.id].image = await image(between(from, to, share: share), classId)
                 try? await Task.sleep(nanoseconds: 33_000_000)
             }
         }
@@ -106,12 +106,12 @@ final class Samples: ObservableObject {
         }
     }
 
-    private func picture(_ latents: [Float], _ classId: Int) async -> CGImage? {
+    private func image(_ latents: [Float], _ classId: Int) async -> CGImage? {
         guard let generator = generator else { return nil }
         let truncation = self.truncation
         return await withCheckedContinuation { done in
             queue.async {
-                done.resume(returning: try? generator.picture(latents: latents, classId: classId, truncation: truncation))
+                done.resume(returning: try? generator.image(latents: latents, classId: classId, truncation: truncation))
             }
         }
     }
@@ -127,7 +127,7 @@ struct SamplesView: View {
                 Text(model.generator?.metadata.entry ?? "ganzoo").font(.title2).bold()
                 if let message = model.message { Text(message).foregroundColor(.red) }
                 LazyVGrid(columns: columns, spacing: 6) {
-                    ForEach(model.samples) { sample in picture(sample) }
+                    ForEach(model.samples) { sample in image(sample) }
                 }
                 HStack {
                     Button("New") { model.seed += 1; model.renew() }
@@ -137,14 +137,14 @@ struct SamplesView: View {
                     Button("Save PNG") { model.save() }
                 }
                 .buttonStyle(.bordered)
-                Text("Tap a picture to change it with the sliders, a second one for a film between them.").font(.footnote)
+                Text("Tap an image to change it with the sliders, a second one for a film between them.").font(.footnote)
                 controls
             }
             .padding()
         }
     }
 
-    private func picture(_ sample: Samples.Sample) -> some View {
+    private func image(_ sample: Samples.Sample) -> some View {
         let order = model.chosen.firstIndex(of: sample.id)
         return Button { model.choose(sample.id) } label: {
             Group {
@@ -157,7 +157,7 @@ struct SamplesView: View {
             .aspectRatio(1, contentMode: .fit)
             .overlay(Rectangle().stroke(order == 0 ? Color.blue : Color.red, lineWidth: order == nil ? 0 : 3))
         }
-        .accessibilityLabel("Picture \(sample.id + 1)")
+        .accessibilityLabel("Image \(sample.id + 1)")
         .accessibilityAddTraits(order == nil ? [] : .isSelected)
     }
 

@@ -18,5 +18,5 @@ object Build {
 }
 
 object Environment {
-    val DIRECTORY_PICTURES: String get() = TODO()
+    val DIRECTORY_IMAGES: String get() = TODO()
 }

@@ -24,8 +24,8 @@ class Generator(assets: AssetManager, asset: String) : AutoCloseable {
     private val inputs = metadata.inputs.associate { it.name to model.createInputBuffer(it.name) }
     private val output = model.createOutputBuffer(metadata.outputName)
 
-    /** One picture: of latents, a class and a truncation (1 is none). Not for several threads at once. */
-    fun picture(latents: FloatArray, classId: Int, truncation: Float): Bitmap {
+    /** One image: of latents, a class and a truncation (1 is none). Not for several threads at once. */
+    fun image(latents: FloatArray, classId: Int, truncation: Float): Bitmap {
         for (input in metadata.inputs) {
             val buffer = inputs.getValue(input.name)
             when {

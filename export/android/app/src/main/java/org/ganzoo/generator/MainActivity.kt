@@ -109,7 +109,7 @@ class MainActivity : Activity() {
         val side = resources.displayMetrics.widthPixels / COLUMNS
         samples = List(COUNT) { index ->
             val view = ImageView(this).apply {
-                contentDescription = getString(R.string.picture, index + 1)
+                contentDescription = getString(R.string.image, index + 1)
                 isFocusable = true
                 setPadding(BORDER, BORDER, BORDER, BORDER)
             }
@@ -130,7 +130,7 @@ class MainActivity : Activity() {
             for (sample in some) {
                 if (mine != drawing) return@execute
                 val began = System.nanoTime()
-                val bitmap = generator.picture(moved(sample), sample.classId, truncation)
+                val bitmap = generator.image(moved(sample), sample.classId, truncation)
                 val milliseconds = (System.nanoTime() - began) / 1_000_000
                 screen.post { put(sample, bitmap); facts.text = getString(R.string.facts, generator.accelerator.name, milliseconds) }
             }
@@ -177,7 +177,7 @@ class MainActivity : Activity() {
                 if (mine != drawing) return@execute
                 val share = (0.5 - 0.5 * cos(2 * PI * frame / FRAMES)).toFloat()
                 val category = if (share < 0.5f) first.classId else second.classId
-                val bitmap = generator.picture(between(from, to, share), category, truncation)
+                val bitmap = generator.image(between(from, to, share), category, truncation)
                 screen.post { put(first, bitmap) }
                 Thread.sleep(FRAME_MILLISECONDS)
             }
@@ -196,7 +196,7 @@ class MainActivity : Activity() {
         val values = ContentValues().apply {
             put(MediaStore.Images.Media.DISPLAY_NAME, name)
             put(MediaStore.Images.Media.MIME_TYPE, "image/png")
-            if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) put(MediaStore.Images.Media.RELATIVE_PATH, Environment.DIRECTORY_PICTURES)
+            if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) put(MediaStore.Images.Media.RELATIVE_PATH, Environment.DIRECTORY_IMAGES)
         }
         val target = contentResolver.insert(MediaStore.Images.Media.EXTERNAL_CONTENT_URI, values) ?: return
         contentResolver.openOutputStream(target)?.use { sheet.compress(Bitmap.CompressFormat.PNG, 100, it) }

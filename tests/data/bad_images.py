@@ -1,4 +1,4 @@
-"""A folder of bad and odd pictures, and what should come of each."""
+"""A folder of bad and odd images, and what should come of each."""
 
 import io
 import os
@@ -29,14 +29,14 @@ def bomb(side: int = 60_000) -> bytes:
 
 
 def encode(image: Image.Image, kind: str, **options) -> bytes:
-    """A picture file's bytes."""
+    """An image file's bytes."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def noise(side: int = 64, seed: int = 0) -> Image.Image:
-    """A colour picture that compresses badly, so that a half of its file is a half of it."""
+    """A colour image that compresses badly, so that a half of its file is a half of it."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8))
 
 
@@ -64,17 +64,17 @@ def make_bad(folder: Path) -> dict[str, str]:
         "truncated.tif": (tiff[: len(tiff) // 2], "truncated"),
         "only_header.png": (png[:20], "truncated"),
         "zero_bytes.png": (b"", "empty (0 bytes)"),
-        "text.png": (b"This is not a picture.\n" * 10, "not a picture (text)"),
-        "page.jpg": (b"<!DOCTYPE html><html><body>404</body></html>", "not a picture (an HTML page"),
-        "drawing.png": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not a picture (an SVG drawing"),
+        "text.png": (b"This is not an image.\n" * 10, "not an image (text)"),
+        "page.jpg": (b"<!DOCTYPE html><html><body>404</body></html>", "not an image (an HTML page"),
+        "drawing.png": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not an image (an SVG drawing"),
         "bomb.png": (bomb(), "too many pixels, refused before decoding"),
         "wide.png": (png[:16] + chunk(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 1, 8, 2, 0, 0, 0))[8:], "t"),
         "header_checksum.png": (bytes(header), "truncated or corrupt"),
         "pixel_bits.png": (bytes(values), "corrupt"),
-        "random.png": (np.random.default_rng(1).bytes(4096), "not a picture (not one of PNG"),
+        "random.png": (np.random.default_rng(1).bytes(4096), "not an image (not one of PNG"),
         "signature.png": (png[:8] + bytes(100), "truncated or corrupt"),
-        "pickle.npy": (pickle.dumps({"a": 1}), "not a picture"),
-        "annotations.json": (b'{"pictures": []}', "not a picture (text)"),
+        "pickle.npy": (pickle.dumps({"a": 1}), "not an image"),
+        "annotations.json": (b'{"images": []}', "not an image (text)"),
         "floats.tif": (encode(out_of_range, "TIFF"), "floating-point grey values"),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def make_bad(folder: Path) -> dict[str, str]:
 
 
 def make_odd(folder: Path) -> set[str]:
-    """Writes odd pictures that must be read; returns their names. Unless said otherwise: blue, red top left quarter."""
+    """Writes odd images that must be read; returns their names. Unless said otherwise: blue, red top left quarter."""
     folder.mkdir(parents=True, exist_ok=True)
     square, rotated = corner(), corner((64, 64)).transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()

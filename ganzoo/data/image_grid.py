@@ -1,4 +1,4 @@
-"""Many small pictures as one that a person can read."""
+"""Many small images as one that a person can read."""
 
 import math
 from collections.abc import Sequence
@@ -10,43 +10,43 @@ from PIL import Image
 from ganzoo.cache import atomic_write
 from ganzoo.errors import DataError
 
-_LEGIBLE = 96  # pixels a side that small pictures are enlarged to, at most
+_LEGIBLE = 96  # pixels a side that small images are enlarged to, at most
 _WIDEST = 2048
 _GAP = 2
 _LINE = 14
 
 
-def grid(pictures: np.ndarray, columns: int | None = None, labels: Sequence[object] | None = None) -> Image.Image:
-    """Lays pictures out in rows, on white, the first one top left.
+def grid(images: np.ndarray, columns: int | None = None, labels: Sequence[object] | None = None) -> Image.Image:
+    """Lays images out in rows, on white, the first one top left.
 
     Args:
-        pictures: uint8 (N, H, W, C), C = 1 (the result is grey) or 3. Small ones are enlarged by a whole factor, each
+        images: uint8 (N, H, W, C), C = 1 (the result is grey) or 3. Small ones are enlarged by a whole factor, each
             pixel to a square, so that 32 x 32 are legible.
         columns: how many in a row; about as many as rows unless given.
-        labels: one text below each picture.
+        labels: one text below each image.
 
     Raises:
         DataError: there is nothing to show, or it has another shape or type.
     """
-    pictures = np.asarray(pictures)
-    if pictures.ndim != 4 or pictures.dtype != np.uint8 or pictures.shape[-1] not in (1, 3) or 0 in pictures.shape:
+    images = np.asarray(images)
+    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3) or 0 in images.shape:
         raise DataError(
-            "A grid shows uint8 pictures (N, H, W, C) with 1 or 3 channels, at least one. "
-            f"Received: {pictures.dtype} {pictures.shape}."
+            "A grid shows uint8 images (N, H, W, C) with 1 or 3 channels, at least one. "
+            f"Received: {images.dtype} {images.shape}."
         )
-    if labels is not None and len(labels) != len(pictures):
-        raise DataError(f"A grid of {len(pictures)} pictures needs as many labels. Received: {len(labels)}.")
-    count, height, width, channels = pictures.shape
+    if labels is not None and len(labels) != len(images):
+        raise DataError(f"A grid of {len(images)} images needs as many labels. Received: {len(labels)}.")
+    count, height, width, channels = images.shape
     columns = min(count, columns or math.ceil(math.sqrt(count)))
     rows = math.ceil(count / columns)
     factor = max(1, min(_LEGIBLE // max(height, width), _WIDEST // (columns * width)))
-    pictures = pictures.repeat(factor, axis=1).repeat(factor, axis=2)
+    images = images.repeat(factor, axis=1).repeat(factor, axis=2)
     height, width = height * factor, width * factor
     down, across = height + _GAP + (_LINE if labels is not None else 0), width + _GAP
     sheet = np.full((rows * down + _GAP, columns * across + _GAP, channels), 255, np.uint8)
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         top, left = _GAP + index // columns * down, _GAP + index % columns * across
-        sheet[top : top + height, left : left + width] = picture
+        sheet[top : top + height, left : left + width] = image
     image = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
     if labels is not None:
         _write_labels(image, [str(label) for label in labels], columns, (across, down), height)
@@ -65,14 +65,14 @@ def _write_labels(image: Image.Image, labels: list[str], columns: int, step: tup
 
 
 def save_grid(
-    path: str | Path, pictures: np.ndarray, columns: int | None = None, labels: Sequence[object] | None = None
+    path: str | Path, images: np.ndarray, columns: int | None = None, labels: Sequence[object] | None = None
 ) -> Path:
-    """Writes `grid(pictures, columns, labels)` as a PNG, whole or not at all, and returns its path."""
-    image = grid(pictures, columns, labels)
+    """Writes `grid(images, columns, labels)` as a PNG, whole or not at all, and returns its path."""
+    image = grid(images, columns, labels)
     return atomic_write(path, lambda temporary: image.save(temporary, format="PNG"))
 
 
-def save_sample(path: str | Path, picture: np.ndarray) -> Path:
-    """Writes one uint8 picture (H, W, C) as a PNG of its own size, whole or not at all, and returns its path."""
-    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+def save_sample(path: str | Path, image: np.ndarray) -> Path:
+    """Writes one uint8 image (H, W, C) as a PNG of its own size, whole or not at all, and returns its path."""
+    image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     return atomic_write(path, lambda temporary: image.save(temporary, format="PNG"))

@@ -1,4 +1,4 @@
-"""From many picture files to one sample set: decoded once, in threads, in a fixed order, and cached on disk."""
+"""From many image files to one sample set: decoded once, in threads, in a fixed order, and cached on disk."""
 
 import contextlib
 import hashlib
@@ -16,8 +16,8 @@ from typing import BinaryIO
 import numpy as np
 
 from ganzoo.cache import atomic_write, atomic_write_bytes, cache_dir
-from ganzoo.data.decode import Decoded, Unreadable, decode_picture
-from ganzoo.data.options import PictureOptions
+from ganzoo.data.decode import Decoded, Unreadable, decode_image
+from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Original, Problem, SampleSet
 from ganzoo.errors import DataError
 
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class PictureFile:
+class ImageFile:
     """A candidate: its path inside the data, how it is opened, and what changes when its content does."""
 
     path: str
@@ -42,10 +42,10 @@ def workers() -> int:
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def _try(file: PictureFile, options: PictureOptions) -> Decoded | Problem:
+def _try(file: ImageFile, options: ImageOptions) -> Decoded | Problem:
     try:
         with file.open() as opened:
-            return decode_picture(opened, file.path, options)
+            return decode_image(opened, file.path, options)
     except Unreadable as error:
         return Problem(file.path, str(error))
     except PermissionError:
@@ -65,9 +65,7 @@ def _bombs_are_errors() -> Iterator[None]:
         yield
 
 
-def _decode_all(
-    files: Sequence[PictureFile], options: PictureOptions, out: BinaryIO, progress: Progress | None
-) -> dict:
+def _decode_all(files: Sequence[ImageFile], options: ImageOptions, out: BinaryIO, progress: Progress | None) -> dict:
     """Writes the pixels of all readable `files` to `out`, in order, and returns what else there is to know."""
     originals, problems, animated, enlarged = [], [], 0, 0
     with _bombs_are_errors(), ThreadPoolExecutor(workers()) as pool:
@@ -141,9 +139,9 @@ def classes_of(paths: Iterable[str]) -> tuple[tuple[str, ...], np.ndarray]:
     return names, np.asarray([index[part] for part in parts], np.int32)
 
 
-def read_picture_files(
-    files: Sequence[PictureFile],
-    options: PictureOptions,
+def read_image_files(
+    files: Sequence[ImageFile],
+    options: ImageOptions,
     source: str,
     problems: Sequence[Problem] = (),
     progress: Progress | None = None,
@@ -158,7 +156,7 @@ def read_picture_files(
         progress: is called with (done, all) now and then.
 
     Raises:
-        DataError: not one picture can be read.
+        DataError: not one image can be read.
     """
     files, problems = list(files), list(problems)
     classes = options.labelled and any("/" in file.path for file in files)
@@ -194,13 +192,13 @@ def _as_text(path: str) -> str:
 
 
 def _nothing(source: str, problems: list[Problem]) -> str:
-    allowed = "Give a folder or a zip with PNG, JPEG, WebP, BMP, GIF or TIFF pictures."
+    allowed = "Give a folder or a zip with PNG, JPEG, WebP, BMP, GIF or TIFF images."
     if not problems:
-        return f"There is no picture in {source}: it is empty. {allowed}"
+        return f"There is no image in {source}: it is empty. {allowed}"
     reasons = Counter(problem.reason.split(" (")[0] for problem in problems)
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return (
-        f"There is no readable picture in {source}: {len(problems)} files were skipped ({counts}). "
+        f"There is no readable image in {source}: {len(problems)} files were skipped ({counts}). "
         f"The first: {problems[0].path}: {problems[0].reason}. {allowed}"
     )
 
@@ -210,7 +208,7 @@ def _count(number: int, thing: str) -> str:
 
 
 def _notes(
-    paths: list[str], names: tuple[str, ...], problems: list[Problem], options: PictureOptions, facts: dict
+    paths: list[str], names: tuple[str, ...], problems: list[Problem], options: ImageOptions, facts: dict
 ) -> tuple[str, ...]:
     notes = []
     folders = {path.split("/", 1)[0] for path in paths if "/" in path}
@@ -220,13 +218,13 @@ def _notes(
             + (", ..." if len(names) > 12 else "")
         )
     elif options.labelled:
-        notes.append("the entry takes classes, but the pictures lie in no sub-folders: no classes")
+        notes.append("the entry takes classes, but the images lie in no sub-folders: no classes")
     elif folders:
         notes.append(f"{_count(len(folders), 'sub-folder')} read as one set: the entry has no classes")
     if facts["animated"]:
-        notes.append(f"{_count(facts['animated'], 'file')} with several pictures: the first one taken")
+        notes.append(f"{_count(facts['animated'], 'file')} with several images: the first one taken")
     if facts["enlarged"]:
-        notes.append(f"{_count(facts['enlarged'], 'picture')} smaller than {options.size} px enlarged")
+        notes.append(f"{_count(facts['enlarged'], 'image')} smaller than {options.size} px enlarged")
     if problems:
         notes.append(f"{_count(len(problems), 'file')} skipped")
     return tuple(notes)
