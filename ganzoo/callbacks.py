@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,10 +17,12 @@ from ganzoo.cache import atomic_write, read_objects, read_safetensors
 from ganzoo.config import Evaluation
 from ganzoo.data import SampleSet
 from ganzoo.errors import EvaluationError, TrainingError, WeightsError
+from ganzoo.runs import progress
 
 log = logging.getLogger("ganzoo")
 
 KEPT_CHECKPOINTS = 2
+_SPEED_STEPS = 200  # the last steps, over which the speed is measured
 
 
 class Clock:
@@ -279,46 +282,39 @@ class Limits(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """A progress bar on standard error: losses, samples per second, time left."""
+    """Shows the training as a task of `ganzoo.runs.progress`: time left, samples per second of training, losses."""
 
     def __init__(self, clock: Clock, samples: int | None, seconds: float | None):
         super().__init__()
         self._clock, self._samples, self._seconds = clock, samples, seconds
-        self._bar = None
+        self._shown = contextlib.ExitStack()
+        self._history: deque[tuple[float, int]] = deque(maxlen=_SPEED_STEPS)
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Draw it."""
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            BarColumn(20),
-            TextColumn("{task.percentage:3.0f}%"),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            console=Console(stderr=True),
-        )
-        self._task = self._bar.add_task("starting", total=1.0)
-        self._first = (self.model.sample_count, time.monotonic())
-        self._bar.start()
+        """Show it."""
+        self._task = self._shown.enter_context(progress.task("Training", 1.0, "samples"))
+        self._task.kept = False  # the result of the command says how long it took
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Move it."""
-        seen = self.model.sample_count
-        speed = (seen - self._first[0]) / max(time.monotonic() - self._first[1], 1e-9)
-        done = max(
-            seen / self._samples if self._samples else 0.0,
-            self._clock.seconds() / self._seconds if self._seconds else 0.0,
-        )
-        losses = "  ".join(f"{name.removesuffix('_loss')} {float(value):.3f}" for name, value in (logs or {}).items())
-        self._bar.update(self._task, completed=min(done, 1.0), description=f"{seen:,} samples, {speed:.0f}/s  {losses}")
+        """Show the new state; the first step, which is compiled, does not count for the speed."""
+        seen, seconds = self.model.sample_count, self._clock.seconds()
+        self._history.append((seconds, seen))
+        (first, before), (last, now) = self._history[0], self._history[-1]
+        speed = (now - before) / (last - first) if last > first else None
+        shares, ways = [0.0], []
+        if self._samples:
+            shares.append(seen / self._samples)
+            ways += [(self._samples - seen) / speed] if speed else []
+        if self._seconds:
+            shares.append(seconds / self._seconds)
+            ways.append(self._seconds - seconds)
+        losses = [f"{name.removesuffix('_loss')} {float(value):.3f}" for name, value in (logs or {}).items()]
+        self._task.state(max(min(ways), 0.0) if ways else None, speed, [*losses, f"{seen:,} seen"])
+        self._task.to(max(shares))
 
     def close(self) -> None:
-        """Leave it standing, and give the cursor back; however the training ended."""
-        if self._bar is not None:
-            self._bar.stop()
+        """Take it away, however the training ended."""
+        self._shown.close()
 
 
 def keep_event(run: Path, samples: int, text: str, repeats: bool = False) -> None:

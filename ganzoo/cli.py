@@ -217,7 +217,7 @@ def _training_options(function: Callable, data: Callable | None = None) -> Calla
 def _train(
     function: Callable, name: str, sets: tuple[str, ...], inits: tuple[str, ...], as_json: bool, **arguments: Any
 ) -> None:
-    result = function(name, overrides=_overrides(sets), init=_sources(inits), progress=sys.stderr.isatty(), **arguments)
+    result = function(name, overrides=_overrides(sets), init=_sources(inits), **arguments)
     text = f"{result['samples']:,} samples in {result['seconds'] / 60:.1f} minutes. Report: {result['report']}"
     if "parts" in result:
         text += f"\nParts: {', '.join(result['parts'])}"
@@ -517,5 +517,5 @@ def demo(run: str, minutes: float, as_json: bool) -> None:
     """Train digits in a few minutes, score them, export them to TFLite, and write a report."""
     from ganzoo.demonstration import demo as function
 
-    result = function(run, minutes, progress=sys.stderr.isatty())
+    result = function(run, minutes)
     _print(result, as_json, result["text"])

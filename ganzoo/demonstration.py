@@ -14,13 +14,13 @@ OVERRIDES = {"data.channels": 1}
 SAMPLES, NETWORKS = 1_000, ("self_supervised",)
 
 
-def demo(run: str | Path = "runs/demo", minutes: float = 4.0, progress: bool = False) -> dict[str, Any]:
+def demo(run: str | Path = "runs/demo", minutes: float = 4.0, progress: bool | None = None) -> dict[str, Any]:
     """Train digits, score them before and after, export and verify a TFLite file, write the report.
 
     Args:
         run: the run directory; an interrupted demonstration goes on there.
         minutes: of training.
-        progress: draw a progress bar.
+        progress: False shows no progress, as in `ganzoo.train`.
     """
     run = Path(run)
     trained = train(ENTRY, DATA, run, minutes=minutes, overrides=OVERRIDES, progress=progress)

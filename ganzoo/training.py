@@ -17,6 +17,7 @@ from ganzoo.errors import GanzooError, TrainingError
 from ganzoo.origins import REPORT, inherited_sources, load_first_weights
 from ganzoo.report import write_report
 from ganzoo.run_data import describe, examples, read_data
+from ganzoo.runs.progress import shown
 
 if TYPE_CHECKING:
     from ganzoo.data import SampleSet
@@ -40,7 +41,7 @@ def train(
     overrides: Mapping[str, Any] | None = None,
     init: Mapping[str, Any] | None = None,
     strategy: str = "auto",
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> dict[str, Any]:
     """Train an entry; on an existing run directory, go on where its last checkpoint stands.
 
@@ -57,7 +58,7 @@ def train(
         overrides: recipe keys, nested or dotted.
         init: sources of weights by part, `WHERE:PART` each, or a mapping (`ganzoo.config.Init`).
         strategy: `auto`, `none` or `mirrored`.
-        progress: draw a progress bar.
+        progress: False shows no progress, True and None (the default) do: see `ganzoo.runs.progress.shown`.
 
     Returns:
         `{"run", "samples", "seconds", "finished", "report"}`.
@@ -66,7 +67,8 @@ def train(
         GanzooError: with the mend in its text; checkpoints written before stay whole.
     """
     changes = _changes(overrides, seed, init)
-    return _go(Path(run), None, name, data, changes, minutes, samples, strategy, progress)
+    with shown(progress):
+        return _go(Path(run), None, name, data, changes, minutes, samples, strategy)
 
 
 def pretrain(
@@ -81,7 +83,7 @@ def pretrain(
     overrides: Mapping[str, Any] | None = None,
     init: Mapping[str, Any] | None = None,
     strategy: str = "auto",
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> dict[str, Any]:
     """Pretrain parts of an entry; the run is a preset whose parts `train(..., init=...)` takes.
 
@@ -98,7 +100,8 @@ def pretrain(
         GanzooError: with the mend in its text; a `RecipeError` where the method does not support the entry.
     """
     changes = _changes(overrides, seed, init)
-    return _go(Path(run), method, name, data, changes, minutes, samples, strategy, progress)
+    with shown(progress):
+        return _go(Path(run), method, name, data, changes, minutes, samples, strategy)
 
 
 def _changes(overrides: Mapping[str, Any] | None, seed: int | None, init: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -119,7 +122,6 @@ def _go(
     minutes: float | None,
     samples: int | None,
     strategy: str,
-    progress: bool,
 ) -> dict[str, Any]:
     """Begin or resume a run, of a GAN or of a pretraining method."""
     _check_writable(run)
@@ -133,7 +135,7 @@ def _go(
     limit = samples if samples is not None else None if minutes is not None else recipe.training.samples
     model = _make(recipe, strategy, run, resumed)
     seconds = _restore(model, run) if resumed else 0.0
-    result = _fit(model, sample_set, data, run, seconds, limit, minutes, progress)
+    result = _fit(model, sample_set, data, run, seconds, limit, minutes)
     return result | ({"parts": sorted(model.preset_parts())} if method else {})
 
 
@@ -279,7 +281,6 @@ def _fit(
     seconds: float,
     samples: int | None,
     minutes: float | None,
-    progress: bool,
 ) -> dict[str, Any]:
     from ganzoo import callbacks, guards
 
@@ -305,8 +306,8 @@ def _fit(
         parts.append(callbacks.Snapshots(run, clock, training.snapshot_every, examples(sample_set)))
         if sample_set is not None and gan.recipe.evaluation.every and not gan.recipe.pretrain:
             parts.append(callbacks.Best(run, clock, gan.recipe.evaluation, sample_set))
-        bar = callbacks.Progress(clock, samples, limit) if progress else None
-        parts += [bar] if bar else []
+        bar = callbacks.Progress(clock, samples, limit)
+        parts.append(bar)
         steps = None if samples is None else -(-(samples - seen) // step)
         _look_first(gan, stream, run)
         try:
@@ -319,8 +320,7 @@ def _fit(
                 write_report(run)
             raise
         finally:
-            if bar:
-                bar.close()
+            bar.close()
         seconds = clock.seconds()
     elif presets.samples_seen(run / "preset") != seen:
         # The process died between the last checkpoint and its preset.

@@ -16,7 +16,6 @@ colour outweighed every change of shape; and fewer features need fewer samples.
 import dataclasses
 import hashlib
 import logging
-import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,6 +24,7 @@ from ganzoo.cache import atomic_write, cache_dir
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics.arrays import check_images, content_hash
 from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, frozen_function
+from ganzoo.runs import progress
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +150,6 @@ def _fit(model, head, real: np.ndarray, recipe: Recipe) -> None:
 
     batch = recipe.batch_for(*real.shape[:3])
     steps = recipe.steps_for(len(real), batch)
-    logger.info("Fitting the self-supervised feature network: %d steps of %d images.", steps, batch)
     rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
     optimizer = keras.optimizers.Adam(rate)
     variables = [*model.trainable_variables, *head.trainable_variables]
@@ -166,8 +165,7 @@ def _fit(model, head, real: np.ndarray, recipe: Recipe) -> None:
 
     generator = np.random.default_rng(recipe.seed)
     order = np.empty(0, np.int64)
-    began = time.perf_counter()
-    for index in range(steps):
+    for index in progress.each(range(steps), "Fitting the feature network"):
         if len(order) < batch:  # a batch never holds an image twice: it would be its own negative
             order = generator.permutation(len(real))
         chosen, order = order[:batch], order[batch:]
@@ -175,7 +173,7 @@ def _fit(model, head, real: np.ndarray, recipe: Recipe) -> None:
         loss = step(tf.constant(images), tf.constant(index))
     if not np.isfinite(float(loss)):
         raise EvaluationError("The self-supervised feature network diverged on these images. Look at the data.")
-    logger.info("Fitted in %.0f s, last loss %.3f.", time.perf_counter() - began, float(loss))
+    logger.debug("The last loss of the feature network is %.3f.", float(loss))
 
 
 def _view(images, seed, recipe: Recipe):

@@ -1,0 +1,1 @@
+"""Runs: what happens around the training of a model."""
