@@ -16,14 +16,14 @@ import yaml
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
-from ganzoo.export import files, gpu, metadata, model_card, tflite, verify
-from ganzoo.export.generator import Generator, of_gan
-from ganzoo.export.reference import load_reference
 from keras import layers
 
 import ganzoo
 from ganzoo import export, presets
 from ganzoo.errors import ExportError, GanzooError
+from ganzoo.export import files, gpu, metadata, model_card, tflite, verify
+from ganzoo.export.generator import Generator, of_gan
+from ganzoo.export.reference import load_reference
 from ganzoo.registry import get_entry, list_entries
 
 TFLITE = ("generator_float32.tflite", "generator_float16.tflite")

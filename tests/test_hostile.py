@@ -6,11 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
-from ganzoo.export import metadata, serve, vendor
 
 import ganzoo
 from ganzoo import export
 from ganzoo.errors import ExportError
+from ganzoo.export import metadata, serve, vendor
 from ganzoo.registry import get_entry
 
 NAME = "generator_float32.tflite"

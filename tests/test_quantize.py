@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from ganzoo.export import aware, choose, model_card, quality, tflite
-from ganzoo.export.generator import of_gan
-from ganzoo.export.quantize import Quantizer, run
-from ganzoo.export.reference import draw_calibration, draw_reference
 
 import ganzoo
 from ganzoo import export, presets, recipe_files
 from ganzoo.errors import ExportError
+from ganzoo.export import aware, choose, model_card, quality, tflite
+from ganzoo.export.generator import of_gan
+from ganzoo.export.quantize import Quantizer, run
+from ganzoo.export.reference import draw_calibration, draw_reference
 from ganzoo.metrics import real_set
 from ganzoo.registry import get_entry, list_entries
 

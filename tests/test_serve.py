@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ganzoo.export import metadata, serve, vendor
-from ganzoo.export.reference import load_reference
 from test_hostile import DAMAGES
 
 import ganzoo
 from ganzoo import export, recipe_files
 from ganzoo.errors import ExportError
+from ganzoo.export import metadata, serve, vendor
+from ganzoo.export.reference import load_reference
 from ganzoo.registry import get_entry
 
 CHROMIUM = next(

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from ganzoo.export import export_generator
 from keras import layers
 
 from ganzoo import distribution, narrowing, presets, registry
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
+from ganzoo.export import export_generator
 from ganzoo.finetuning import distill, finetune
 from ganzoo.sampling import generate
 from ganzoo.training import train

@@ -19,10 +19,10 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from ganzoo.export.files import FILES, open_file
-from ganzoo.export.reference import load_reference
 
 from ganzoo.cache import cache_dir
+from ganzoo.export.files import FILES, open_file
+from ganzoo.export.reference import load_reference
 
 DEBIAN = "https://deb.debian.org/debian"
 ARM = [

@@ -94,9 +94,8 @@ def way_row(name: str, card: dict, files: dict[str, dict]) -> list[str]:
 
 def depthwise_in_int8(name: str) -> float | None:
     """The time of a `dynamic` file with depthwise convolutions in it as a ratio to one without; None where none are."""
-    from ganzoo.export import generator, measure, quantize, reference, tflite
-
     from ganzoo import presets
+    from ganzoo.export import generator, measure, quantize, reference, tflite
 
     made = generator.of_gan(presets.load(name).at_width(1.0))
     one = reference.draw_reference(made, 1).first()

@@ -20,11 +20,10 @@ SCORES = ("sliced W. x1000", "KID", "recall")
 
 def measure(name: str, width: float, data: str) -> dict:
     """One row."""
-    from ganzoo.export import export_generator
-
     from ganzoo import presets
     from ganzoo.domains import get_domain
     from ganzoo.evaluation import score
+    from ganzoo.export import export_generator
 
     gan = presets.load(name)
     real = get_domain(gan.recipe.domain).read(data, gan.recipe.data)
