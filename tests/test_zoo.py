@@ -133,3 +133,9 @@ def _losses(run):
 
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in ("seconds", "samples_per_second")} for line in lines]
+
+
+@pytest.mark.parametrize("name", [name for name in ENTRIES if registry.get_entry(name).weights])
+def test_published_weights_load_and_give_varied_samples(name):
+    samples = presets.load(name).generate(4, seed=0).astype(float)
+    assert samples.std() > 20 and np.abs(samples[0] - samples[1]).mean() > 5
