@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.errors import ExportError, unknown_name
+from ganzoo.runs import progress
 
 from .files import CARD, CLOSEST, FILES, MARKDOWN, REFERENCE
 from .verify import verify_export
@@ -79,7 +80,7 @@ def export_generator(
 
     name = None if given is source else str(source)
     try:
-        with _staging(out) as folder:
+        with _staging(out) as folder, progress.task("Exporting"):
             card = build.build(gan, name, folder, formats, precisions, target, data)
             _install(folder, out)
     except OSError as error:

@@ -21,6 +21,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from ganzoo.runs import progress
+
 from .generator import Generator
 from .reference import TRUNCATION, draw_calibration, draw_inputs
 
@@ -79,7 +81,7 @@ def fine_tuned(generator: Generator, steps: int = STEPS, rate: float = _RATE, cr
         return loss
 
     losses = []
-    for index in range(steps):
+    for index in progress.each(range(steps), "Fine-tuning with simulated quantisation"):
         drawn = draw_inputs(generator, _BATCH, seed=1_000 + index)
         losses.append(float(step({name: tf.constant(value) for name, value in drawn.items()})))
     for variable, master in zip(variables, exact, strict=True):

@@ -16,6 +16,7 @@ from ganzoo.gan import GAN
 from ganzoo.metrics import real_set
 from ganzoo.metrics.real_set import RealSet
 from ganzoo.run_data import described, run_of
+from ganzoo.runs import progress
 
 from .generator import Generator
 from .reference import draw_inputs, one_by_one
@@ -104,7 +105,8 @@ class Judge:
 
     def fid_of(self, run: Callable[[Mapping[str, np.ndarray]], np.ndarray]) -> float:
         """The FID of a file that takes batches of one."""
-        made = np.concatenate([run(one) for one in one_by_one(self.inputs)])
+        each = progress.each(one_by_one(self.inputs), "Scoring the file (FID)", self.count)
+        made = np.concatenate([run(one) for one in each])
         return self.reals.fid(self._images(made))
 
     def memorised(self) -> dict[str, Any]:

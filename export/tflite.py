@@ -5,6 +5,7 @@ import re
 import tensorflow as tf
 
 from ganzoo.errors import ExportError
+from ganzoo.runs import progress
 
 from .generator import Generator, Servable
 
@@ -26,7 +27,8 @@ def convert(generator: Generator, precision: str) -> bytes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     try:
-        return converter.convert()
+        with progress.task(f"Converting to TFLite ({precision})"):
+            return converter.convert()
     except Exception as error:  # The converter's own class is private.
         foreign = foreign_operators(str(error))
         if not foreign:

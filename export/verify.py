@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo.errors import ExportError
+from ganzoo.runs import progress
 
 from . import metadata
 from .files import CARD, FILES, REFERENCE, list_operators, open_file, tensorflow_threads
@@ -79,11 +80,16 @@ def check(
         ExportError: it does not run, has another signature or foreign operators, or differs more than allowed.
     """
     form, _ = FILES[path.name]
-    measured = measure(path, saved_reference)  # in a process of its own, which a hostile file may end
+    with progress.task(f"Measuring the speed and the memory of {path.name}"):
+        measured = measure(path, saved_reference)  # in a process of its own, which a hostile file may end
     run = open_file(path, reference.inputs)
     operators = list_operators(path.read_bytes(), path.name) if form == "tflite" else None
     one_by_one = form == "tflite"
-    samples = np.concatenate([run(one) for one in reference.each()]) if one_by_one else run(reference.inputs)
+    if one_by_one:
+        each = progress.each(reference.each(), f"Comparing {path.name} with Keras", len(reference.samples))
+        samples = np.concatenate([run(one) for one in each])
+    else:
+        samples = run(reference.inputs)
     if samples.shape != reference.samples.shape:
         raise ExportError(f"{path.name} gives shape {samples.shape}, Keras {reference.samples.shape}. Export again.")
     error = np.abs(samples - reference.samples)

@@ -23,6 +23,7 @@ from ganzoo.errors import RecipeError, TrainingError
 from ganzoo.objectives import get_objective, sum_of_heads
 from ganzoo.phased_model import PhasedModel, batch_norms
 from ganzoo.phases import Batch, ClassCondition, Latent, Phase
+from ganzoo.runs import progress
 
 GRID_SAMPLES = 64
 MOST_AUGMENTED = 0.9
@@ -354,7 +355,7 @@ class GAN(PhasedModel):
         inputs |= conditions or self.draw_conditions(count)
         generator = self.generator if live else self.generator_ema
         samples = []
-        for start in range(0, count, batch_size):
+        for start in progress.each(range(0, count, batch_size), "Generating samples"):
             part = {name: value[start : start + batch_size] for name, value in inputs.items()}
             samples.append(self.domain.from_unit(np.asarray(generator(part, training=False), "float32")))
         return np.concatenate(samples)

@@ -9,6 +9,7 @@ from ganzoo.data.image_files import Progress
 from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Original, Problem, SampleSet
 from ganzoo.errors import DataError, unknown_name
+from ganzoo.runs.progress import task
 
 __all__ = ["ImageOptions", "Original", "Problem", "SampleSet", "load_images"]
 
@@ -26,7 +27,7 @@ def load_images(data: object, options: ImageOptions, progress: Progress | None =
             built-in data set ("mnist5k"; a file or folder of that name comes first); a numpy array; a tuple
             (array, labels).
         options: the form in which every image is wanted.
-        progress: is called with (done, all) now and then, where reading takes long.
+        progress: is called with (done, all) now and then, where reading takes long; `ganzoo.runs.progress` by default.
 
     Returns:
         uint8 samples (N, size, size, channels), with what was skipped and what should be said about it.
@@ -36,6 +37,9 @@ def load_images(data: object, options: ImageOptions, progress: Progress | None =
     """
     from ganzoo.data import arrays, builtin
 
+    if progress is None:
+        with task("Reading images", unit="images") as advance:
+            return load_images(data, options, advance.to)
     if isinstance(data, np.ndarray):
         return arrays.from_arrays(data, None, options)
     if isinstance(data, tuple) and len(data) == 2:

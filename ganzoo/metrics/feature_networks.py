@@ -18,6 +18,7 @@ import numpy as np
 
 from ganzoo.errors import EvaluationError, unknown_name
 from ganzoo.metrics.arrays import check_images
+from ganzoo.runs import progress
 
 OF_THE_DATA = "the evaluated data"
 _BATCH = 64
@@ -60,7 +61,7 @@ class FeatureNetwork:
         images = check_images(images)
         features = [
             np.asarray(self.function(self._prepared(images[start : start + _BATCH])), np.float32)
-            for start in range(0, len(images), _BATCH)
+            for start in progress.each(range(0, len(images), _BATCH), f"Computing features ({self.name})")
         ]
         return np.concatenate(features)
 

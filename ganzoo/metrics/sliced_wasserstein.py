@@ -16,6 +16,7 @@ import numpy as np
 
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics.arrays import check_images
+from ganzoo.runs import progress
 
 PROTOCOL = "Laplacian pyramid 7x7x128, 512 directions, x1000, both sets normalised by the reals"
 _PATCH = 7
@@ -53,7 +54,8 @@ def sliced_wasserstein(
         )
     sizes = level_sizes(real.shape[1], real.shape[2])
     result = {}
-    for level, (height, width) in enumerate(sizes):
+    levels = progress.each(sizes, "Comparing patches of images (sliced Wasserstein)")
+    for level, (height, width) in enumerate(levels):
         real_patches = _patches(real, level, len(sizes), seed)
         fake_patches = _patches(fake, level, len(sizes), seed)
         mean = real_patches.mean(axis=(0, 1), keepdims=True, dtype=np.float64).astype(np.float32)

@@ -27,6 +27,7 @@ log = logging.getLogger("ganzoo")
 INTERVAL = 25.0  # seconds between two lines where there is no terminal
 _BAR = 20  # characters
 _WINDOW = 30.0  # seconds over which the speed is measured
+_SHORT = 0.3  # seconds; a shorter task is not drawn
 _KEPT = 2.0  # seconds; a shorter task leaves no line behind
 
 _wanted: ContextVar[bool | None] = ContextVar("ganzoo_progress", default=None)
@@ -162,24 +163,34 @@ class _Terminal:
     due = float("inf")  # it refreshes itself
 
     def __init__(self) -> None:
+        self._live: Any = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._start, name="ganzoo-progress", daemon=True).start()
+
+    def _start(self) -> None:
+        if self._ended.wait(_SHORT):  # it was over before anything was to be drawn
+            return
         from rich.console import Console
         from rich.live import Live
 
-        encoding = sys.stderr.encoding or "ascii"
-        # A copy of the file: the bar is still drawn while standard error is closed to keep a library quiet.
-        self._file = open(  # noqa: SIM115
-            os.dup(sys.stderr.fileno()), "w", encoding=encoding, errors="backslashreplace"
-        )
-        self._console = Console(file=self._file, force_terminal=True)
-        self._ascii = not encoding.lower().replace("-", "").startswith("utf")
-        self._live = Live(
-            console=self._console,
-            get_renderable=self._lines,
-            refresh_per_second=4,
-            transient=True,
-            redirect_stdout=sys.stdout.isatty(),
-        )
-        self._live.start()
+        with _lock:
+            if self._ended.is_set():
+                return
+            encoding = sys.stderr.encoding or "ascii"
+            self._ascii = not encoding.lower().replace("-", "").startswith("utf")
+            # A copy of the file: the bar is still drawn while standard error is closed to keep a library quiet.
+            self._file = open(  # noqa: SIM115
+                os.dup(sys.stderr.fileno()), "w", encoding=encoding, errors="backslashreplace"
+            )
+            self._console = Console(file=self._file, force_terminal=True)
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._lines,
+                refresh_per_second=4,
+                transient=True,
+                redirect_stdout=sys.stdout.isatty(),
+            )
+            self._live.start()
 
     def _lines(self) -> Any:
         from rich.text import Text
@@ -189,15 +200,18 @@ class _Terminal:
         return Text("\n".join(lines), no_wrap=True, overflow="crop")
 
     def update(self) -> None:
-        self._live.refresh()
+        if self._live:
+            self._live.refresh()
 
     def finished(self, task: Task, inner: bool, failed: bool) -> None:
-        if task.kept and not inner and not failed and task.elapsed >= _KEPT:
+        if self._live and task.kept and not inner and not failed and task.elapsed >= _KEPT:
             self._console.print(f"{task.label}: done in {duration(task.elapsed)}.", markup=False, highlight=False)
 
     def close(self) -> None:
-        self._live.stop()
-        self._file.close()
+        self._ended.set()
+        if self._live:
+            self._live.stop()
+            self._file.close()
 
 
 class _Notebook:
