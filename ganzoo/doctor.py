@@ -159,7 +159,7 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
             options.append("--set model.classes=null")  # those of the data, with fresh embeddings
         reasons.append(
             "Fine-tune published weights, of digits: its steps are slow, and clothes came twice as near with them in "
-            "three minutes (sliced Wasserstein, PRETRAINING.md)."
+            "three minutes (sliced Wasserstein, docs/pretraining.md)."
         )
     if count < _SOME:
         policy = "[translation, cutout]" if facts["kind"] == "drawings" else "[colour, translation, cutout]"
@@ -198,8 +198,8 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
         options.insert(0, "--init generator=runs/pretrained:decoder --init discriminator.trunk=runs/pretrained:trunk")
         reasons.append(
             "Pretrain both networks as a variational autoencoder, a tenth of the time: in three minutes clothes came a "
-            "quarter nearer (sliced Wasserstein), and digits came earlier (PRETRAINING.md). Of other digits, fine-tune "
-            "the published weights instead."
+            "quarter nearer (sliced Wasserstein), and digits came earlier (docs/pretraining.md). Of other digits, "
+            "fine-tune the published weights instead."
         )
     elif verb == "train":
         reasons.append(

@@ -90,8 +90,8 @@ def pretrain(
     Args:
         method: one of `ganzoo.list_methods()`.
         name: an entry or a run directory: what the parts are for.
-        data, run, minutes, samples, seed, overrides, init, strategy, progress: as in `train`. The method's own options
-            are recipe keys under `pretrain`.
+        data: as in `train`, and so are the arguments after it.
+        overrides: recipe keys, as in `train`; the method's own options are those under `pretrain`.
 
     Returns:
         As `train`, and `parts`: the names of the preset's parts.

@@ -1,4 +1,4 @@
-"""The example of CONTRIBUTING.md, word for word, as a package that adds its entry to the zoo."""
+"""The example of docs/adding-a-gan.md, word for word, as a package that adds its entry to the zoo."""
 
 import importlib
 import re
@@ -11,13 +11,13 @@ import pytest
 import ganzoo
 from ganzoo import pretraining, recipe_files, registry
 
-CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
+PAGE = Path(__file__).parents[1] / "docs" / "adding-a-gan.md"
 NAME = "image/perceptron_28"
 
 
 def example(language):
-    """The one block of a language in CONTRIBUTING.md."""
-    (block,) = re.findall(rf"```{language}\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
+    """The first block of a language in the page."""
+    block, *_ = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     return block
 
 
