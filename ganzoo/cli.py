@@ -261,12 +261,12 @@ def distill(teacher: str, student: str, **arguments: Any) -> None:
     _train(functools.partial(function, teacher), student, **arguments)
 
 
-_WHICH = """Which to take, as far as it was measured (docs/pretraining.md has the numbers): none where published weights
-or a run of yours suit the images (`ganzoo finetune`), nor where you have more than a quarter of an hour; variational for
-both networks (--init generator=RUN:decoder, --init discriminator.trunk=RUN:trunk) for some thousand images and a few
-minutes. features, those of your own classifier too, and denoising were level with none or a little worse; autoencoder
-for both networks, and all methods of the trunk alone (rotation, simclr, masked, classifier), set short runs back.
-`ganzoo doctor DATA` looks at the images and gives the commands."""
+_WHICH = """Which to take, as far as it was measured (docs/pretraining.md has the numbers): none where published
+weights or a run of yours suit the images (`ganzoo finetune`), nor where you have more than a quarter of an hour;
+variational for both networks (--init generator=RUN:decoder, --init discriminator.trunk=RUN:trunk) for some thousand
+images and a few minutes. features, those of your own classifier too, and denoising were level with none or a little
+worse; autoencoder for both networks, and all methods of the trunk alone (rotation, simclr, masked, classifier), set
+short runs back. `ganzoo doctor DATA` looks at the images and gives the commands."""
 
 
 _STUDY = """`zoo_configs/_studies/STUDY.yaml` names its sets and rows, and the command for all of it."""
