@@ -1,69 +1,73 @@
-"""The command line: a thin skin over the public functions of the same names."""
+"""The command line: a thin layer over the public functions of the same names."""
 
 import functools
-import json
-import logging
-import math
-import os
 import sys
-import tempfile
-import traceback
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ganzoo.errors import DataError, GanzooError, RecipeError
+from ganzoo.commands import options as kinds
+from ganzoo.commands import texts
+from ganzoo.commands.terminal import command as _verb
+from ganzoo.commands.terminal import print_result as _print
+from ganzoo.commands.terminal import show as _show
+from ganzoo.errors import DataError, RecipeError
+
+_Listing = tuple[str, dict[str, str], str]  # a title, names with what they are, and a text
 
 
-def _verb(tensorflow: bool = True, resumes: bool = False) -> Callable:
-    """Errors become one line and exit code 1; TensorFlow is loaded quietly where the verb needs it.
+class _Command(click.Command):
+    """A command whose help ends with a list of names, which is read when it is asked for, and with examples."""
 
-    `resumes`: the same command goes on where an interrupted one stopped, and a user who interrupts it is told so.
-    """
+    def __init__(self, *args: Any, examples: str = "", listing: Callable[[], _Listing] | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.examples = textwrap.dedent(examples).strip().splitlines()
+        self._listing = listing
 
-    def wrap(function: Callable) -> Callable:
-        @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> None:
-            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-            for noisy in ("absl", "tensorflow", "jax", "h5py"):
-                logging.getLogger(noisy).setLevel(logging.ERROR)
-            try:
-                if tensorflow:
-                    from ganzoo.quiet import load_tensorflow
-
-                    load_tensorflow()
-                function(*args, **kwargs)
-            except GanzooError as error:
-                click.secho(f"Error: {error}", fg="red", err=True)
-                sys.exit(1)
-            except (KeyboardInterrupt, click.Abort):
-                hint = " The same command goes on from the last checkpoint." if resumes else ""
-                click.echo(f"Interrupted.{hint}", err=True)
-                sys.exit(130)
-            except (click.ClickException, click.exceptions.Exit):
-                raise
-            except BrokenPipeError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                sys.exit(1)
-            except OSError as error:
-                click.secho(f"Error: {error.strerror or error}: {error.filename or ''}", fg="red", err=True)
-                sys.exit(1)
-            except Exception as error:
-                with tempfile.NamedTemporaryFile("w", prefix="ganzoo-", suffix=".log", delete=False) as file:
-                    file.write(traceback.format_exc())
-                text = f"Error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-                click.secho(f"{text}\nThis is a fault of ganzoo. The details are in {file.name}.", fg="red", err=True)
-                sys.exit(1)
-
-        return run
-
-    return wrap
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list and the examples, line by line."""
+        if self._listing:
+            title, found, more = self._listing()
+            with formatter.section(f"{title} is one of"):
+                formatter.write_dl([(name, f"{text}.") for name, text in found.items()])
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(more)
+        if self.examples:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"  {line}\n" for line in self.examples))
 
 
-def _print(result: Any, as_json: bool, text: str) -> None:
-    click.echo(json.dumps(result, indent=1) if as_json else text)
+class _Group(click.Group):
+    """Lists its commands in the order of their use, with whole sentences."""
+
+    command_class = _Command
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """In the order of this file."""
+        return list(self.commands)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each with the first sentence of its help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _sentence(one.help or "")) for name, one in self.commands.items()])
+        with formatter.section("Examples"):
+            formatter.write("".join(f"  {line}\n" for line in _EXAMPLES))
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.split("\n\n")[0].split())
+
+
+_EXAMPLES = (
+    "ganzoo demo",
+    "ganzoo doctor my-images/",
+    "ganzoo finetune image/projected_mobile_64 --data my-images/ --run runs/mine",
+    "ganzoo export runs/mine --out exported",
+)
 
 
 def _listed(text: str) -> tuple[str, ...]:
@@ -106,53 +110,51 @@ def _split(pair: str, option: str, form: str) -> tuple[str, str]:
 
 
 _INIT = "TARGET=SOURCE[,skip=PATTERN]...[,partial][,mapping=FILE][,narrow]"
-_SEED = click.IntRange(0, 2**32 - 1)
-
-
-class _Time(click.FloatRange):
-    """A finite time."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is no finite number.", param, ctx)
-        return number
-
+_DATA = "A folder, a zip, a file of arrays, tfds:NAME, or the name of a built-in data set (mnist5k)."
 
 _width = click.option(
-    "--width", default=1.0, type=click.FloatRange(0, 1, min_open=True), help="Share of its channels, if it has several."
+    "--width",
+    default=1.0,
+    show_default=True,
+    type=kinds.Finite(0, 1, min_open=True),
+    help="The share of the generator's channels that is used, for entries of several widths.",
 )
-_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _seed(what: str) -> Callable:
+    return click.option("--seed", default=0, show_default=True, type=kinds.SEED, help=f"The random seed of {what}.")
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ganzoo")
 def main() -> None:
     """A Keras model zoo of GANs with pretraining and generators that export to phones."""
 
 
-@main.command("list")
+@main.command("list", examples="ganzoo list\nganzoo list 'image/*_64'")
 @click.argument("pattern", default="*")
 @_json
 @_verb(tensorflow=False)
 def list_(pattern: str, as_json: bool) -> None:
-    """List the entries of the zoo."""
+    """List the entries of the zoo: what each makes, and what to take it for.
+
+    PATTERN selects entries by name, with * for any characters. An entry's size is in pixels; its parameters are those
+    of the generator and of the networks that are trained with it.
+    """
     from ganzoo.registry import get_entry, list_entries
 
-    entries = [get_entry(name) for name in list_entries(pattern)]
-    rows = [{"name": e.name, "summary": e.summary, "paper": e.paper, "weights": bool(e.weights)} for e in entries]
-    width = max((len(entry.name) for entry in entries), default=0)
-    text = "\n".join(f"{e.name:{width}}  {'weights' if e.weights else '       '}  {e.summary}" for e in entries)
-    _print(rows, as_json, text or f"No entry matches '{pattern}'.")
+    rows = [texts.entry_facts(get_entry(name)) for name in list_entries(pattern)]
+    _print(rows, as_json, texts.entry_list(rows) or f"No entry matches '{pattern}'.")
 
 
-@main.command()
-@click.argument("name")
-@click.option("--all", "every", is_flag=True, help="With every key that can be set, and its default.")
+@main.command(examples="ganzoo show image/dcgan_32\nganzoo show image/dcgan_32 --all\nganzoo show runs/mine")
+@click.argument("name", type=kinds.ENTRY)
+@click.option("--all", "every", is_flag=True, help="Show every key that can be set, with its default.")
 @_json
 @_verb(tensorflow=False)
 def show(name: str, every: bool, as_json: bool) -> None:
-    """Show an entry's or a run's recipe, weights and scores."""
+    """Show the recipe, weights and scores of an entry or a run."""
     import yaml
 
     from ganzoo.quiet import load_tensorflow
@@ -166,47 +168,114 @@ def show(name: str, every: bool, as_json: bool) -> None:
     _print(shown, as_json, yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
 
 
-@main.command()
-@click.argument("data")
-@click.option("--size", default=64, show_default=True, help="Pixels a side.")
-@click.option("--channels", default=3, show_default=True, help="1 (grey) or 3.")
-@click.option("--fit", default="crop", show_default=True, help="crop or pad oblong images.")
-@click.option("--background", default="white", show_default=True, help="Behind transparency and padding.")
+@main.command(
+    examples="""
+    ganzoo data my-images/
+    ganzoo data my-images.zip --size 32 --channels 1 --sheet sheet.png
+    """
+)
+@click.argument("data", type=kinds.DATA)
+@click.option("--size", default=64, show_default=True, type=click.IntRange(1, 4096), help="Pixels of each side.")
+@click.option("--channels", default=3, show_default=True, type=kinds.OneOf(1, 3), help="1 for grey, 3 for colour.")
+@click.option(
+    "--fit",
+    default="crop",
+    show_default=True,
+    type=click.Choice(["crop", "pad"]),
+    help="How oblong images become square: cropped in the middle, or padded.",
+)
+@click.option(
+    "--background",
+    default="white",
+    show_default=True,
+    help="The colour behind transparency and padding: a name or #rrggbb.",
+)
 @click.option("--classes", is_flag=True, help="Read folders as classes.")
-@click.option("--sheet", type=click.Path(dir_okay=False), help="Write a contact sheet (PNG).")
+@click.option("--sheet", type=click.Path(dir_okay=False), help="Write a contact sheet to this PNG file.")
 @_json
 @_verb(tensorflow=False)
 def data(
     data: str, size: int, channels: int, fit: str, background: str, classes: bool, sheet: str, as_json: bool
 ) -> None:
-    """Show what would be trained on: counts, sizes, classes, problems."""
+    """Show what a training would read: counts, sizes, classes and problems."""
     from ganzoo.data import ImageOptions
     from ganzoo.data.description import describe_data
 
     if sheet and Path(sheet).suffix.lower() != ".png":
-        raise DataError(f"The contact sheet is a PNG: name it so. Received: {sheet}.")
-    if sheet and not Path(sheet).absolute().parent.is_dir():
-        raise DataError(f"There is no folder {Path(sheet).parent} for the contact sheet. Make it, or name another.")
+        raise DataError(f"The contact sheet is a PNG file: give a name that ends in .png. Received: {sheet}.")
+    if sheet and not kinds.folder_of(sheet).is_dir():
+        raise DataError(f"There is no folder {kinds.folder_of(sheet)} for the contact sheet. Make it, or name another.")
     report = describe_data(data, ImageOptions(size, channels, fit, background, classes))
     if sheet:
         report.contact_sheet(sheet)
     _print(report.to_dict(), as_json, report.table() + (f"\nContact sheet: {sheet}" if sheet else ""))
 
 
-_DATA = "A folder, a zip, arrays, tfds:NAME, or a built-in name."
+@main.command(examples="ganzoo doctor\nganzoo doctor my-images/\nganzoo doctor my-images/ --trial 0 --json")
+@click.argument("data", required=False, type=kinds.DATA)
+@click.option(
+    "--fakes",
+    metavar="NAME",
+    type=kinds.ENTRY,
+    help="A run or an entry whose samples the backbones have to tell from DATA, instead of those of the trial.",
+)
+@click.option(
+    "--trial",
+    type=kinds.Finite(min=0),
+    metavar="SECONDS",
+    help="Seconds of training that measure the speed and the backbones: 20 by default, 0 for none.",
+)
+@click.option("--backbone", "also", multiple=True, metavar="NAME", help="Measure this backbone too; repeatable.")
+@_json
+@_verb()
+def doctor(data: str | None, fakes: str | None, trial: float | None, also: tuple[str, ...], as_json: bool) -> None:
+    """Check the installation; with DATA, recommend how to train on these images."""
+    from ganzoo.doctor import TRIAL, check_installation, examine, text
+
+    if data is None and (fakes or also or trial is not None):
+        raise DataError("--fakes, --trial and --backbone are about DATA: name it too.")
+    result = check_installation() if data is None else examine(data, fakes, TRIAL if trial is None else trial, also)
+    _print(result, as_json, text(result))
+
+
+@main.command(examples="ganzoo demo\nganzoo demo --minutes 10 --run runs/digits")
+@click.option("--run", default="runs/demo", show_default=True, type=kinds.FOLDER, help="The run directory.")
+@click.option("--minutes", default=4.0, show_default=True, type=kinds.Finite(min=0.05), help="Minutes of training.")
+@_json
+@_verb(resumes=True)
+def demo(run: str, minutes: float, as_json: bool) -> None:
+    """Train on handwritten digits, score the samples and export the generator, in a few minutes."""
+    from ganzoo.demonstration import demo as function
+
+    result = function(run, minutes)
+    _print(result, as_json, result["text"])
 
 
 def _training_options(function: Callable, data: Callable | None = None) -> Callable:
     for option in reversed(
         [
-            data or click.option("--data", required=True, help=_DATA),
-            click.option("--run", required=True, type=click.Path(file_okay=False), help="The run directory."),
-            click.option("--minutes", type=_Time(min=0), help="Stop after so many minutes in all."),
-            click.option("--samples", type=click.IntRange(min=1), help="Stop after so many samples in all."),
-            click.option("--seed", type=_SEED, help="The run's seed."),
-            click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe."),
-            click.option("--init", "inits", multiple=True, metavar=_INIT, help="First weights of a part."),
-            click.option("--strategy", default="auto", show_default=True, help="auto, none or mirrored."),
+            data or click.option("--data", required=True, type=kinds.DATA, help=_DATA),
+            click.option("--run", required=True, type=kinds.FOLDER, help="The run directory: new, or one to resume."),
+            click.option(
+                "--minutes",
+                type=kinds.Finite(min=0),
+                help="Stop after so many minutes of training in all sessions; scoring does not count.",
+            ),
+            click.option("--samples", type=click.IntRange(min=1), help="Stop after so many samples in all sessions."),
+            click.option("--seed", type=kinds.SEED, help="The random seed of the run."),
+            click.option(
+                "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe; repeatable."
+            ),
+            click.option(
+                "--init", "inits", multiple=True, metavar=_INIT, help="Take the first weights of a part; repeatable."
+            ),
+            click.option(
+                "--strategy",
+                default="auto",
+                show_default=True,
+                type=kinds.names("auto", "none", "mirrored"),
+                help="How several devices are used: auto, none or mirrored.",
+            ),
             _json,
         ]
     ):
@@ -218,110 +287,143 @@ def _train(
     function: Callable, name: str, sets: tuple[str, ...], inits: tuple[str, ...], as_json: bool, **arguments: Any
 ) -> None:
     result = function(name, overrides=_overrides(sets), init=_sources(inits), **arguments)
-    text = f"{result['samples']:,} samples in {result['seconds'] / 60:.1f} minutes. Report: {result['report']}"
-    if "parts" in result:
-        text += f"\nParts: {', '.join(result['parts'])}"
-    _print(result, as_json, text)
+    _print(result, as_json, texts.trained(result))
 
 
-@main.command()
-@click.argument("name")
+@main.command(
+    examples="""
+    ganzoo train image/dcgan_32 --data mnist5k --run runs/digits --minutes 5
+    ganzoo train image/projected_mobile_64 --data my-images/ --run runs/mine
+    ganzoo train image/dcgan_32 --data my-images/ --run runs/small \\
+        --set training.batch_size=32 --samples 100000
+    """
+)
+@click.argument("name", type=kinds.ENTRY)
 @_training_options
 @_verb(resumes=True)
 def train(**arguments: Any) -> None:
-    """Train an entry on data; the same command on an existing run goes on."""
+    """Train an entry on images; the same command continues an existing run."""
     from ganzoo.training import train as function
 
     _train(function, **arguments)
 
 
-@main.command()
-@click.argument("name")
-@click.option("--how", help="all (the default), freeze_d, scale or consolidate.")
+@main.command(
+    examples="""
+    ganzoo finetune image/projected_mobile_64 --data my-images/ --run runs/mine
+    ganzoo finetune runs/mine --data more/ --run runs/more --how freeze_d
+    """
+)
+@click.argument("name", type=kinds.ENTRY)
+@click.option(
+    "--how",
+    type=kinds.names("all", "freeze_d", "scale", "consolidate"),
+    help="Which weights are trained: all (the default), freeze_d, scale or consolidate.",
+)
 @_training_options
 @_verb(resumes=True)
 def finetune(**arguments: Any) -> None:
-    """Train from an entry's published weights, or from a run's."""
+    """Continue on your own images from published weights, or from those of a run."""
     from ganzoo.finetuning import finetune as function
 
     _train(function, **arguments)
 
 
-@main.command()
-@click.argument("teacher")
-@click.argument("student")
-@functools.partial(
-    _training_options, data=click.option("--data", help=f"What is real: {_DATA} Samples of TEACHER by default.")
-)
-@_verb(resumes=True)
-def distill(teacher: str, student: str, **arguments: Any) -> None:
-    """Train the entry STUDENT to make what TEACHER (an entry or a run) makes of the same latents."""
-    from ganzoo.finetuning import distill as function
-
-    _train(functools.partial(function, teacher), student, **arguments)
-
-
-_WHICH = """Which to take, as far as it was measured (docs/pretraining.md has the numbers): none where published
-weights or a run of yours suit the images (`ganzoo finetune`), nor where you have more than a quarter of an hour;
-variational for both networks (--init generator=RUN:decoder, --init discriminator.trunk=RUN:trunk) for some thousand
-images and a few minutes. features, those of your own classifier too, and denoising were level with none or a little
-worse; autoencoder for both networks, and all methods of the trunk alone (rotation, simclr, masked, classifier), set
-short runs back. `ganzoo doctor DATA` looks at the images and gives the commands."""
+_METHODS = """Which to take (docs/pretraining.md has the measurements): none where published weights or a run of yours
+suit the images (`ganzoo finetune`), and none where you train for more than a quarter of an hour; variational for both
+networks (--init generator=RUN:decoder, --init discriminator.trunk=RUN:trunk) for some thousand images and a few
+minutes. features and denoising scored like no pretraining, or a little worse; autoencoder, and all methods of the
+trunk alone (rotation, simclr, masked, classifier), made the scores of short runs worse. `ganzoo doctor DATA` examines
+the images and gives the commands."""
 
 
 _STUDY = """`zoo_configs/_studies/STUDY.yaml` names its sets and rows, and the command for all of it."""
 
 
-def _choices(name: str, found: dict[str, str], more: str) -> str:
-    width = max(map(len, found))
-    listed = "\n".join(f"  {key:{width}}  {text}" for key, text in found.items())
-    return f"\b\n{name} is one of\n{listed}\n\n{more}"
-
-
-def _methods() -> str:
+def _method_list() -> _Listing:
     from ganzoo.pretraining import list_methods
 
-    return _choices("METHOD", list_methods(), _WHICH)
+    return "METHOD", list_methods(), _METHODS
 
 
-def _studies() -> str:
+def _studies() -> _Listing:
     from ganzoo.study import list_studies
 
-    return _choices("STUDY", list_studies(), _STUDY)
+    return "STUDY", list_studies(), _STUDY
 
 
-class _ListingCommand(click.Command):
-    """Its help ends with a list, which is read when it is asked for."""
-
-    def __init__(self, *args: Any, listing: Callable[[], str], **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self._listing = listing
-
-    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        self.epilog = self._listing()
-        super().format_epilog(context, formatter)
-
-
-@main.command(cls=_ListingCommand, listing=_methods)
-@click.argument("method")
-@click.option("--for", "name", required=True, metavar="NAME", help="The entry (or run) whose parts are pretrained.")
+@main.command(
+    listing=_method_list,
+    examples="""
+    ganzoo pretrain variational --for image/dcgan_32 --data my-images/ \\
+        --run runs/pretrained --minutes 1
+    ganzoo train image/dcgan_32 --data my-images/ --run runs/mine \\
+        --init generator=runs/pretrained:decoder \\
+        --init discriminator.trunk=runs/pretrained:trunk
+    """,
+)
+@click.argument("method", type=kinds.METHOD)
+@click.option(
+    "--for",
+    "name",
+    required=True,
+    metavar="NAME",
+    type=kinds.ENTRY,
+    help="The entry or the run whose parts are pretrained.",
+)
 @_training_options
 @_verb(resumes=True)
 def pretrain(method: str, **arguments: Any) -> None:
-    """Pretrain parts of an entry: `ganzoo train NAME --init PART=RUN:PART` starts from them."""
+    """Pretrain parts of an entry, from which `ganzoo train NAME --init PART=RUN:PART` starts."""
     from ganzoo.training import pretrain as function
 
     _train(functools.partial(function, method), **arguments)
 
 
-@main.command()
-@click.argument("name")
-@click.option("--data", required=True, help="Real data.")
-@click.option("--samples", type=click.IntRange(min=1), help="Generated samples, at most.")
-@click.option("--features", multiple=True, metavar="NET", help="self_supervised, squeezenet, efficientnet_lite2.")
-@click.option("--seed", default=0, show_default=True, type=_SEED)
+@main.command(
+    examples="""
+    ganzoo distill runs/mine image/dcgan_32 --run runs/small --minutes 10
+    """
+)
+@click.argument("teacher", type=kinds.ENTRY)
+@click.argument("student", type=kinds.ENTRY)
+@functools.partial(
+    _training_options,
+    data=click.option("--data", type=kinds.DATA, help=f"Real images; by default, samples of TEACHER. {_DATA}"),
+)
+@_verb(resumes=True)
+def distill(teacher: str, student: str, **arguments: Any) -> None:
+    """Train the entry STUDENT to make the same samples as TEACHER, an entry or a run."""
+    from ganzoo.finetuning import distill as function
+
+    _train(functools.partial(function, teacher), student, **arguments)
+
+
+@main.command(
+    examples="""
+    ganzoo evaluate runs/mine --data my-images/
+    ganzoo evaluate image/dcgan_32 --data mnist5k --features squeezenet --json
+    """
+)
+@click.argument("name", type=kinds.ENTRY)
+@click.option("--data", required=True, type=kinds.DATA, help=f"Real images. {_DATA}")
 @click.option(
-    "--subsamples", default=0, type=click.IntRange(min=0), help="Tell deviations over so many halves: 2 or more."
+    "--samples", type=click.IntRange(min=1), help="Generate at most so many samples; the recipe's number by default."
+)
+@click.option(
+    "--features",
+    multiple=True,
+    metavar="NET",
+    type=kinds.names("self_supervised", "squeezenet", "efficientnet_lite2"),
+    help="Use this feature network: self_supervised, squeezenet or efficientnet_lite2; repeatable.",
+)
+@_seed("the samples and of the split of the images")
+@click.option(
+    "--subsamples",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Give standard deviations over so many random halves of the samples: 2 or more, 0 for none.",
 )
 @_width
 @_json
@@ -336,33 +438,30 @@ def evaluate(
     width: float,
     as_json: bool,
 ) -> None:
-    """Score a generator: a card of several scores, the network-free one first."""
+    """Score the samples of a generator against real images."""
     from ganzoo.evaluation import evaluate as function
 
     card = function(name, data, samples, tuple(dict.fromkeys(features)) or None, seed, subsamples, width)
     _print(card.to_dict(), as_json, card.table())
 
 
-@main.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
-@click.option("--out", default="comparison.html", show_default=True, type=click.Path(dir_okay=False), help="The page.")
-@_json
-@_verb(tensorflow=False)
-def compare(runs: tuple[str, ...], out: str, as_json: bool) -> None:
-    """Write one page with the scores of several runs over time, pretraining included, and their samples."""
-    from ganzoo.comparison import compare_runs
-
-    result = compare_runs(runs, out)
-    _print(result, as_json, f"{len(result['runs'])} runs: {result['out']}")
-
-
-@main.command()
-@click.argument("name")
-@click.option("--out", required=True, type=click.Path(), help="FILE.png, FILE.npy or a folder.")
-@click.option("--count", default=64, show_default=True)
-@click.option("--seed", default=0, show_default=True, type=_SEED)
-@click.option("--truncation", type=float, help="Draw latents towards their mean: 1 is none, less is more alike.")
-@click.option("--condition", type=int, help="One class for all.")
+@main.command(
+    examples="""
+    ganzoo generate image/dcgan_32 --out digits.png
+    ganzoo generate runs/mine --out samples/ --count 100 --seed 7
+    ganzoo generate image/wgan_gp_32 --out sevens.png --condition 7
+    """
+)
+@click.argument("name", type=kinds.ENTRY)
+@click.option("--out", required=True, type=click.Path(), help="FILE.png for a grid, FILE.npy, or a folder.")
+@click.option("--count", default=64, show_default=True, type=click.IntRange(min=1), help="How many samples to make.")
+@_seed("the samples")
+@click.option(
+    "--truncation",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Scale latents towards their mean: 1 changes nothing; smaller values give less varied samples.",
+)
+@click.option("--condition", type=click.IntRange(min=0), help="Make this class alone, by its number.")
 @_width
 @_json
 @_verb()
@@ -376,29 +475,67 @@ def generate(
     width: float,
     as_json: bool,
 ) -> None:
-    """Write samples to a grid, an array or a folder."""
+    """Write samples to an image, an array or a folder."""
     from ganzoo.sampling import generate as function
 
     path = function(name, out, count, seed, truncation, condition, width)
-    _print({"out": str(path), "count": count}, as_json, f"{count} samples: {path}")
+    _print({"out": str(path), "count": count}, as_json, f"{count} {'sample' if count == 1 else 'samples'}: {path}")
 
 
-@main.command()
-@click.argument("name")
-@click.option("--out", required=True, type=click.Path(file_okay=False), help="The folder to write to.")
-@click.option("--format", "formats", default="tflite,saved_model", show_default=True, help="Some of these, and onnx.")
+@main.command(examples="ganzoo compare runs/first runs/second --out comparison.html")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", type=click.Path())
 @click.option(
-    "--quantize", default="none,float16,auto", show_default=True, help="The TFLite files: some of these, dynamic, int8."
+    "--out", default="comparison.html", show_default=True, type=click.Path(dir_okay=False), help="The page to write."
 )
-@click.option("--target", default="cpu", show_default=True, help="What auto chooses for: cpu or gpu.")
-@click.option("--data", help="Real samples to judge files by, if not the run's own.")
+@_json
+@_verb(tensorflow=False)
+def compare(runs: tuple[str, ...], out: str, as_json: bool) -> None:
+    """Compare runs on one page: their scores over time, pretraining included, and their samples."""
+    from ganzoo.comparison import compare_runs
+
+    result = compare_runs(runs, out)
+    _print(result, as_json, f"{len(result['runs'])} runs are compared in {result['out']}.")
+
+
+@main.command(
+    examples="""
+    ganzoo export runs/mine --out exported
+    ganzoo export image/dcgan_32 --out exported --quantize float16
+    ganzoo export runs/mine --out for-gpus --target gpu --format tflite,onnx
+    """
+)
+@click.argument("name", type=kinds.ENTRY)
+@click.option("--out", required=True, type=kinds.FOLDER, help="The folder to write to.")
+@click.option(
+    "--format",
+    "formats",
+    default="tflite,saved_model",
+    show_default=True,
+    type=kinds.names("tflite", "saved_model", "onnx", several=True),
+    help="The formats, separated by commas: tflite, saved_model, onnx.",
+)
+@click.option(
+    "--quantize",
+    default="none,float16,auto",
+    show_default=True,
+    type=kinds.names("none", "float16", "dynamic", "int8", "auto", several=True),
+    help="The TFLite files, separated by commas: none (float32), float16, dynamic, int8, auto.",
+)
+@click.option(
+    "--target",
+    default="cpu",
+    show_default=True,
+    type=kinds.names("cpu", "gpu"),
+    help="The processor that auto chooses a file for: cpu or gpu.",
+)
+@click.option("--data", type=kinds.DATA, help="Real images to judge the files by; those of the run by default.")
 @_width
 @_json
 @_verb()
 def export(
     name: str, out: str, formats: str, quantize: str, target: str, data: str | None, width: float, as_json: bool
 ) -> None:
-    """Export a generator to TFLite, SavedModel and ONNX, each file judged against Keras.
+    """Export a generator to TFLite, SavedModel or ONNX, and compare each file with Keras.
 
     `generator.tflite` is what auto takes: on a CPU the fastest of all TFLite files whose FID over the same latents is
     within the recipe's export.fid_within of the float32 file's, on a GPU float16.
@@ -406,78 +543,84 @@ def export(
     from ganzoo.export import export_generator
 
     card = export_generator(name, out, _listed(formats), _listed(quantize), target, data, width)
-    _print(card, as_json, (Path(out) / "MODEL_CARD.md").read_text())
+    _print(card, as_json, texts.exported(card, out))
 
 
-@main.command()
-@click.argument("path", type=click.Path())
+@main.command(examples="ganzoo verify exported\nganzoo verify exported/generator.tflite --json")
+@click.argument("path", type=kinds.EXPORT)
 @_json
 @_verb()
 def verify(path: str, as_json: bool) -> None:
-    """Check an exported file again against what lies beside it."""
+    """Check exported files: that they are unchanged, and that they still agree with Keras."""
     from ganzoo.export import verify_export
 
     result = verify_export(path)
-    _print(result, as_json, json.dumps(result, indent=1))
+    _print(result, as_json, texts.verified(result))
 
 
-@main.command()
-@click.argument("path", type=click.Path())
-@click.option("--port", default=8300, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option("--network", is_flag=True, help="For phones on the local network, not this machine alone.")
-@click.option("--out", type=click.Path(file_okay=False), help="Write the page as static files instead.")
+@main.command(examples="ganzoo serve exported\nganzoo serve exported --network\nganzoo serve exported --out website/")
+@click.argument("path", type=kinds.EXPORT)
+@click.option(
+    "--port",
+    default=8300,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port of the page; 0 takes a free one.",
+)
+@click.option("--network", is_flag=True, help="Serve the page to phones on the local network as well.")
+@click.option("--out", type=kinds.FOLDER, help="Write the page as static files to this folder instead.")
 @_verb(tensorflow=False)
 def serve(path: str, port: int, network: bool, out: str | None) -> None:
-    """Serve an export as a page on which a phone makes images by itself."""
+    """Serve an export as a web page on which a phone or a browser makes images by itself."""
     from ganzoo.export.serve import as_qr_code, site
     from ganzoo.export.serve import serve as function
 
     if out:
         site(path).write(Path(out))
-        click.echo(f"The page: {Path(out) / 'index.html'}, for any web server.")
+        _show(f"The page is {Path(out) / 'index.html'}. Put the folder on any web server.")
         return
 
     def ready(address: str, server: Any) -> None:
-        click.echo((as_qr_code(address) if network else "") + f"{address} (Ctrl-C ends it)")
+        if network:
+            click.echo(_code(as_qr_code(address)), nl=False)
+        _show(f"Open {address} in a browser. Press Ctrl-C to stop.")
 
     function(path, port, network, ready)
 
 
-@main.command()
-@click.argument("data", required=False)
-@click.option(
-    "--fakes",
-    metavar="NAME",
-    help="A run (or entry) whose samples the backbones shall tell from DATA, not the trial's.",
+def _code(text: str) -> str:
+    """A QR code, where the terminal's encoding has its blocks."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return ""
+    return text
+
+
+@main.command(
+    listing=_studies,
+    examples="""
+    ganzoo bench guards --out results/ --data fashion_1000=fashion.npz --seed 0
+    """,
 )
+@click.argument("study", type=kinds.STUDY)
+@click.option("--out", required=True, type=kinds.FOLDER, help="The folder for runs and results.")
 @click.option(
-    "--trial",
-    type=_Time(min=0),
-    metavar="SECONDS",
-    help="Of training, to measure how fast it is and which backbone tells most; 20 by default, 0 leaves it out.",
+    "--data", "pairs", multiple=True, required=True, metavar="SET=DATA", help="The images of a set; repeatable."
 )
-@click.option("--backbone", "also", multiple=True, metavar="NAME", help="Probe this too; may be given again.")
-@_json
-@_verb()
-def doctor(data: str | None, fakes: str | None, trial: float | None, also: tuple[str, ...], as_json: bool) -> None:
-    """Say what is installed and missing; with DATA, what the images are like and how to train on them."""
-    from ganzoo.doctor import TRIAL, check_installation, examine, text
-
-    if data is None and (fakes or also or trial is not None):
-        raise DataError("--fakes, --trial and --backbone are about DATA: name it too.")
-    result = check_installation() if data is None else examine(data, fakes, TRIAL if trial is None else trial, also)
-    _print(result, as_json, text(result))
-
-
-@main.command(cls=_ListingCommand, listing=_studies)
-@click.argument("study")
-@click.option("--out", required=True, type=click.Path(file_okay=False), help="A folder for runs and results.")
-@click.option("--data", "pairs", multiple=True, required=True, metavar="SET=DATA", help="Data of one of its sets.")
-@click.option("--row", "rows", multiple=True, help="Only this row; may be given again.")
-@click.option("--seed", "seeds", multiple=True, type=_SEED, help="Only this seed; may be given again.")
-@click.option("--minutes", type=_Time(min=0.01), help="Of a cell; the study's by default.")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of all recipes.")
-@click.option("--source", "sources", multiple=True, metavar="SET=RUN", help="The GAN that rows fine-tune on a set.")
+@click.option("--row", "rows", multiple=True, help="Do this row alone; repeatable.")
+@click.option("--seed", "seeds", multiple=True, type=kinds.SEED, help="Use this seed alone; repeatable.")
+@click.option(
+    "--minutes", type=kinds.Finite(min=0.01), help="Minutes of training for each cell; the study's by default."
+)
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of all recipes; repeatable.")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="SET=RUN",
+    help="The run whose GAN is fine-tuned on a set; repeatable.",
+)
 @_json
 @_verb(resumes=True)
 def bench(
@@ -491,7 +634,7 @@ def bench(
     sources: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Do a study of the zoo, such as 'pretraining'; the same command goes on with it."""
+    """Measure a study of the zoo, such as 'pretraining'; the same command continues it."""
     from ganzoo.study import bench as function
 
     data = dict(_split(pair, "--data", "SET=DATA") for pair in pairs)
@@ -505,17 +648,4 @@ def bench(
         overrides=_overrides(sets),
         sources=dict(_split(pair, "--source", "SET=RUN") for pair in sources),
     )
-    _print(cells, as_json, f"{len(cells)} cells: {Path(out) / 'results.csv'}")
-
-
-@main.command()
-@click.option("--run", default="runs/demo", show_default=True, type=click.Path(file_okay=False))
-@click.option("--minutes", default=4.0, show_default=True, type=_Time(min=0.05), help="Minutes of training.")
-@_json
-@_verb(resumes=True)
-def demo(run: str, minutes: float, as_json: bool) -> None:
-    """Train digits in a few minutes, score them, export them to TFLite, and write a report."""
-    from ganzoo.demonstration import demo as function
-
-    result = function(run, minutes)
-    _print(result, as_json, result["text"])
+    _print(cells, as_json, f"{len(cells)} cells are done: {Path(out) / 'results.csv'}")

@@ -11,7 +11,7 @@ import importlib.metadata
 import importlib.util
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +34,14 @@ class ZooEntry:
         name: `domain/arch_size`, stable; for a run directory its path.
         path: the YAML file.
         raw: its keys, not yet validated.
+        about: what `ganzoo list` shows of an entry of the zoo: `parameters` by network, and `use`, a sentence. It is
+            no part of a recipe.
     """
 
     name: str
     path: Path
     raw: Mapping[str, Any]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -87,7 +90,9 @@ def get_entry(name: str) -> ZooEntry:
     """
     files = _files()
     if name in files:
-        return ZooEntry(name, files[name], recipe_files.read_yaml(files[name]))
+        raw = recipe_files.read_yaml(files[name])
+        about = raw.pop("about", None)
+        return ZooEntry(name, files[name], raw, about if isinstance(about, Mapping) else {})
     for folder in (Path(name), Path(name) / "preset"):
         if (folder / RUN_RECIPE).is_file():
             return ZooEntry(str(name), folder / RUN_RECIPE, recipe_files.read_yaml(folder / RUN_RECIPE))

@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -74,6 +77,38 @@ def test_every_verb_explains_itself(verb):
     assert " ".join(main.commands[verb].help.split()) in text
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_help_fits_80_columns_and_has_examples_that_are_right(verb):
+    text = done(verb, "--help").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    examples = re.findall(rf"^  ganzoo {verb} .*$", text.replace("\\\n", " ").partition("Examples:\n")[2], re.M)
+    assert examples or verb == "demo"
+    for example in examples:
+        _, _, *arguments = shlex.split(example)
+        main.commands[verb].make_context(verb, arguments)  # raises where an option or a value is wrong
+
+
+def test_the_commands_are_explained_by_whole_sentences():
+    text = " ".join(done("--help").stdout.split())
+    for verb in VERBS:
+        sentence = " ".join(main.commands[verb].help.split("\n\n")[0].split())
+        assert sentence.endswith(".") and f" {verb} {sentence}" in text
+
+
+def test_list_fits_80_columns_and_says_what_an_entry_is_for():
+    text = done("list").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert f"{ENTRY}: image, 32 x 32, 0.54 M parameters\n  Take it for small images" in text
+    assert "trained on 5,000 MNIST digits" in text
+
+
+@pytest.mark.parametrize("name", registry.list_entries("image/*"))
+def test_the_parameters_that_are_listed_are_true(name):
+    networks = registry.create(name).networks()
+    listed = registry.get_entry(name).about["parameters"]
+    assert listed == {part: networks[part].count_params() for part in ("generator", "discriminator")}
+
+
 def test_the_verbs_are_listed():
     assert set(VERBS) >= {
         "list",
@@ -95,7 +130,7 @@ def test_list_names_the_entries():
     assert ENTRY in done("list").stdout
     rows = json.loads(done("list", "image/*", "--json").stdout)
     assert [row["name"] for row in rows] == registry.list_entries("image/*")
-    assert all({"name", "summary", "paper", "weights"} == set(row) for row in rows)
+    assert all({"name", "summary", "paper", "weights", "size", "domain", "parameters"} <= set(row) for row in rows)
     assert json.loads(done("list", "nothing/*", "--json").stdout) == []
 
 
@@ -159,7 +194,6 @@ def test_generate_refuses_what_it_cannot_do(trained, tmp_path):
     run, _ = trained
     assert "no conditions" in refused("generate", run, "--out", tmp_path / "a.png", "--condition", 1)
     assert ".gif" in refused("generate", run, "--out", tmp_path / "a.gif")
-    assert "count" in refused("generate", run, "--out", tmp_path / "a.png", "--count", 0)
     assert "truncation" in refused("generate", run, "--out", tmp_path / "a.png", "--truncation", "nan")
     assert "run directory of that name" in refused("generate", tmp_path / "nothing", "--out", tmp_path / "a.png")
     assert not list(tmp_path.iterdir())
@@ -199,6 +233,13 @@ def test_export_and_verify(trained, tmp_path):
         ("train", ENTRY),
         ("train", ENTRY, "--data", "x", "--run", "y", "--samples", "many"),
         ("generate", ENTRY),
+        ("generate", ENTRY, "--out", "a.png", "--count", "0"),
+        ("generate", ENTRY, "--out", "a.png", "--truncation", "-1"),
+        ("generate", ENTRY, "--out", "a.png", "--width", "nan"),
+        ("data", "x", "--size", "-3"),
+        ("data", "x", "--channels", "2"),
+        ("data", "x", "--fit", "stretch"),
+        ("demo", "--minutes", "0"),
     ],
 )
 def test_wrong_usage_exits_with_2(arguments):
@@ -309,7 +350,7 @@ def test_a_doctor_needs_data_for_what_is_asked_of_them(folder):
 @pytest.mark.parametrize("minutes", ["nan", "inf"])
 def test_a_time_is_finite(minutes, folder, tmp_path):
     result = call("train", ENTRY, "--data", folder, "--run", tmp_path / "run", "--minutes", minutes)
-    assert result.exit_code == 2 and "is no finite number" in result.stderr
+    assert result.exit_code == 2 and "is not a finite number" in result.stderr
 
 
 def test_listing_loads_no_tensorflow():
@@ -320,6 +361,84 @@ def test_listing_loads_no_tensorflow():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)
+
+
+def own_process(code_or_arguments, **environment):
+    """Run `ganzoo ARGUMENTS`, or Python code, in a process with other variables of the environment."""
+    plain = isinstance(code_or_arguments, str)
+    command = [sys.executable, "-c", code_or_arguments] if plain else [sys.executable, "-m", "ganzoo"]
+    command += [] if plain else [str(argument) for argument in code_or_arguments]
+    return subprocess.run(command, capture_output=True, timeout=120, env=os.environ | environment)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+def test_output_in_any_encoding(folder, tmp_path, encoding):
+    for name in ("\u65e5\u672c", "caf\u00e9"):
+        (tmp_path / name).mkdir()
+        shutil.copy(folder / "00.png", tmp_path / name)
+    command = ("data", tmp_path, "--classes", "--size", "32")
+    result = own_process(command, PYTHONIOENCODING=encoding, LANG="C")
+    assert result.returncode == 0, result.stderr
+    text = result.stdout.decode(encoding)
+    assert ("\u65e5\u672c" if encoding == "utf-8" else "\\u65e5\\u672c") in text
+    missing = own_process(("data", tmp_path / "\u65e5"), PYTHONIOENCODING=encoding, LANG="C")
+    assert missing.returncode == 1 and b"Traceback" not in missing.stderr and b"Error: " in missing.stderr
+
+
+def test_control_characters_are_escaped():
+    from ganzoo.commands.terminal import printable
+
+    assert printable("a\x1b[2Jb\rc\x07\u202ed\udcffe\x9b") == "a\\x1b[2Jb\\rc\\x07\\u202ed\\udcffe\\x9b"
+    assert printable("lines\nand\ttabs \u65e5 \u00e9") == "lines\nand\ttabs \u65e5 \u00e9"
+    assert "\\x1b[31m" in refused("show", "image/\x1b[31mdcgan")
+
+
+SLEEPS = """
+import time, click
+from ganzoo.commands.terminal import command
+
+@click.command()
+@command(tensorflow=False)
+def sleep():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaned", flush=True)
+
+sleep()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_command_with_its_code_and_cleans_up(number, code):
+    process = subprocess.Popen([sys.executable, "-c", SLEEPS], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(number)
+    out, error = process.communicate(timeout=30)
+    assert process.returncode == code and out == b"cleaned\n" and b"Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("ganzoo train image/dc", ["image/dcgan_32"]),
+        ("ganzoo finetune image/pro", ["image/projected_mobile_64"]),
+        ("ganzoo pretrain var", ["variational"]),
+        ("ganzoo bench gua", ["guards"]),
+        ("ganzoo evaluate image/dcgan_32 --features sq", ["squeezenet"]),
+        ("ganzoo export image/dcgan_32 --format tflite,on", ["tflite,onnx"]),
+        ("ganzoo data mnist", ["mnist5k"]),
+        ("ganzoo ver", ["verify"]),
+    ],
+)
+def test_the_shell_completes_names(words, found):
+    count = len(words.split()) - 1
+    environment = {"_GANZOO_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(count)}
+    code = "from ganzoo.cli import main; main(prog_name='ganzoo')"
+    result = own_process(code, **environment)
+    lines = [line.split(",", 1) for line in result.stdout.decode().splitlines()]
+    assert [value for kind, value in lines if kind == "plain"] == found, result
 
 
 @pytest.mark.heavy

@@ -1,0 +1,1 @@
+"""What the command line is made of: its output, its options, its texts."""

@@ -1,0 +1,115 @@
+"""Results as short texts for a terminal: tables that fit into 80 columns, and a verdict."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganzoo.commands.terminal import table
+from ganzoo.runs.progress import duration
+
+if TYPE_CHECKING:
+    from ganzoo.registry import ZooEntry
+
+
+def entry_facts(entry: "ZooEntry") -> dict[str, Any]:
+    """What `ganzoo list --json` says of an entry."""
+    about, weights = entry.about, entry.weights or {}
+    return {
+        "name": entry.name,
+        "summary": entry.summary,
+        "paper": entry.paper,
+        "domain": entry.raw.get("domain"),
+        "size": (entry.raw.get("data") or {}).get("size"),
+        "parameters": about.get("parameters"),
+        "use": about.get("use"),
+        "weights": bool(weights),
+        "trained_on": weights.get("data"),
+        "licence": weights.get("licence"),
+    }
+
+
+def entry_list(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Entries in two to four lines each: name, domain, size, parameters; what to take it for; the weights' data."""
+    parts = []
+    for row in rows:
+        facts = [str(row["domain"])]
+        facts += [f"{row['size']} x {row['size']}"] if row["size"] else []
+        facts += [f"{millions(sum(row['parameters'].values()))} parameters"] if row["parameters"] else []
+        lines = [f"{row['name']}: {', '.join(facts)}"]
+        lines += _indented(row["use"] or f"{row['summary']}.")
+        trained = str(row["trained_on"] or "").split(" (")[0]
+        weights = f"Published weights: trained on {trained}." if row["weights"] else "No published weights."
+        parts.append("\n".join([*lines, *_indented(weights)]))
+    return "\n".join(parts)
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, 80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+
+
+def millions(count: int) -> str:
+    """A number of parameters with its unit: `0.54 M`, `13 M`."""
+    return f"{count / 1e6:.2f} M" if count < 1e7 else f"{count / 1e6:.0f} M"
+
+
+def trained(result: Mapping[str, Any]) -> str:
+    """What a training, a fine-tuning, a distillation or a pretraining did."""
+    text = f"{result['samples']:,} samples in {duration(result['seconds'])} of training"
+    if result.get("total_seconds") is not None:
+        text += f" ({duration(result['total_seconds'])} in all, with start-up, scores and images)"
+    lines = [f"{text}.", f"Report: {result['report']}"]
+    if "parts" in result:
+        lines.append(f"Parts:  {', '.join(result['parts'])}")
+    return "\n".join(lines)
+
+
+def exported(card: Mapping[str, Any], out: str | Path) -> str:
+    """An export: a table of the files, what `auto` took, and a verdict."""
+    lines = [f"{card['entry']} was exported to {out}.", "", _file_table(card["files"]), ""]
+    if card.get("fid") is not None:
+        lines.append(
+            f"FID: distance to the real images, over {card['fid_samples']:,} samples; Keras has {card['fid']:.4g}. "
+            "Lower is better."
+        )
+    if card.get("chosen"):
+        lines.append(f"generator.tflite is {card['chosen']}")
+    failed = [file["file"] for file in card["files"] if file.get("passed") is False]
+    if failed:
+        lines.append(f"Below the quality that is asked of 8-bit files: {', '.join(failed)}.")
+    memorised = card.get("memorised")
+    if memorised is None:
+        lines.append("Not checked for copies of training images: no training images were available.")
+    lines.append(f"{_agree(card['files'])} Details: {Path(out) / 'MODEL_CARD.md'}")
+    return "\n".join(lines)
+
+
+def verified(result: Mapping[str, Any]) -> str:
+    """A verification: a table of the files and a verdict."""
+    return "\n".join([_file_table(result["files"]), "", f"{_agree(result['files'])} Nothing was changed or damaged."])
+
+
+def _agree(files: Sequence[Mapping[str, Any]]) -> str:
+    if len(files) == 1:
+        return "Passed: the file gives the same samples as Keras, within its tolerance."
+    return f"Passed: all {len(files)} files give the same samples as Keras, within their tolerances."
+
+
+def _file_table(files: Sequence[Mapping[str, Any]]) -> str:
+    rows, fids = [], any(file.get("fid") is not None for file in files)
+    for file in files:
+        fastest = min(one["minimum_ms"] for one in file["steady"].values())
+        row = [
+            file["file"], file["precision"], f"{file['bytes'] / 1e6:.2f}", f"{fastest:.3g}", f"{file['max_error']:.2g}",
+            f"{file['allowed']:.2g}",
+        ]  # fmt: skip
+        if fids:
+            fid = file.get("fid")
+            row.append("-" if fid is None else f"{fid:.4g}")
+        rows.append(row)
+    head = ["file", "precision", "MB", "ms", "error", "allowed"]
+    text = table(rows, [*head, "FID"] if fids else head)
+    return (
+        f"{text}\n\nms: fastest time of one sample on this machine. error: largest difference from Keras on a scale "
+        "from -1 to 1."
+    )
