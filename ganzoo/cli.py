@@ -172,6 +172,7 @@ def show(name: str, every: bool, as_json: bool) -> None:
     examples="""
     ganzoo data my-images/
     ganzoo data my-images.zip --size 32 --channels 1 --sheet sheet.png
+    ganzoo data my-images/ --split test
     """
 )
 @click.argument("data", type=kinds.DATA)
@@ -190,12 +191,24 @@ def show(name: str, every: bool, as_json: bool) -> None:
     show_default=True,
     help="The colour behind transparency and padding: a name or #rrggbb.",
 )
-@click.option("--classes", is_flag=True, help="Read folders as classes.")
+@click.option(
+    "--classes/--no-classes",
+    default=True,
+    show_default=True,
+    help="Whether labels and class folders are read, or all images as one set.",
+)
+@click.option(
+    "--split",
+    default="train",
+    show_default=True,
+    type=click.Choice(["train", "val", "test", "all"]),
+    help="Which part is read, where the data have folders of these names.",
+)
 @click.option("--sheet", type=click.Path(dir_okay=False), help="Write a contact sheet to this PNG file.")
 @_json
 @_verb(tensorflow=False)
 def data(
-    data: str, size: int, channels: int, fit: str, background: str, classes: bool, sheet: str, as_json: bool
+    data: str, size: int, channels: int, fit: str, background: str, classes: bool, split: str, sheet: str, as_json: bool
 ) -> None:
     """Show what a training would read: counts, sizes, classes and problems."""
     from ganzoo.data import ImageOptions
@@ -205,7 +218,7 @@ def data(
         raise DataError(f"The contact sheet is a PNG file: give a name that ends in .png. Received: {sheet}.")
     if sheet and not kinds.folder_of(sheet).is_dir():
         raise DataError(f"There is no folder {kinds.folder_of(sheet)} for the contact sheet. Make it, or name another.")
-    report = describe_data(data, ImageOptions(size, channels, fit, background, classes))
+    report = describe_data(data, ImageOptions(size, channels, fit, background, classes, split))
     if sheet:
         report.contact_sheet(sheet)
     _print(report.to_dict(), as_json, report.table() + (f"\nContact sheet: {sheet}" if sheet else ""))

@@ -107,6 +107,7 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
         "source": found.source,
         "count": len(found),
         "skipped": len(found.problems),
+        "notes": list(found.notes),
         "median_side": int(np.median(sides)) if sides else None,
         "classes": report.classes,
         "exact_duplicates": report.duplicates,

@@ -1,4 +1,4 @@
-"""What a run trains on: the data as its recipe wants them, and what is told of them."""
+"""What a run trains on: the data as its recipe wants them, and what is kept about them."""
 
 import logging
 import os
@@ -10,6 +10,7 @@ import numpy as np
 from ganzoo import pretraining
 from ganzoo.cache import read_json
 from ganzoo.config import Recipe
+from ganzoo.data.names import listed
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError
 
@@ -46,10 +47,10 @@ def read_data(recipe: Recipe, data: Any) -> tuple[Recipe, "SampleSet | None"]:
         log.warning("... and %d more, all in the report.", len(sample_set.problems) - 10)
     count = len(sample_set.class_names) if sample_set.labels is not None else 0
     if count and (conditional or learns):
-        log.info("%d classes: %s", count, ", ".join(sample_set.class_names[:12]))
+        log.info("%d classes: %s", count, listed(sample_set.class_names))
     if method == "simclr" and len(sample_set) < recipe.training.batch_size:
         log.warning(
-            "A batch of %d holds each of these %d images several times, and `simclr` takes their copies for others: "
+            "A batch of %d holds each of these %d images several times, and `simclr` treats copies as other images: "
             "--set training.batch_size=%d.",
             recipe.training.batch_size,
             len(sample_set),
@@ -114,6 +115,7 @@ def describe(sample_set: "SampleSet | None", data: Any) -> dict[str, Any]:
         "count": len(sample_set),
         "fingerprint": sample_set.fingerprint,
         "samples_fingerprint": sample_set.samples_fingerprint,
+        "class_names": list(sample_set.class_names),
         "class_counts": sample_set.class_counts,
         "notes": list(sample_set.notes),
         "problems": [problem._asdict() for problem in sample_set.problems],

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from ganzoo.data.image_files import Progress
+from ganzoo.data.names import printable
 from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Original, Problem, SampleSet
-from ganzoo.errors import DataError, unknown_name
+from ganzoo.errors import DataError, GanzooError, unknown_name
 from ganzoo.runs.progress import task
 
 __all__ = ["ImageOptions", "Original", "Problem", "SampleSet", "load_images"]
@@ -35,11 +36,32 @@ def load_images(data: object, options: ImageOptions, progress: Progress | None =
     Raises:
         DataError: there is no such thing, or nothing readable in it.
     """
-    from ganzoo.data import arrays, builtin
-
     if progress is None:
         with task("Reading images", unit="images") as advance:
             return load_images(data, options, advance.to)
+    try:
+        return _load(data, options, progress)
+    except GanzooError:
+        raise
+    except MemoryError as error:
+        raise DataError(
+            f"There is not enough memory to read {_name(data)}. Close other programs, or give fewer or smaller images."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{_name(data)} cannot be read: {printable(error.strerror or error)}.") from error
+    # Files may be broken in ways that no library foresees: whatever they make it raise is an error in the data.
+    except Exception as error:
+        text = printable(str(error).strip() or type(error).__name__, 1000)
+        raise DataError(f"{_name(data)} cannot be read ({type(error).__name__}: {text}). Is it damaged?") from error
+
+
+def _name(data: object) -> str:
+    return printable(data, 4096) if isinstance(data, str | os.PathLike) else f"the given {type(data).__name__}"
+
+
+def _load(data: object, options: ImageOptions, progress: Progress | None) -> SampleSet:
+    from ganzoo.data import arrays, builtin
+
     if isinstance(data, np.ndarray):
         return arrays.from_arrays(data, None, options)
     if isinstance(data, tuple) and len(data) == 2:
@@ -70,21 +92,21 @@ def load_images(data: object, options: ImageOptions, progress: Progress | None =
 def _load_folder(path: Path, options: ImageOptions, progress: Progress | None) -> SampleSet:
     from ganzoo.data import arrays, image_folder
 
-    idx = arrays.find_idx(path) if os.access(path, os.R_OK) else None
+    idx = arrays.find_idx(path, options.split) if os.access(path, os.R_OK) else None
     if idx is not None:
         return arrays.read_idx(idx, options)
     return image_folder.read_image_folder(path, options, progress)
 
 
 def _load_file(path: Path, options: ImageOptions, progress: Progress | None) -> SampleSet:
-    from ganzoo.data import archives, arrays
+    from ganzoo.data import archives, arrays, image_folder
 
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return arrays.read_numpy(path, options)
     if arrays.is_idx(path):
         return arrays.read_idx(path, options)
-    with path.open("rb") as file:
+    with image_folder.open_regular(str(path)) as file:
         packed = file.read(4) in (b"PK\3\4", b"PK\5\6")
     if suffix == ".zip" or packed:
         return archives.read_zip(path, options, progress)

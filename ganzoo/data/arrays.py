@@ -1,4 +1,4 @@
-"""Images that are arrays already: numpy arrays, `.npy` and `.npz` files, and the idx files of MNIST and its kin."""
+"""Images that are arrays already: numpy arrays, `.npy` and `.npz` files, and idx files (MNIST, Fashion-MNIST)."""
 
 import gzip
 import math
@@ -6,13 +6,18 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from ganzoo.data.array_values import RULE, to_uint8
 from ganzoo.data.decode import fit_image
-from ganzoo.data.image_files import workers
+from ganzoo.data.image_folder import open_regular
+from ganzoo.data.labels import class_notes
+from ganzoo.data.limits import MAX_CLASSES, check_memory, read_at_most, workers
+from ganzoo.data.names import printable
 from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Original, SampleSet
 from ganzoo.errors import DataError
@@ -21,37 +26,20 @@ SAMPLE_KEYS = ("samples", "images", "pictures", "x_train", "x", "X", "arr_0")
 LABEL_KEYS = ("labels", "label", "y_train", "y", "Y", "arr_1")
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _IDX = re.compile(r"(?P<set>.+?)[-.]idx(?P<rank>[13])[-.]ubyte(\.gz)?$")
-_RULE = (
-    "Arrays of images are (N, H, W) or (N, H, W, C) with 1 to 4 channels, and hold 0..255 as integers, [0, 1] as "
-    "floats (no value below 0), or [-1, 1] as floats (some value below 0)."
-)
+_HEADER = 65_536  # bytes of a numpy file's header, at most
+_MOST_PACKED = 1_100  # deflate packs by 1,032 at most
+_BROKEN = (ValueError, OSError, EOFError, KeyError, SyntaxError, OverflowError, zipfile.BadZipFile, zlib.error)
 
 
-def _to_uint8(array: np.ndarray, source: str) -> np.ndarray:
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
-    if array.dtype.kind not in "iuf":
-        raise DataError(f"{source} holds values of type {array.dtype}. {_RULE}")
-    low, high = array.min(), array.max()
-    if array.dtype.kind in "iu" and low >= 0 and high <= 255:
-        return array.astype(np.uint8)
-    if array.dtype.kind == "f" and low >= -1 and high <= 1:
-        offset, scale = (1, 127.5) if low < 0 else (0, 255)
-        return np.rint((array.astype(np.float32) + offset) * scale).astype(np.uint8)
-    raise DataError(f"{source} holds {array.dtype} values from {low} to {high}. {_RULE} Scale them first.")
-
-
-def _images(array: np.ndarray, source: str) -> np.ndarray:
+def _images(array: np.ndarray, source: str) -> tuple[np.ndarray, str | None]:
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or array.shape[-1] not in _MODES or 0 in array.shape:
         hint = ""
         if array.ndim == 4 and array.shape[1] in _MODES:
             hint = " The channels seem to come first: give array.transpose(0, 2, 3, 1)."
-        raise DataError(f"{source} has the shape {array.shape}. {_RULE}{hint}")
-    return _to_uint8(array, source)
+        raise DataError(f"{source[:1].upper()}{source[1:]} has the shape {array.shape}. {RULE}{hint}")
+    return to_uint8(array, source)
 
 
 def _fit_all(images: np.ndarray, options: ImageOptions) -> np.ndarray:
@@ -62,6 +50,9 @@ def _fit_all(images: np.ndarray, options: ImageOptions) -> np.ndarray:
     def fit(image: np.ndarray) -> np.ndarray:
         return fit_image(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), options)
 
+    check_memory(
+        len(images) * math.prod(options.shape), f"{len(images):,} images of {options.size} x {options.size} px"
+    )
     result = np.empty((len(images), *options.shape), np.uint8)
     with ThreadPoolExecutor(workers()) as pool:
         for start in range(0, len(images), 1024):
@@ -74,10 +65,23 @@ def _labels(labels: object, count: int, source: str) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.shape != (count,) or labels.dtype.kind not in "iu" or (count and labels.min() < 0):
+    whole = labels.dtype.kind in "iu" or (
+        labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == np.rint(labels)).all()
+    )
+    if labels.shape != (count,) or not whole or (count and labels.min() < 0):
+        hint = ""
+        if labels.ndim == 2 and len(labels) == count:
+            hint = " One-hot labels: give labels.argmax(axis=1)."
+        elif labels.shape == (count,) and whole:
+            hint = f" The smallest is {labels.min()}."
         raise DataError(
             f"The labels of {source} must be {count} whole numbers from 0 up, one for each image. "
-            f"Received: shape {labels.shape}, type {labels.dtype}."
+            f"Received: shape {labels.shape}, type {labels.dtype}.{hint}"
+        )
+    if count and labels.max() >= MAX_CLASSES:
+        raise DataError(
+            f"The labels of {source} reach {labels.max():,}; at most {MAX_CLASSES:,} classes are read. Number them "
+            "from 0 first: `numpy.unique(labels, return_inverse=True)[1]`."
         )
     return labels.astype(np.int32)
 
@@ -93,8 +97,8 @@ def from_arrays(
     """A sample set of images that lie in an array.
 
     Args:
-        samples: (N, H, W) or (N, H, W, C) with C from 1 (grey) to 4 (red, green, blue, alpha). Integers are 0..255;
-            floats without a negative value are [0, 1], floats with one are [-1, 1]; anything else is refused.
+        samples: (N, H, W) or (N, H, W, C) with C from 1 (grey) to 4 (red, green, blue, alpha). What values mean, and
+            which are refused, `ganzoo.data.array_values.to_uint8` says; the notes state what was assumed.
         labels: (N,) whole numbers from 0 up; kept where `options.labelled`.
         options: the wanted form. Images that have it already are passed on without a copy.
         source: what is read, for the log and for errors.
@@ -104,7 +108,8 @@ def from_arrays(
     Raises:
         DataError: shape, type or values are others.
     """
-    images = _images(np.asanyarray(samples), source)
+    images, assumed = _images(np.asanyarray(samples), source)
+    notes = (*notes, assumed) if assumed else notes
     count, height, width, channels = images.shape
     if not options.labelled or labels is None:
         if options.labelled:
@@ -115,6 +120,7 @@ def from_arrays(
         class_names = class_names or tuple(str(number) for number in range(int(labels.max()) + 1))
         if labels.max() >= len(class_names):
             raise DataError(f"{source} has the label {labels.max()}, but only {len(class_names)} class names.")
+        notes = (*notes, *class_notes(labels, class_names))
     side = min(height, width) if options.fit == "crop" else max(height, width)
     if side < options.size:
         notes = (*notes, f"{count:,} images of {width} x {height} px enlarged to {options.size} px")
@@ -129,41 +135,93 @@ def from_arrays(
 
 
 def read_numpy(path: str | Path, options: ImageOptions) -> SampleSet:
-    """A `.npy` file, or a `.npz` file with samples (`SAMPLE_KEYS`) and perhaps labels (`LABEL_KEYS`). Never a pickle.
+    """A `.npy` file, or a `.npz` file with samples and perhaps labels under the usual names. Never a pickle.
+
+    An `.npz` file with parts (`x_train` and `x_test`, or `train_images` and `test_images`) gives that of
+    `options.split`.
 
     Raises:
-        DataError: the file is broken or holds pickled objects, or the arrays do not suit.
+        DataError: the file is broken, holds pickled objects or claims more than it has, or the arrays do not suit.
     """
     path = Path(path)
     source = f"the file {path.resolve()}"
     try:
-        loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return from_arrays(loaded, None, options, source)
-        with loaded:
-            samples = next((loaded[key] for key in SAMPLE_KEYS if key in loaded.files), None)
-            labels = next((loaded[key] for key in LABEL_KEYS if key in loaded.files), None)
-            keys = sorted(loaded.files)
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        with open_regular(str(path)) as file:
+            packed = file.read(4)[:2] == b"PK"
+        if not packed:
+            return from_arrays(np.load(path, mmap_mode="r", allow_pickle=False), None, options, source)
+        samples, labels = _read_npz(path, options.split, source)
+    except _BROKEN as error:
         raise DataError(
-            f"{source[0].upper()}{source[1:]} cannot be read as numpy arrays: {error}. Pickled objects are never "
-            "loaded; save plain arrays with numpy.save or numpy.savez."
+            f"{source[0].upper()}{source[1:]} cannot be read as numpy arrays: {printable(error)}. Pickled objects are "
+            "never loaded; save plain arrays with numpy.save or numpy.savez."
         ) from error
-    if samples is None:
-        raise DataError(f"{source} holds {keys}. Name the images one of {list(SAMPLE_KEYS)}.")
     return from_arrays(samples, labels, options, source)
+
+
+def _read_npz(path: Path, split: str, source: str) -> tuple[np.ndarray, np.ndarray | None]:
+    with open_regular(str(path)) as file, zipfile.ZipFile(file) as archive:
+        keys = sorted(name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy"))
+        pairs = [(s, f"y_{part}") for part, s in (("train", "x_train"), ("val", "x_val"), ("test", "x_test"))]
+        pairs += [(f"{part}_images", f"{part}_labels") for part in ("train", "val", "test")]
+        parts = [pair for pair in pairs if pair[0] in keys]
+        if parts:
+            wanted = [pair for pair in parts if split == "all" or split in pair[0]]
+            if not wanted:
+                raise DataError(f"{source} holds {keys}, but no images of the part '{split}'.")
+            found = [_read_npz_pair(archive, pair, keys, source) for pair in wanted]
+            if len(found) == 1:
+                return found[0]
+            labels = None if any(one[1] is None for one in found) else np.concatenate([one[1] for one in found])
+            return np.concatenate([one[0] for one in found]), labels
+        sample_key = next((key for key in SAMPLE_KEYS if key in keys), None)
+        if sample_key is None:
+            raise DataError(f"{source} holds {keys[:20]}. Name the images one of {list(SAMPLE_KEYS)}.")
+        if split in ("val", "test"):
+            raise DataError(f"{source} has no parts, so that there is no '{split}'. Set the split to 'train'.")
+        label_key = next((key for key in LABEL_KEYS if key in keys), "")
+        return _read_npz_pair(archive, (sample_key, label_key), keys, source)
+
+
+def _read_npz_pair(
+    archive: zipfile.ZipFile, pair: tuple[str, str], keys: Sequence[str], source: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    samples = _read_npz_array(archive, pair[0], source)
+    return samples, _read_npz_array(archive, pair[1], source) if pair[1] in keys else None
+
+
+def _read_npz_array(archive: zipfile.ZipFile, key: str, source: str) -> np.ndarray:
+    """One array of a zip, after its header's claim was compared with what is there."""
+    member = archive.getinfo(f"{key}.npy")
+    if member.file_size > max(_MOST_PACKED * member.compress_size, 1024):
+        raise ValueError(f"'{key}' claims {member.file_size:,} bytes, more than {member.compress_size:,} can hold")
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = header(file, max_header_size=_HEADER)
+        if kind.hasobject:
+            raise ValueError(f"'{key}' holds Python objects")
+        count = math.prod(shape) * kind.itemsize
+        if count > member.file_size:
+            raise ValueError(f"'{key}' claims {count:,} bytes, {member.file_size:,} are there")
+        check_memory(count, f"'{key}' of {source}")
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False, max_header_size=_HEADER)
 
 
 def _read_idx(path: Path) -> np.ndarray:
     """The uint8 array in an idx file: two zero bytes, the type (8 = uint8), the rank, big-endian sizes, the values."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with open_regular(str(path)) as plain, gzip.open(plain) if path.suffix == ".gz" else plain as file:
+            size = plain.seek(0, 2)
+            plain.seek(0)
             zeros, kind, rank = struct.unpack(">HBB", file.read(4))
             if zeros != 0 or kind != 8 or rank not in (1, 3):
                 raise ValueError("its first bytes are not those of uint8 values with 1 or 3 axes")
             shape = struct.unpack(f">{rank}I", file.read(4 * rank))
             count = math.prod(shape)
-            data = file.read(count)
+            check_memory(min(count, size * (_MOST_PACKED if path.suffix == ".gz" else 1)), f"The idx file {path}")
+            data = read_at_most(file, count)
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise DataError(f"The idx file {path} cannot be read: {error}.") from error
     if len(data) != count:
@@ -171,10 +229,19 @@ def _read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def find_idx(folder: Path) -> Path | None:
-    """The idx file of the training images in `folder` (or of its only images), or None."""
+def find_idx(folder: Path, split: str = "train") -> Path | None:
+    """The idx file of the training images in `folder` (of the test images where `split` is "test"), or None.
+
+    Raises:
+        DataError: there are idx files, but none of that part.
+    """
     found = sorted(path for path in folder.iterdir() if (match := _IDX.match(path.name)) and match["rank"] == "3")
-    return next((path for path in found if path.name.startswith("train")), found[0] if found else None)
+    if split in ("train", "all") or not found:
+        return next((path for path in found if path.name.startswith("train")), found[0] if found else None)
+    chosen = [path for path in found if path.name.startswith(("test", "t10k") if split == "test" else "val")]
+    if not chosen:
+        raise DataError(f"The idx files of {folder} have no part '{split}': {', '.join(path.name for path in found)}.")
+    return chosen[0]
 
 
 def is_idx(path: Path) -> bool:
@@ -183,7 +250,7 @@ def is_idx(path: Path) -> bool:
 
 
 def read_idx(path: str | Path, options: ImageOptions) -> SampleSet:
-    """The images of an idx file (MNIST, Fashion-MNIST), with the labels of the idx1 file that lies beside it.
+    """The images of an idx file (MNIST, Fashion-MNIST), with the labels of the idx1 file next to it.
 
     Images of 28 x 28 px are padded to 32 x 32 with black rather than enlarged.
 

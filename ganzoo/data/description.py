@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import textwrap
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from ganzoo.data import ImageOptions, SampleSet, load_images
 from ganzoo.data.image_files import Progress
+from ganzoo.data.names import printable
 from ganzoo.errors import DataError
 
 _LISTED = 30
@@ -17,6 +19,12 @@ _LISTED = 30
 
 def _spread(values: list[float]) -> dict[str, float]:
     return {"min": min(values), "median": float(np.median(values)), "max": max(values)} if values else {}
+
+
+def _wrapped(name: str, text: str, width: int, indent: int = 17) -> list[str]:
+    """A fact's name and its text in lines of at most `width` columns."""
+    lines = textwrap.wrap(text, max(width - indent - 1, 20), break_on_hyphens=False) or [""]
+    return [f"{name:<{indent}} {lines[0]}", *(f"{'':<{indent}} {line}" for line in lines[1:])]
 
 
 def count_duplicates(samples: np.ndarray) -> int:
@@ -67,8 +75,8 @@ class DataReport:
         problems = [{"path": path, "reason": reason} for path, reason in self.problems]
         return values | {"shape": list(self.shape), "problems": problems}
 
-    def table(self) -> str:
-        """The report as text, one fact a line; of many problems the first ones, and the count of each reason."""
+    def table(self, width: int = 80) -> str:
+        """The report as text of at most `width` columns; of many problems the first, and the count of each reason."""
 
         def spread(values: dict[str, float], form: str = ",.0f") -> str:
             return " / ".join(f"{value:{form}}" for value in values.values()) or "unknown"
@@ -76,29 +84,31 @@ class DataReport:
         def counts(values: dict[str, int]) -> str:
             listed = list(values.items())[:_LISTED]
             more = f", ... ({len(values):,} in all)" if len(values) > _LISTED else ""
-            return ", ".join(f"{name} ({count:,})" for name, count in listed) + more
+            return ", ".join(f"{printable(name)} ({count:,})" for name, count in listed) + more
 
-        height, width, channels = self.shape
+        height, width_, channels = self.shape
         colour = "grey" if channels == 1 else "colour"
         fit, background = self.options["fit"], self.options["background"]
+        classes = counts(self.classes)
         rows = [
-            ("source", self.source),
+            ("source", printable(self.source, 1000)),
             ("images", f"{self.count:,}"),
-            ("trained on as", f"{width} x {height}, {colour}, {fit}, background {background}"),
+            ("trained on as", f"{width_} x {height}, {colour}, {fit}, background {background}"),
             ("original widths", f"{spread(self.widths)} (smallest / median / largest)"),
             ("original heights", spread(self.heights)),
             ("aspect ratios", spread(self.aspect_ratios, ".3g")),
             ("modes", counts(self.modes)),
-            ("classes", counts(self.classes) or "none"),
+            ("classes", f"{len(self.classes):,}: {classes}" if classes else "none"),
             ("exact duplicates", f"{self.duplicates:,}"),
-            *(("note", note) for note in self.notes),
+            *(("note", printable(note, 4000)) for note in self.notes),
             ("skipped", f"{len(self.problems):,}"),
         ]
-        lines = [f"{name:<17} {value}" for name, value in rows]
+        lines = [line for name, text in rows for line in _wrapped(name, text, width)]
         if len(self.problems) > _LISTED:
             reasons = Counter(reason.split(" (")[0] for _, reason in self.problems)
             lines += [f"  {count:,} x {reason}" for reason, count in reasons.most_common(_LISTED)]
-        lines += [f"  {path}: {reason}" for path, reason in self.problems[:_LISTED]]
+        for path, reason in self.problems[:_LISTED]:
+            lines += [f" {line}" for line in textwrap.wrap(f" {path}: {reason}", width - 1, subsequent_indent="   ")]
         if len(self.problems) > _LISTED:
             lines.append(f"  ... and {len(self.problems) - _LISTED:,} more")
         return "\n".join(lines)

@@ -3,55 +3,67 @@
 import contextlib
 import hashlib
 import json
-import os
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ganzoo.cache import atomic_write, atomic_write_bytes, cache_dir
-from ganzoo.data.decode import Decoded, Unreadable, decode_image
+from ganzoo.data.decode import LARGE, Decoded, decode_image
+from ganzoo.data.image_file import ImageFile
+from ganzoo.data.labels import class_notes, numbered
+from ganzoo.data.layout import arrange
+from ganzoo.data.limits import check_memory, workers
+from ganzoo.data.names import printable
 from ganzoo.data.options import ImageOptions
+from ganzoo.data.pixels import Scales, Unreadable, Values, decide, describe_scale
 from ganzoo.data.sample_set import Original, Problem, SampleSet
-from ganzoo.errors import DataError
+from ganzoo.errors import DataError, GanzooError
 
-READER_VERSION = 1  # to be raised whenever the same file would give other pixels or another reason
+READER_VERSION = 2  # to be raised whenever the same file would give other pixels or another reason
 MEMORY_MAPPED_FROM = 2**30
 _CHUNK = 256
 
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class ImageFile:
-    """A candidate: its path inside the data, how it is opened, and what changes when its content does."""
-
-    path: str
-    open: Callable[[], BinaryIO]
-    key: tuple = ()
-
-
-def workers() -> int:
-    """How many threads decode: Pillow lets go of Python's lock while it decodes and resizes."""
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def _try(file: ImageFile, options: ImageOptions) -> Decoded | Problem:
+def _attempt(file: ImageFile, options: ImageOptions, scales: Scales) -> Decoded:
+    """Decodes one file; raises `Unreadable` whatever goes wrong."""
     try:
         with file.open() as opened:
-            return decode_image(opened, file.path, options)
-    except Unreadable as error:
-        return Problem(file.path, str(error))
-    except PermissionError:
-        return Problem(file.path, "no permission to read it")
+            return decode_image(opened, file.path, options, scales)
+    except Unreadable:
+        raise
+    except PermissionError as error:
+        raise Unreadable("no permission to read it", passing=True) from error
+    except MemoryError as error:
+        raise Unreadable("out of memory while it was read", passing=True) from error
     except OSError as error:
-        return Problem(file.path, f"cannot be opened ({error.strerror or error})")
+        raise Unreadable(f"cannot be opened ({error.strerror or error})", passing=True) from error
+    # A reader of archives may raise nearly anything on broken files.
+    except Exception as error:
+        raise Unreadable(f"cannot be opened ({error or type(error).__name__})") from error
+
+
+def _try(file: ImageFile, options: ImageOptions, scales: Scales | None = None) -> Decoded | tuple[Problem, bool]:
+    """The decoded file, or why it cannot be decoded and whether that may pass; a second attempt is made alone."""
+    scales = scales or Scales()
+    try:
+        return _attempt(file, options, scales)
+    except Unreadable as error:
+        if not error.passing:
+            return Problem(file.path, str(error)), False
+    try:
+        with LARGE:
+            return _attempt(file, options, scales)
+    except Unreadable as error:
+        return Problem(file.path, str(error)), error.passing
 
 
 @contextlib.contextmanager
@@ -65,29 +77,105 @@ def _bombs_are_errors() -> Iterator[None]:
         yield
 
 
+@dataclass
+class _Pass:
+    """What one pass over all files found."""
+
+    files: list[ImageFile] = field(default_factory=list)
+    originals: list[Original] = field(default_factory=list)
+    values: list[Values] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    profiles: Counter = field(default_factory=Counter)
+    passing: int = 0
+    animated: int = 0
+    enlarged: int = 0
+
+    def add(self, file: ImageFile, result: Decoded | tuple[Problem, bool]) -> bool:
+        """Takes a result; whether it has pixels."""
+        if not isinstance(result, Decoded):
+            self.problems.append(result[0])
+            self.passing += result[1]
+            return False
+        self.files.append(file)
+        self.originals.append(result.original)
+        self.values.append(result.values)
+        self.profiles[result.profile] += bool(result.profile)
+        self.animated += result.animated
+        self.enlarged += result.enlarged
+        return True
+
+
 def _decode_all(files: Sequence[ImageFile], options: ImageOptions, out: BinaryIO, progress: Progress | None) -> dict:
-    """Writes the pixels of all readable `files` to `out`, in order, and returns what else there is to know."""
-    originals, problems, animated, enlarged = [], [], 0, 0
+    """Writes the pixels of all readable `files` to `out`, in order, and returns what else there is to know.
+
+    What values mean is decided after the first pass over all files. Where that is not what was guessed at first, those
+    files are decoded once more.
+    """
+    found, first = _Pass(), Scales()
     with _bombs_are_errors(), ThreadPoolExecutor(workers()) as pool:
         for start in range(0, len(files), _CHUNK):
-            for result in pool.map(lambda file: _try(file, options), files[start : start + _CHUNK]):
-                if isinstance(result, Problem):
-                    problems.append(result)
-                    continue
-                out.write(result.pixels.tobytes())
-                originals.append(result.original)
-                animated += result.animated
-                enlarged += result.enlarged
+            chunk = files[start : start + _CHUNK]
+            for file, result in zip(chunk, pool.map(lambda f: _try(f, options, first), chunk), strict=True):
+                if found.add(file, result):
+                    out.write(result.pixels.tobytes())
             if progress is not None:
                 progress(min(start + _CHUNK, len(files)), len(files))
-    return {"originals": originals, "problems": problems, "animated": animated, "enlarged": enlarged}
+        decided = decide(found.values)
+        again = [
+            index
+            for index, values in enumerate(found.values)
+            if values.tagged is None and decided.get(values.kind, 0) != first.full.get(values.kind, 0)
+        ]
+        if again:
+            final = Scales({**first.full, **decided})
+            _decode_again(found, again, final, options, (out, pool))
+    return {
+        "originals": found.originals,
+        "problems": found.problems,
+        "passing": found.passing,
+        "animated": found.animated,
+        "enlarged": found.enlarged,
+        "assumed": _assumptions(found.values, decided),
+        "profiles": {name: count for name, count in found.profiles.most_common() if name},
+    }
+
+
+def _decode_again(
+    found: _Pass, again: Sequence[int], scales: Scales, options: ImageOptions, to: tuple[BinaryIO, ThreadPoolExecutor]
+) -> None:
+    """Decodes the files with the indices `again` by other scales; replaces their pixels in the file in `to`."""
+    out, pool = to
+    size = int(np.prod(options.shape))
+    for start in range(0, len(again), _CHUNK):
+        chunk = again[start : start + _CHUNK]
+        for index, result in zip(chunk, pool.map(lambda i: _try(found.files[i], options, scales), chunk), strict=True):
+            if not isinstance(result, Decoded):
+                raise DataError(
+                    f"{printable(found.files[index].path)} was read once, but not a second time: {result[0].reason}. "
+                    "Was it changed? Try again, or remove it."
+                )
+            out.seek(index * size)
+            out.write(result.pixels.tobytes())
+    out.seek(0, 2)
+
+
+def _assumptions(found: Sequence[Values], decided: dict[str, float]) -> list[str]:
+    """What was assumed of the values, in words."""
+    groups: dict[tuple[str, float], list[float]] = {}
+    for values in found:
+        if values.kind:
+            full = values.tagged or decided[values.kind]
+            groups.setdefault((values.kind, full), []).append(values.high)
+    told = (describe_scale(kind, full, max(highs), len(highs)) for (kind, full), highs in sorted(groups.items()))
+    return [text for text in told if text]
 
 
 def cached_pixels(key: object, shape: tuple[int, ...], produce: Callable[[BinaryIO], dict]) -> tuple[np.ndarray, dict]:
     """The uint8 array (N, *shape) that `produce` writes to a file, and the JSON-able dict that it returns.
 
     Both are kept in the cache folder under the hash of `key`; from 1 GiB on the array is memory-mapped. Where the
-    cache cannot be written (a read-only home, a full disk) the work is done without it.
+    cache cannot be written (a read-only home, a full disk) the work is done without it. What has `passing` problems (no
+    memory, a failing disk) is not kept: the next call tries again.
     """
     name = hashlib.sha256(json.dumps([READER_VERSION, key, shape], default=str).encode()).hexdigest()[:32]
     information: dict = {}
@@ -104,17 +192,31 @@ def cached_pixels(key: object, shape: tuple[int, ...], produce: Callable[[Binary
             return found
         atomic_write(pixels, write)
         information["bytes"] = pixels.stat().st_size
+        if information.get("passing"):
+            data = _open_pixels(pixels, shape)
+            with contextlib.suppress(OSError):  # an open file cannot be removed everywhere
+                pixels.unlink()
+            return data, json.loads(json.dumps(information))
         atomic_write_bytes(facts, json.dumps(information).encode())
         found = _read_cached(pixels, facts, shape)
         if found is not None:
             return found
-    except OSError:
+    except DataError:
+        raise
+    except (OSError, GanzooError):  # the cache cannot be written
         information.clear()
     with tempfile.TemporaryFile() as file:
         information.update(produce(file))
+        check_memory(file.seek(0, 2), "The pixels, for which the cache folder has no room,")
         file.seek(0)
         data = np.frombuffer(file.read(), np.uint8)
     return data.reshape(-1, *shape), json.loads(json.dumps(information))
+
+
+def _open_pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    mapped = path.stat().st_size >= MEMORY_MAPPED_FROM
+    data = np.memmap(path, np.uint8, mode="r") if mapped else np.fromfile(path, np.uint8)
+    return data.reshape(-1, *shape)
 
 
 def _read_cached(pixels: Path, facts: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, dict] | None:
@@ -124,19 +226,7 @@ def _read_cached(pixels: Path, facts: Path, shape: tuple[int, ...]) -> tuple[np.
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if information["bytes"] >= MEMORY_MAPPED_FROM:
-        data = np.memmap(pixels, np.uint8, mode="r")
-    else:
-        data = np.fromfile(pixels, np.uint8)
-    return data.reshape(-1, *shape), information
-
-
-def classes_of(paths: Iterable[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The sorted first parts of `paths` ("cat/1.png" -> "cat"), and for each path the index of its own, int32."""
-    parts = [path.split("/", 1)[0] for path in paths]
-    names = tuple(sorted(set(parts)))
-    index = {name: number for number, name in enumerate(names)}
-    return names, np.asarray([index[part] for part in parts], np.int32)
+    return _open_pixels(pixels, shape), information
 
 
 def read_image_files(
@@ -146,7 +236,7 @@ def read_image_files(
     problems: Sequence[Problem] = (),
     progress: Progress | None = None,
 ) -> SampleSet:
-    """Decodes `files` (sorted by path; the first part of a path is its class, where `options.labelled`).
+    """Decodes `files` (sorted by path); which of them, and their classes, `ganzoo.data.layout` decides.
 
     Args:
         files: the candidates.
@@ -156,39 +246,34 @@ def read_image_files(
         progress: is called with (done, all) now and then.
 
     Raises:
-        DataError: not one image can be read.
+        DataError: not one image can be read, or labels or parts are not what they should be.
     """
-    files, problems = list(files), list(problems)
-    classes = options.labelled and any("/" in file.path for file in files)
-    if classes:
-        problems += [Problem(file.path, "lies outside the class folders") for file in files if "/" not in file.path]
-        files = [file for file in files if "/" in file.path]
+    arrangement = arrange(files, options, source)
+    files = arrangement.files
+    problems = [*problems, *arrangement.problems]
     key = [source, [(file.path, *file.key) for file in files], options.size, options.channels, options.fit]
     key.append(options.colour)
+    facts: dict[str, Any] = {"originals": [], "problems": []}
+    samples = np.zeros((0, *options.shape), np.uint8)
     if files:
         samples, facts = cached_pixels(key, options.shape, lambda out: _decode_all(files, options, out, progress))
-    else:
-        samples, facts = np.zeros((0, *options.shape), np.uint8), {"originals": [], "problems": []}
     found = sorted(problems + [Problem(*problem) for problem in facts["problems"]])
-    problems = [problem._replace(path=_as_text(problem.path)) for problem in found]
-    originals = tuple(Original(_as_text(path), *rest) for path, *rest in facts["originals"])
-    if not originals:
+    problems = [Problem(printable(problem.path, 4096), printable(problem.reason, 500)) for problem in found]
+    if not facts["originals"]:
         raise DataError(_nothing(source, problems))
-    names, labels = classes_of(original.path for original in originals) if classes else ((), None)
+    labels, names = None, ()
+    if arrangement.labels is not None:
+        given = [arrangement.labels[path] for path, *_ in facts["originals"]]
+        labels, names = numbered(given, arrangement.numbered)
     return SampleSet(
         samples=samples,
         labels=labels,
         class_names=names,
         problems=problems,
         source=source,
-        notes=_notes([original.path for original in originals], names, problems, options, facts),
-        originals=originals,
+        notes=(*arrangement.notes, *class_notes(labels, names), *_notes(problems, options, facts)),
+        originals=tuple(Original(printable(path, 4096), *rest) for path, *rest in facts["originals"]),
     )
-
-
-def _as_text(path: str) -> str:
-    """A path that can be printed: a file's name may be any bytes."""
-    return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _nothing(source: str, problems: list[Problem]) -> str:
@@ -207,24 +292,16 @@ def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
-def _notes(
-    paths: list[str], names: tuple[str, ...], problems: list[Problem], options: ImageOptions, facts: dict
-) -> tuple[str, ...]:
-    notes = []
-    folders = {path.split("/", 1)[0] for path in paths if "/" in path}
-    if names:
-        notes.append(
-            f"{_count(len(names), 'sub-folder')} read as classes: {', '.join(names[:12])}"
-            + (", ..." if len(names) > 12 else "")
-        )
-    elif options.labelled:
-        notes.append("the entry takes classes, but the images lie in no sub-folders: no classes")
-    elif folders:
-        notes.append(f"{_count(len(folders), 'sub-folder')} read as one set: the entry has no classes")
+def _notes(problems: list[Problem], options: ImageOptions, facts: dict) -> tuple[str, ...]:
+    notes = list(facts["assumed"])
+    for name, count in facts["profiles"].items():
+        notes.append(f"{_count(count, 'image')} converted to sRGB from the colour profile '{printable(name)}'")
     if facts["animated"]:
         notes.append(f"{_count(facts['animated'], 'file')} with several images: the first one taken")
     if facts["enlarged"]:
         notes.append(f"{_count(facts['enlarged'], 'image')} smaller than {options.size} px enlarged")
     if problems:
         notes.append(f"{_count(len(problems), 'file')} skipped")
+    if facts["passing"]:
+        notes.append(f"{_count(facts['passing'], 'file')} of these may be readable at the next start: tried again then")
     return tuple(notes)

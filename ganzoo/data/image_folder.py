@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ganzoo.data.decode import EXTENSIONS
-from ganzoo.data.image_files import ImageFile, Progress, read_image_files
+from ganzoo.data.image_file import ImageFile
+from ganzoo.data.image_files import Progress, read_image_files
 from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Problem, SampleSet
 from ganzoo.errors import DataError
@@ -102,10 +103,9 @@ def _broken_link(entry: os.DirEntry, error: OSError) -> str:
 
 
 def read_image_folder(folder: str | Path, options: ImageOptions, progress: Progress | None = None) -> SampleSet:
-    """All images below `folder`, in the order of their relative paths.
+    """All images below `folder`, in the order of their relative paths; for classes and parts see `ganzoo.data.layout`.
 
-    With `options.labelled` the first-level sub-folders are the classes; otherwise all images are one set, and the
-    notes say so. Hidden files and `__MACOSX` are passed over; whatever else cannot be read is skipped and listed.
+    Hidden files and `__MACOSX` are passed over; whatever else cannot be read is skipped and listed.
 
     Raises:
         DataError: the folder cannot be listed, or holds no readable image.

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ganzoo.cache import atomic_write
+from ganzoo.data.names import printable
 from ganzoo.errors import DataError
 
 _LEGIBLE = 96  # pixels a side that small images are enlarged to, at most
@@ -57,7 +58,7 @@ def _write_labels(image: Image.Image, labels: list[str], columns: int, step: tup
     from PIL import ImageDraw, ImageFont
 
     font, draw = ImageFont.load_default(size=_LINE - 3), ImageDraw.Draw(image)
-    for index, label in enumerate(labels):
+    for index, label in enumerate(printable(label) for label in labels):
         while label and draw.textlength(label, font=font) > step[0] - _GAP:
             label = label[:-1]
         left, top = _GAP + index % columns * step[0], _GAP + index // columns * step[1] + height

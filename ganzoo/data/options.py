@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ganzoo.errors import DataError, unknown_name
 
 FITS = ("crop", "pad")
+SPLITS = ("train", "val", "test", "all")
 
 
 def parse_background(background: str) -> tuple[int, int, int]:
@@ -36,7 +37,9 @@ class ImageOptions:
         channels: 1 (grey, by the luma weights 0.299, 0.587, 0.114) or 3 (red, green, blue).
         fit: "crop" cuts the middle square out of an oblong image, "pad" puts the whole of it on the background.
         background: a colour's name or #rrggbb; transparency is composed onto it, padding is filled with it.
-        labelled: whether classes are wanted: folders are classes, and labels that the data bring are kept.
+        labelled: whether classes are wanted: label files and class folders are read (see `ganzoo.data.layout`), and
+            labels that the data bring are kept. Otherwise all images are one set.
+        split: which part is read of data that have several ("train", "val", "test"), or "all" of them together.
     """
 
     size: int = 64
@@ -44,6 +47,7 @@ class ImageOptions:
     fit: str = "crop"
     background: str = "white"
     labelled: bool = False
+    split: str = "train"
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or not 1 <= self.size <= 4096:
@@ -52,6 +56,8 @@ class ImageOptions:
             raise DataError(f"channels must be 1 (grey) or 3 (colour). Received: {self.channels!r}.")
         if self.fit not in FITS:
             raise DataError(unknown_name("fit", self.fit, FITS))
+        if self.split not in SPLITS:
+            raise DataError(unknown_name("split", self.split, SPLITS))
         parse_background(self.background)
 
     @property

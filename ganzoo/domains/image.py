@@ -34,12 +34,16 @@ QUICK_SCORE = "sliced Wasserstein x1000"
 
 
 class Options(Section):
-    """A recipe's `data`: what `ImageOptions` explains, and `flip`: mirror images left to right at random."""
+    """A recipe's `data`: see `ImageOptions`; `flip`: mirror images left to right at random.
+
+    `split`: which of the folders `train`, `val` and `test` is read, where there are such folders; `all`: all of them.
+    """
 
     size: PositiveInt = 64
     channels: Literal[1, 3] = 3
     fit: Literal["crop", "pad"] = "crop"
     background: str = "white"
+    split: Literal["train", "val", "test", "all"] = "train"
     flip: bool = False
 
     @pydantic.field_validator("background")
@@ -56,12 +60,12 @@ def image_options(recipe_data: Any, conditional: bool = False) -> ImageOptions:
     """The reader's options from a recipe's `data`, an object or a mapping.
 
     Args:
-        recipe_data: has some of size, channels, fit, background; the others take their defaults.
+        recipe_data: has some of size, channels, fit, background, split; the others take their defaults.
         conditional: whether the entry takes classes.
     """
     plain = isinstance(recipe_data, Mapping)
     found = {}
-    for name in ("size", "channels", "fit", "background"):
+    for name in ("size", "channels", "fit", "background", "split"):
         value = recipe_data.get(name) if plain else getattr(recipe_data, name, None)
         if value is not None:
             found[name] = value

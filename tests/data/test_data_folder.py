@@ -83,8 +83,8 @@ def test_no_permission_is_a_reason():
     def refuse():
         raise PermissionError(13, "Permission denied")
 
-    problem = image_files._try(ImageFile("a.png", refuse), ImageOptions(16))
-    assert problem == ("a.png", "no permission to read it")
+    problem, passing = image_files._try(ImageFile("a.png", refuse), ImageOptions(16))
+    assert problem == ("a.png", "no permission to read it") and passing
 
 
 def test_odd_images_are_read_as_they_look(odd):
@@ -188,7 +188,7 @@ def test_decoded_once_then_cached_until_something_changes(tmp_path, cache, monke
     monkeypatch.setattr(
         image_files,
         "decode_image",
-        lambda file, path, options: decoded.append(path) or original(file, path, options),
+        lambda file, path, *rest: decoded.append(path) or original(file, path, *rest),
     )
     first = load_images(folder, ImageOptions(16))
     assert len(decoded) == 4 and len(list((cache / "data").iterdir())) == 2

@@ -155,7 +155,7 @@ def test_idx_files(tmp_path):
     found = load_images(tmp_path, options)
     np.testing.assert_array_equal(found.samples[:, 2:30, 2:30, 0], images)
     assert found.samples[:, :2].max() == found.samples[:, :, 30:].max() == 0
-    assert found.labels.tolist() == labels.tolist() and found.notes == ("28 x 28 px padded with black to 32 x 32",)
+    assert found.labels.tolist() == labels.tolist() and "28 x 28 px padded with black to 32 x 32" in found.notes
     test = load_images(tmp_path / "t10k-images-idx3-ubyte", ImageOptions(28, channels=3, labelled=True))
     assert test.samples.shape == (2, 28, 28, 3) and test.labels.tolist() == [3, 1]
     with pytest.raises(DataError, match="holds labels"):
