@@ -1,8 +1,8 @@
-"""What happens beside the steps of a run: numbers, images, checkpoints, limits, a progress bar."""
+"""What happens between the steps of a run: logs, images, checkpoints, scores, limits, a progress bar."""
 
 import contextlib
-import json
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -13,16 +13,19 @@ import keras
 import numpy as np
 
 from ganzoo import evaluation, presets
-from ganzoo.cache import atomic_write, read_objects, read_safetensors
-from ganzoo.config import Evaluation
+from ganzoo.cache import append_object, read_objects
+from ganzoo.config import Evaluation, Training
 from ganzoo.data import SampleSet
-from ganzoo.errors import EvaluationError, TrainingError, WeightsError
-from ganzoo.runs import progress
+from ganzoo.errors import EvaluationError
+from ganzoo.runs import checkpoints, progress
+from ganzoo.runs.stopping import Stop
 
 log = logging.getLogger("ganzoo")
 
-KEPT_CHECKPOINTS = 2
+METRICS, CHECKS, EVENTS = "metrics.jsonl", "checks.jsonl", "events.jsonl"
+_STEPS = "steps"  # the number of steps among the sums of a log
 _SPEED_STEPS = 200  # the last steps, over which the speed is measured
+_SHARE = 0.05  # of the time, at most, goes to snapshots that are taken by time
 
 
 class Clock:
@@ -52,20 +55,25 @@ class Clock:
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Means of the step's logs as lines of `metrics.jsonl` and TensorBoard scalars, every `log_every` samples."""
+    """Means of the step's logs as lines of `metrics.jsonl` and TensorBoard scalars, every `log_every` samples.
 
-    def __init__(self, run: Path, clock: Clock, log_every: int, snapshot_every: int):
+    The sums since the last line are part of a checkpoint, so that a resumed run writes the lines of an unbroken one.
+    """
+
+    def __init__(self, run: Path, clock: Clock, training: Training, stop: Stop, sums: Mapping[str, float]):
         super().__init__()
-        self._run, self._clock = run, clock
-        self._intervals = (log_every, snapshot_every)
-        self._sums: dict[str, float] = {}
-        self._steps = 0
+        self._run, self._clock, self._stop = run, clock, stop
+        self._intervals = (training.log_every, training.snapshot_every)
+        self._sums = dict(sums)
+        self._steps = int(self._sums.pop(_STEPS, 0))
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Open TensorBoard's file."""
         import tensorflow as tf
 
-        self._board = tf.summary.create_file_writer(str(self._run / "tensorboard"))
+        self._board = None
+        with self._secondary():
+            self._board = tf.summary.create_file_writer(str(self._run / "tensorboard"))
         self._last = (self.model.sample_count, self._clock.seconds())
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -77,9 +85,27 @@ class MetricsLog(keras.callbacks.Callback):
             self.flush()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Write what is left."""
-        self.flush()
-        self._board.close()
+        """Write what is left, unless the run was interrupted and will go on."""
+        if self._stop.signal is None:
+            self.flush()
+        with self._secondary():
+            if self._board is not None:
+                self._board.close()
+
+    def sums(self) -> dict[str, float]:
+        """What has been added up since the last line, and over how many steps."""
+        return {**self._sums, _STEPS: self._steps} if self._steps else {}
+
+    @contextlib.contextmanager
+    def _secondary(self) -> Iterator[None]:
+        """TensorBoard's files are a copy of `metrics.jsonl`: a run goes on without them."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except (tf.errors.OpError, OSError) as error:
+            log.warning("No more TensorBoard files are written: %s", str(error).partition("\n")[0])
+            self._board = None
 
     def flush(self) -> None:
         """Write one line."""
@@ -96,16 +122,16 @@ class MetricsLog(keras.callbacks.Callback):
             "seconds": round(seconds, 3),
             "samples_per_second": round((seen - self._last[0]) / max(seconds - self._last[1], 1e-9), 2),
         }
-        with (self._run / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        with self._board.as_default(step=seen):
-            for name, value in means.items():
-                tf.summary.scalar(name, value)
+        append_object(self._run / METRICS, line)
+        if self._board is not None:
+            with self._secondary(), self._board.as_default(step=seen):
+                for name, value in means.items():
+                    tf.summary.scalar(name, value)
         self._sums, self._steps, self._last = {}, 0, (seen, seconds)
 
 
 class Frozen(keras.callbacks.Callback):
-    """Tells which layers are not trained, when the run begins, and when they begin to be."""
+    """Logs which layers are not trained when the run begins, and when they are unfrozen."""
 
     def __init__(self, run: Path):
         super().__init__()
@@ -113,22 +139,22 @@ class Frozen(keras.callbacks.Callback):
         self._frozen: dict[str, list[str]] = {}
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Tell what is frozen, once."""
+        """Log what is frozen, once."""
         self._frozen = self.model.frozen_layers()
         if not self.model.step_count:
             for part, names in self._frozen.items():
-                self._tell(f"Of {part} {len(names)} layers are frozen: {', '.join(names)}.")
+                self._report(f"Of {part} {len(names)} layers are frozen: {', '.join(names)}.")
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Tell what no longer is."""
+        """Log what no longer is."""
         now = self.model.frozen_layers()
         for part, names in self._frozen.items():
-            thawed = [name for name in names if name not in now[part]]
-            if thawed:
-                self._tell(f"Of {part} {len(thawed)} layers are trained from now on: {', '.join(thawed)}.")
+            unfrozen = [name for name in names if name not in now[part]]
+            if unfrozen:
+                self._report(f"Of {part} {len(unfrozen)} layers are trained from now on: {', '.join(unfrozen)}.")
         self._frozen = now
 
-    def _tell(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         log.info(text)
         keep_event(self._run, self.model.sample_count, text, repeats=True)
 
@@ -170,16 +196,36 @@ class Look(Periodic):
 
 
 class Snapshots(Periodic):
-    """Grids of fixed latents (or examples), checkpoints and the preset, every `every` samples and at both ends."""
+    """Grids of fixed latents (or examples), checkpoints and the preset, at both ends of a run and in between.
 
-    def __init__(self, run: Path, clock: Clock, every: int, examples: Mapping[str, np.ndarray] | None):
-        super().__init__(run, clock, every)
-        self._examples = examples
+    In between: every `training.snapshot_every` samples, and where `training.snapshot_minutes` have passed since the
+    last one. A slow snapshot is taken less often by time, so that it costs a twentieth of the time at most.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        clock: Clock,
+        training: Training,
+        examples: Mapping[str, np.ndarray] | None,
+        metrics: MetricsLog | None = None,
+    ):
+        super().__init__(run, clock, training.snapshot_every)
+        self._examples, self._metrics = examples, metrics
+        self._most = 60.0 * training.snapshot_minutes or math.inf  # seconds from one snapshot to the next
+        self._last, self._took = time.monotonic(), 0.0
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """The grid before any step."""
         if self.model.step_count == 0:
             self.image()
+        self._last = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Act where an interval ends, of samples or of time."""
+        super().on_train_batch_end(batch, logs)
+        if time.monotonic() - self._last >= max(self._most, self._took / _SHARE):
+            self._act_now()
 
     def image(self) -> None:
         """A grid of what the model makes now."""
@@ -188,7 +234,15 @@ class Snapshots(Periodic):
 
     def act(self) -> None:
         """Checkpoint first, then grid and preset."""
-        save_checkpoint(self.model, self._run, self._clock.seconds())
+        began = time.monotonic()
+        sums = self._metrics.sums() if self._metrics else {}
+        checkpoints.save(self.model, self._run, checkpoints.SoFar(self._clock.seconds(), sums))
+        self.show()
+        self._last = time.monotonic()
+        self._took = self._last - began
+
+    def show(self) -> None:
+        """Grid and preset alone."""
         with self.model.calibrated():
             self._grid()
             presets.save(self.model, self._run / "preset")
@@ -200,30 +254,38 @@ class Snapshots(Periodic):
 
 
 class Best(Look):
-    """The weights with the best score so far, as a preset in `best/`, looked at every `evaluation.every` samples.
+    """The weights with the best score so far, as a preset in `best/`, checked every `evaluation.every` samples.
 
     Of a generator of several widths it is the mean of their scores.
 
-    Each look is a line of `checks.jsonl`: samples, seconds of training (looks themselves do not count), the score's
+    Each check is a line of `checks.jsonl`: samples, seconds of training (checks themselves do not count), the score's
     name, the score, whether it was the best yet; and `scores` over the networks of `evaluation.check_networks`.
     """
 
-    def __init__(self, run: Path, clock: Clock, options: Evaluation, data: SampleSet):
+    def __init__(self, run: Path, clock: Clock, options: Evaluation, data: SampleSet, stop: Stop):
         super().__init__(run, clock, options.every)
+        self._stop = stop
         self._reals = data.some(options.every_samples)
         self._options, self._data = options, data
         self._networks = options.check_networks
         self._off = False
 
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Check the last weights, unless that was just done or the run was interrupted and will go on."""
+        if self._stop.signal is None:
+            super().on_train_end(logs)
+
     def act(self) -> None:
         """Score the averaged generator; keep it where no earlier one was better."""
         if not self._off:
             with self._clock.paused():
-                self._look(self._clock.seconds())
+                self._check(self._clock.seconds())
 
-    def _look(self, seconds: float) -> None:
-        path = self._run / "checks.jsonl"
-        earlier = [check for check in read_objects(path, "samples", "score") if check["samples"] != self._done]
+    def _check(self, seconds: float) -> None:
+        path = self._run / CHECKS
+        earlier = read_objects(path, "samples", "score")
+        if any(check["samples"] == self._done for check in earlier):
+            return  # an earlier session of the run did it
         with self.model.calibrated():
             gan, count = self.model, len(self._reals)
             narrower = (gan.at_width(share) for share in gan.widths() if share < 1.0)
@@ -234,7 +296,7 @@ class Best(Look):
                 ]
                 score = sum(scores) / len(scores)
             except EvaluationError as error:
-                log.info("The best weights are not looked for: %s", error)
+                log.info("No best weights are kept: %s", error)
                 self._off = True
                 return
             more = self._scores()
@@ -249,8 +311,7 @@ class Best(Look):
             "best": best,
             **more,
         }
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(check) + "\n")
+        append_object(path, check)
 
     def _scores(self) -> dict[str, Any]:
         if not self._networks:
@@ -271,12 +332,12 @@ class Limits(keras.callbacks.Callback):
 
     def __init__(self, clock: Clock, samples: int | None, seconds: float | None):
         super().__init__()
-        self._clock, self._samples, self._seconds = clock, samples, seconds
+        self.clock, self._samples, self._seconds = clock, samples, seconds
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Ask Keras to stop."""
         enough = self._samples is not None and self.model.sample_count >= self._samples
-        late = self._seconds is not None and self._clock.seconds() >= self._seconds
+        late = self._seconds is not None and self.clock.seconds() >= self._seconds
         if enough or late:
             self.model.stop_training = True
 
@@ -320,44 +381,14 @@ class Progress(keras.callbacks.Callback):
 def keep_event(run: Path, samples: int, text: str, repeats: bool = False) -> None:
     """Write an event into the run's `events.jsonl`.
 
-    `repeats`: it happens again where a run goes on from an earlier checkpoint, which then forgets it.
+    `repeats`: it happens again where a run goes on from an earlier checkpoint. It is written once.
     """
     event = {"samples": samples, "text": text} | ({"repeats": True} if repeats else {})
-    with (run / "events.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(event) + "\n")
+    if not repeats or event not in read_objects(run / EVENTS, "samples"):
+        append_object(run / EVENTS, event)
 
 
 def _interval_ended(gan: Any, every: int) -> bool:
     """Whether the step just done reached or passed a multiple of `every` samples."""
     seen = gan.sample_count
     return seen // every > (seen - seen // gan.step_count) // every
-
-
-def save_checkpoint(gan: Any, run: Path, seconds: float) -> Path:
-    """Write the whole state under `checkpoints/`, whole or not at all; the last two are kept."""
-    from safetensors.numpy import save_file
-
-    folder = run / "checkpoints"
-    state = gan.state()
-    state["run/seconds"] = np.array(seconds)
-    path = folder / f"{gan.sample_count:09d}.safetensors"
-    atomic_write(path, lambda temporary: save_file(state, temporary))
-    for old in sorted(folder.glob("[0-9]*.safetensors"))[:-KEPT_CHECKPOINTS]:
-        old.unlink()
-    return path
-
-
-def load_checkpoint(gan: Any, run: Path) -> float | None:
-    """Set the newest readable checkpoint's state; the seconds trained until then, None where there is no checkpoint."""
-    found = sorted((run / "checkpoints").glob("[0-9]*.safetensors"), reverse=True)
-    for path in found:
-        try:
-            state = read_safetensors(path)
-        except WeightsError:
-            continue
-        seconds = float(state.pop("run/seconds"))
-        gan.load_state(state)
-        return seconds
-    if found:
-        raise TrainingError(f"No checkpoint in {run / 'checkpoints'} can be read. Start again in a new run directory.")
-    return None

@@ -12,6 +12,7 @@ from ganzoo.errors import TrainingError
 from ganzoo.origins import clocks, pretraining_time, untimed_sources
 from ganzoo.page import bullets, chart, image, on_one_axis, show, table, write_page
 from ganzoo.run_data import described
+from ganzoo.runs.checkpoints import numbered
 
 _AXIS = "minutes of training and pretraining"
 _TIMES = {"pretraining": "pretraining_seconds", "training": "seconds"}
@@ -120,7 +121,7 @@ def _read(run: Path, unread: list[str]) -> dict[str, Any]:
             f"{run} is a pretraining, and has no samples to score. Compare the runs that began from it."
         )
     lines = read_objects(run / "metrics.jsonl", "samples", "seconds", unread=unread)
-    grids = sorted((run / "samples").glob("[0-9]*.png"))
+    grids = list(numbered(run / "samples", ".png").values())
     points = curves(run, unread)
     data = described(run)
     return {

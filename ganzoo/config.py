@@ -63,6 +63,8 @@ class Training(Section):
     `reuse_fakes`: the generator's step takes the fakes of the discriminator's last step instead of new ones, which
     saves making them twice. `clock`: what minutes are, those of a clock on the wall or those that processors worked
     for the process (all its threads together), by which runs compare fairly on a machine that does other work too.
+    `snapshot_minutes`: a snapshot (grid, checkpoint, preset) is also taken when so many minutes have passed since the
+    last one (0: never).
     """
 
     samples: PositiveInt = 200_000
@@ -76,6 +78,7 @@ class Training(Section):
     clock: Literal["wall", "processor"] = "wall"
     log_every: PositiveInt = 1_000
     snapshot_every: PositiveInt = 10_000
+    snapshot_minutes: NonNegativeFloat = 2.0
 
 
 class Evaluation(Section):

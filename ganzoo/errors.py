@@ -24,12 +24,24 @@ class TrainingError(GanzooError):
     """A run cannot start, go on or be resumed."""
 
 
+class StorageError(GanzooError, OSError):
+    """A file cannot be written: the disk is full, or there is no permission. Files that were there are whole."""
+
+
 class EvaluationError(GanzooError):
     """Scores cannot be computed or may not be compared."""
 
 
 class ExportError(GanzooError):
     """A generator cannot be exported, or an export differs from its source."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C stopped a run, after its state was saved. It is no `GanzooError`: what calls a run must stop too."""
+
+
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP stopped a run, after its state was saved; its code is 128 + the signal's number."""
 
 
 def unknown_name(what: str, received: str, allowed: Iterable[str]) -> str:

@@ -1,6 +1,5 @@
 """Scores of an entry's or a run's generator on data."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo import presets, registry
-from ganzoo.cache import atomic_write_bytes, read_json
+from ganzoo.cache import read_json, write_json
 from ganzoo.domains import get_domain
 from ganzoo.report import write_report
 
@@ -92,5 +91,5 @@ def remember(run: Path, gan: "GAN", card: "Scorecard") -> None:
     path = run / "scores.json"
     before = read_json(path, list) if path.is_file() else []
     before.append({"samples": gan.sample_count, "scorecard": card.to_dict()})
-    atomic_write_bytes(path, json.dumps(before, indent=1).encode())
+    write_json(path, before)
     write_report(run)

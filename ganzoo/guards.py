@@ -18,7 +18,6 @@ again only after the sign had gone. Where the recipe lets it act, it acts at a s
 within three looks of its last act.
 """
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,13 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganzoo.cache import atomic_write, read_objects, read_safetensors
-from ganzoo.callbacks import Clock, Look, keep_event
+from ganzoo.cache import append_object, read_objects, read_safetensors, write_arrays
+from ganzoo.callbacks import METRICS, Clock, Look, keep_event
 from ganzoo.config import Guards
 from ganzoo.data import SampleSet
 from ganzoo.errors import WeightsError
 from ganzoo.gan import MOST_AUGMENTED
 from ganzoo.metrics.neighbours import density_coverage, precision_recall
+from ganzoo.runs import checkpoints
 from ganzoo.variables import restored
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ganzoo")
 
+GUARDS = "guards.jsonl"
 LEAD = 10.0  # logits
 LOOKS = 5
 # The mean lead of so many looks is above the first number, and at least the second as a share of that of as many looks
@@ -75,7 +76,9 @@ class Guard(Look):
         """Nothing: the last interval may be short."""
 
     def act(self) -> None:
-        """Measure, judge, warn."""
+        """Measure, judge, warn; nothing where an earlier session of the run did it."""
+        if any(look["samples"] == self._done for look in self._looks):
+            return
         with self._clock.paused():
             seconds = self._clock.seconds()
             look = {"samples": self._done, "seconds": round(seconds, 1), **self._measure()}
@@ -92,8 +95,7 @@ class Guard(Look):
                 self._keep_good()
             if self._options.act and look["signs"] and self._looks_since_mend() >= _RESTS and self._mend():
                 look["mended"] = True
-            with (self._run / "guards.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(look) + "\n")
+            append_object(self._run / GUARDS, look)
 
     def _looks_since_mend(self) -> float:
         """How many looks ago the guard acted; infinite if it never did."""
@@ -107,7 +109,7 @@ class Guard(Look):
 
     def _lead(self) -> float | None:
         """The mean since the last look, of the losses' log: a resumed run finds the same there."""
-        path = self._run / "metrics.jsonl"
+        path = self._run / METRICS
         size = path.stat().st_size if path.is_file() else 0
         unseen = read_objects(path, "samples", "step", "real_logits", "fake_logits", start=self._read_to)
         lines = [*self._last_line, *unseen]
@@ -122,19 +124,15 @@ class Guard(Look):
 
     def _keep_good(self) -> None:
         """Keep this state, and of earlier ones the last before each checkpoint: a resumed run needs that."""
-        from safetensors.numpy import save_file
-
-        path = self._run / f"{_GOOD}{self.model.sample_count:012d}.safetensors"
-        atomic_write(path, lambda temporary: save_file(self.model.state(), temporary))
-        states = self._good_states()
-        moments = [int(one.stem) for one in (self._run / "checkpoints").glob("*.safetensors")]
+        write_arrays(self._run / f"{_GOOD}{self.model.sample_count:012d}.safetensors", self.model.state())
+        states, moments = self._good_states(), checkpoints.listed(self._run)
         needed = {max((seen for seen in states if seen <= moment), default=None) for moment in [*moments, max(states)]}
         for seen in states.keys() - needed:
             states[seen].unlink()
 
     def _good_states(self) -> dict[int, Path]:
         """The states that are kept, by their numbers of samples."""
-        return {int(path.stem.removeprefix(_GOOD)): path for path in self._run.glob(f"{_GOOD}*.safetensors")}
+        return checkpoints.numbered(self._run, ".safetensors", _GOOD)
 
     def _better_state(self) -> tuple[int, dict[str, np.ndarray]] | None:
         """The last state without a warning and its samples, where it was better in all that the samples show now.
@@ -148,9 +146,12 @@ class Guard(Look):
         if not shown or then is None or any((then[sign] or 0.0) <= now[sign] for sign in shown):
             return None
         try:
-            return then["samples"], read_safetensors(states[then["samples"]])
-        except WeightsError:
+            state = read_safetensors(states[then["samples"]])
+            checkpoints.check(state, states[then["samples"]], then["samples"])
+        except WeightsError as error:
+            log.warning("The guard cannot go back: %s", error)
             return None
+        return then["samples"], state
 
     def _mend(self) -> bool:
         """Act; whether there was anything to do."""
@@ -184,7 +185,7 @@ class Guard(Look):
 
     def _read(self) -> list[dict[str, Any]]:
         """Looks of earlier sessions; a resumed run has forgotten those after its checkpoint."""
-        looks = read_objects(self._run / "guards.jsonl", "samples", "spread")
+        looks = read_objects(self._run / GUARDS, "samples", "spread")
         return [look for look in looks if isinstance(look.get("signs"), list)]
 
     def set_model(self, model: "GAN") -> None:

@@ -1,6 +1,5 @@
 """What a run began with: weights of other runs, the reports of their transfer, and the time that those runs took."""
 
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo import presets, registry
 from ganzoo.backbone_catalogue import distinct
-from ganzoo.cache import atomic_write_bytes, read_json, read_objects
+from ganzoo.cache import read_json, read_objects, write_json
 from ganzoo.run_data import described, run_of
 
 if TYPE_CHECKING:
@@ -58,8 +57,7 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
                 report.target,
                 100 * report.share,
             )
-    told = json.dumps([report.to_dict() for report in reports], indent=1)
-    atomic_write_bytes(run / REPORT, told.encode())
+    write_json(run / REPORT, [report.to_dict() for report in reports])
 
 
 def _of_the_backbone(gan: "PhasedModel") -> list[presets.TransferReport]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,9 +20,10 @@ import numpy as np
 
 from ganzoo import registry
 from ganzoo.backbone_catalogue import distinct
-from ganzoo.cache import atomic_write, atomic_write_bytes, read_safetensors
+from ganzoo.cache import has_checksum, read_safetensors, write_arrays, write_text
 from ganzoo.errors import WeightsError, unknown_name
 from ganzoo.foreign_weights import SUFFIXES, is_weights_file, mapped
+from ganzoo.runs import checkpoints
 
 if TYPE_CHECKING:
     import keras
@@ -74,10 +76,9 @@ def save(gan: "PhasedModel", folder: Path, half: bool = False) -> Path:
         `folder`, with the weights (`model.safetensors`) and the recipe (`recipe.yaml`) in it.
 
     Raises:
-        OSError: the folder cannot be written; files that were there are whole.
+        StorageError: the folder cannot be written; files that were there are whole.
+        WeightsError: a weight is NaN or infinite.
     """
-    from safetensors.numpy import save_file
-
     from ganzoo.variables import named_variables
 
     folder = Path(folder)
@@ -86,9 +87,16 @@ def save(gan: "PhasedModel", folder: Path, half: bool = False) -> Path:
         for name, variable in named_variables(network).items():
             array = np.array(variable, order="C")
             arrays[f"{group}/{name}"] = array.astype("float16") if half and array.dtype == np.float32 else array
-    metadata = {SEEN: str(gan.sample_count), TAUGHT: json.dumps(gan.pretrained_sources())}
-    atomic_write(folder / WEIGHTS_FILE, lambda path: save_file(arrays, path, metadata))
-    atomic_write_bytes(folder / registry.RUN_RECIPE, gan.recipe.to_yaml().encode())
+    if wrong := checkpoints.not_finite(arrays):
+        raise WeightsError(f"{folder} is not written: {wrong}{' in half precision' if half else ''}.")
+    recipe = gan.recipe.to_yaml()
+    metadata = {
+        SEEN: str(gan.sample_count),
+        TAUGHT: json.dumps(gan.pretrained_sources()),
+        checkpoints.RECIPE_DIGEST: checkpoints.recipe_digest(recipe),
+    }
+    write_arrays(folder / WEIGHTS_FILE, arrays, metadata)
+    write_text(folder / registry.RUN_RECIPE, recipe)
     return folder
 
 
@@ -103,7 +111,9 @@ def load(name: str, **overrides: Any) -> "GAN":
         WeightsError: there are no weights, or they do not fit.
     """
     path = weights_file(name)
-    arrays = read_safetensors(path)
+    arrays = _read(path, name)
+    checkpoints.check_recipe(path, path.parent / registry.RUN_RECIPE)
+    _compare_with_checkpoint(name, path)
     # The recipe that was saved with the weights: an entry's own may have other classes or channels by now.
     recipe = registry.get_entry(str(path.parent)).recipe(**overrides)
     if recipe.pretrain:
@@ -213,7 +223,7 @@ def read_part(where: str, part: str) -> tuple[dict[str, np.ndarray], list[dict[s
         WeightsError: there are no weights, or none of such a part.
     """
     path = weights_file(where)
-    arrays = read_safetensors(path)
+    arrays = _read(path, where)
     found = _below(arrays, part.replace(".", "/"))
     if not found:
         groups = sorted(
@@ -258,6 +268,8 @@ def _transfer(
             "(sizes, channels, classes) that the source was made with, name them under `skip`, or load what fits with "
             f"`partial: true` (--init PART=SOURCE,partial).{narrower if target == 'generator' else ''}"
         )
+    if wrong := checkpoints.not_finite({name: arrays[name] for name in loaded}):
+        raise WeightsError(f"{source} cannot be loaded into {target}: {wrong}.")
     if not loaded:
         raise WeightsError(f"No weight of {source} fits {target}: {'; '.join(mismatched[:3]) or 'all are skipped'}.")
     for one in (network, *_averages_of(gan, network)):
@@ -284,29 +296,63 @@ def _averages_of(gan: "PhasedModel", network: "keras.Model") -> "list[keras.Mode
 
 
 def samples_seen(folder: Path) -> int | None:
-    """The reals that a preset's GAN had seen when it was saved; None where there is no whole preset."""
-    metadata = _metadata(folder)
-    return None if metadata is None else int(metadata.get(SEEN, 0))
+    """The reals that a preset's GAN had seen when it was saved; None where there is no whole preset.
+
+    Raises:
+        WeightsError: the file says something else there than a number.
+    """
+    metadata = checkpoints.read_metadata(folder / WEIGHTS_FILE)
+    if metadata is None:
+        return None
+    text = metadata.get(SEEN, "0")
+    if not re.fullmatch("[0-9]{1,16}", text):
+        raise WeightsError(f"{folder / WEIGHTS_FILE} is damaged: '{text}' is no number of samples.")
+    return int(text)
 
 
 def teachers_of(folder: Path) -> list[dict[str, str]]:
-    """The pretrained networks that taught a preset's model."""
-    return json.loads((_metadata(folder) or {}).get(TAUGHT, "[]"))
+    """The pretrained networks that taught a preset's model.
 
-
-def _metadata(folder: Path) -> dict[str, str] | None:
-    from safetensors import SafetensorError, safe_open
-
+    Raises:
+        WeightsError: the file says something else there than a list of networks.
+    """
+    text = (checkpoints.read_metadata(folder / WEIGHTS_FILE) or {}).get(TAUGHT, "[]")
     try:
-        with safe_open(folder / WEIGHTS_FILE, "numpy") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError):
-        return None
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise WeightsError(f"{folder / WEIGHTS_FILE} is damaged: '{text[:60]}' is no list of pretrained networks.")
+    return found
 
 
 def read_weights(name: str) -> dict[str, np.ndarray]:
     """All weights of an entry, a run or a preset, by `part/layer/variable`."""
-    return read_safetensors(weights_file(name))
+    return _read(weights_file(name), name)
+
+
+def _read(path: Path, name: str) -> dict[str, np.ndarray]:
+    """All weights of a preset's file, checked: its checksum, where it has one, and that they are finite numbers."""
+    arrays = read_safetensors(path)
+    if wrong := checkpoints.not_finite(arrays):
+        raise WeightsError(f"{path} is damaged: {wrong}. Train again, or take weights from before.")
+    if name not in registry.list_entries() and not has_checksum(path):  # published ones have a sha256 in their YAML
+        log.info("%s has no checksum: it was written by an earlier version of ganzoo.", path)
+    return arrays
+
+
+def _compare_with_checkpoint(name: str, path: Path) -> None:
+    """Warn where a run has a newer checkpoint than its preset."""
+    newest = max(checkpoints.listed(Path(name)), default=0)
+    seen = samples_seen(path.parent) or 0
+    if path.parent == Path(name) / "preset" and seen < newest:
+        log.warning(
+            "The preset of %s holds the weights after %s samples, but its newest checkpoint those after %s. Run the "
+            "training command again to bring the preset up to date.",
+            name,
+            f"{seen:,}",
+            f"{newest:,}",
+        )
 
 
 def weights_file(name: str) -> Path:

@@ -1,12 +1,11 @@
 """What was exported of a run, and how good each file is for its size and its time."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ganzoo import registry
-from ganzoo.cache import atomic_write_bytes, is_number, read_json
+from ganzoo.cache import is_number, read_json, write_json
 from ganzoo.page import chart, on_one_axis, table
 
 EXPORTS = "exports.json"
@@ -40,7 +39,7 @@ def remember(run: Path, out: Path, width: float, card: Mapping[str, Any]) -> boo
         for file in card["files"]
         if file["file"].endswith(".tflite")
     ]
-    atomic_write_bytes(path, json.dumps([*before, kept], indent=1).encode())
+    write_json(path, [*before, kept])
     return True
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ganzoo import presets
-from ganzoo.cache import atomic_write
+from ganzoo.cache import write_array
 from ganzoo.errors import GanzooError
 
 
@@ -44,7 +44,7 @@ def generate(
         conditions = {key: np.full(count, condition, "int32") for key in specs}
     samples = gan.generate(count, seed, truncation, conditions)
     if out.suffix.lower() == ".npy":
-        return atomic_write(out, lambda path: np.save(path, samples))
+        return write_array(out, samples)
     if out.suffix.lower() == ".png":
         gan.domain.save_grid(out, samples)
         return out

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ganzoo import presets, pretraining, registry, study_report
-from ganzoo.cache import atomic_write_bytes, read_json, read_objects
+from ganzoo.cache import read_json, read_objects, write_json, write_text
 from ganzoo.comparison import curves
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
@@ -338,7 +338,7 @@ class _Cell:
         named = {**self._names, "minutes": self._minutes, "entry": self._set["entry"], "held_out": samples.held_out}
         content = {**named, **result, "conditions": self._row_conditions() | self._conditions(samples)}
         self._run.mkdir(parents=True, exist_ok=True)
-        atomic_write_bytes(self._run / RESULT, json.dumps(content, indent=1).encode())
+        write_json(self._run / RESULT, content)
 
 
 def _with_optimizers(overrides: Mapping[str, Any], of_pretrainings: bool) -> dict[str, Any]:
@@ -382,7 +382,7 @@ def _what_trains(raw: Mapping[str, Any]) -> str:
 def _training_of(recipe: Recipe) -> dict[str, Any]:
     """What a fine-tuning takes over from its source's recipe, and must share with the runs that it is compared with."""
     whole = recipe.to_dict()
-    own = {"training": ("samples", "log_every", "snapshot_every"), "model": ("classes",)}
+    own = {"training": ("samples", "log_every", "snapshot_every", "snapshot_minutes"), "model": ("classes",)}
     for section, keys in own.items():
         whole[section] = {key: value for key, value in whole[section].items() if key not in keys}
     sections = (
@@ -418,20 +418,20 @@ def _restore(out: Path) -> None:
             path = out / cell["set"] / _folder(cell["row"]) / str(cell["seed"]) / RESULT
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                atomic_write_bytes(path, json.dumps(cell).encode())
+                write_json(path, cell, indent=None)
 
 
 def _write(out: Path, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All results: `results.json`; as `results.csv` without curves and scorecards; as tables; as an image."""
     found = [read_json(path) for path in sorted(out.glob(f"*/*/*/{RESULT}"))]
-    atomic_write_bytes(out / RESULTS, json.dumps(found).encode())
+    write_json(out / RESULTS, found, indent=None)
     flat = [{key: value for key, value in cell.items() if key not in _LARGE} for cell in found]
     columns = list(dict.fromkeys(key for cell in flat for key in cell))
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, columns)
     writer.writeheader()
     writer.writerows(flat)
-    atomic_write_bytes(out / "results.csv", file.getvalue().encode())
+    write_text(out / "results.csv", file.getvalue())
     study_report.write_tables(found, out, plan.get("groups", ()))
     if any(study_report.curve_name(cell) for cell in found):
         study_report.draw(found, out / "results.png")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo.cache import atomic_write, atomic_write_bytes
+from ganzoo.cache import atomic_write, write_text
 
 _SEEN, _LEFT = 0.1, 0.5  # a run whose recall ends below the first, or below this share of its best, has collapsed
 _SCRATCH = "scratch"
@@ -38,7 +38,7 @@ def write_tables(cells: Sequence[Mapping[str, Any]], out: Path, groups: Sequence
             good = [cell for cell in runs if "failed" not in cell and not collapsed(cell)]
             lines += [f"- {group}: {len(good)} of {len(runs)} runs neither failed nor collapsed"]
         parts.append("\n".join(lines))
-    atomic_write_bytes(out / "results.md", "\n\n".join(parts).encode() + b"\n")
+    write_text(out / "results.md", "\n\n".join(parts) + "\n")
 
 
 def reached(curve: Sequence[Sequence[float]], score: float) -> float | None:

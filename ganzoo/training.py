@@ -1,7 +1,6 @@
 """Runs: a directory, a recipe, data, `gan.fit`, checkpoints, resume, report."""
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -10,21 +9,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo import presets, pretraining, registry
-from ganzoo.cache import atomic_write_bytes, read_json, read_objects
+from ganzoo.cache import (
+    read_json,
+    read_objects,
+    remove_leftovers,
+    storage_errors,
+    write_json,
+    write_objects,
+    write_text,
+)
 from ganzoo.config import Recipe
 from ganzoo.domains import get_domain
 from ganzoo.errors import GanzooError, TrainingError
 from ganzoo.origins import REPORT, inherited_sources, load_first_weights
 from ganzoo.report import write_report
 from ganzoo.run_data import describe, examples, read_data
+from ganzoo.runs import checkpoints
+from ganzoo.runs.checkpoints import SoFar
+from ganzoo.runs.lock import LOCK, locked
 from ganzoo.runs.progress import shown
 
 if TYPE_CHECKING:
+    from ganzoo.callbacks import Clock
     from ganzoo.data import SampleSet
     from ganzoo.phased_model import PhasedModel
+    from ganzoo.runs.stopping import Stop
 
 log = logging.getLogger("ganzoo")
 
+_FOLDERS = ("samples", checkpoints.FOLDER)
 _TIMED = (3, 16)  # steps of the estimate, at least and at most
 
 _FROM_THE_DATA = (("model.classes", None), ("pretrain.classes", None))
@@ -124,7 +137,24 @@ def _go(
     strategy: str,
 ) -> dict[str, Any]:
     """Begin or resume a run, of a GAN or of a pretraining method."""
-    _check_writable(run)
+    check_apart(run, data)
+    _make_folder(run)
+    with locked(run):
+        for folder in (run, *(run / name for name in (*_FOLDERS, "preset", "best"))):
+            remove_leftovers(folder)
+        return _go_alone(run, method, name, data, changes, minutes, samples, strategy)
+
+
+def _go_alone(
+    run: Path,
+    method: str | None,
+    name: str,
+    data: Any,
+    changes: dict[str, Any],
+    minutes: float | None,
+    samples: int | None,
+    strategy: str,
+) -> dict[str, Any]:
     resumed = (run / registry.RUN_RECIPE).is_file()
     begin = _resume if resumed else _begin
     recipe, sample_set = begin(run, method, name, data, changes)
@@ -134,12 +164,32 @@ def _go(
         log.info("A dataset cannot be looked at: no guards against collapse, no scores and no best weights.")
     limit = samples if samples is not None else None if minutes is not None else recipe.training.samples
     model = _make(recipe, strategy, run, resumed)
-    seconds = _restore(model, run) if resumed else 0.0
-    result = _fit(model, sample_set, data, run, seconds, limit, minutes)
+    so_far = _restore(model, run) if resumed else SoFar(0.0)
+    result = _fit(model, sample_set, data, run, so_far, limit, minutes)
     return result | ({"parts": sorted(model.preset_parts())} if method else {})
 
 
-def _check_writable(run: Path) -> None:
+def check_apart(run: Path, data: Any) -> None:
+    """Raise a `TrainingError` where a folder for results is inside the data, or the data inside that folder.
+
+    What the run writes would become data, so that the data change and the run can never be resumed.
+    """
+    if not isinstance(data, str | Path) or not Path(data).exists():
+        return
+    place, source = run.resolve(), Path(data).resolve()
+    if place == source or (source.is_dir() and source in place.parents):
+        raise TrainingError(
+            f"The run directory {run} is inside its data {data}, so that the images that it writes would become data. "
+            "Name a run directory outside. (A run that is there already can be moved out, and then be resumed.)"
+        )
+    if place in source.parents:
+        raise TrainingError(
+            f"The data {data} are inside the run directory {run}, where the run writes its own files. Move the data "
+            "out, or name another run directory."
+        )
+
+
+def _make_folder(run: Path) -> None:
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -149,9 +199,12 @@ def _check_writable(run: Path) -> None:
 def _begin(
     run: Path, method: str | None, name: str, data: Any, changes: dict[str, Any]
 ) -> tuple[Recipe, "SampleSet | None"]:
-    left = {"samples", "checkpoints", "data.json", REPORT}  # of a run that never began
-    if any(path.name not in left for path in run.iterdir()):
-        raise TrainingError(f"{run} exists and is no run directory. Name a new or empty folder.")
+    left = {*_FOLDERS, "data.json", REPORT, LOCK}  # of a run that never began
+    if others := sorted(path.name for path in run.iterdir() if path.name not in left):
+        raise TrainingError(
+            f"{run} exists and is no run directory: it has no {registry.RUN_RECIPE}, but {others[:3]}. Name a new or "
+            "empty folder."
+        )
     if method is None:
         entry = registry.get_entry(name)
         if name not in registry.list_entries() and (entry.raw.get("init") or entry.raw.get("distillation")):
@@ -177,14 +230,15 @@ def _begin(
         digest = weights_digest(recipe.distillation.teacher)
         own["distillation"] = recipe.distillation.model_copy(update={"sha256": digest})
     recipe, sample_set = read_data(recipe.model_copy(update=own), data)
-    for folder in ("samples", "checkpoints"):
-        (run / folder).mkdir(parents=True, exist_ok=True)
+    for folder in _FOLDERS:
+        with storage_errors(run / folder):
+            (run / folder).mkdir(parents=True, exist_ok=True)
     if sample_set is not None:
         get_domain(recipe.domain).save_grid(run / "samples" / "reals.png", examples(sample_set)["real"])
     described = describe(sample_set, data)
     if recipe.distillation and recipe.distillation.alone:
         described["source"] = f"samples of {recipe.distillation.teacher}"
-    _write_json(run / "data.json", described)
+    write_json(run / "data.json", described)
     return recipe, sample_set
 
 
@@ -245,32 +299,41 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "PhasedMod
     if not resumed:
         load_first_weights(gan, run)
         # The recipe comes last: from here on the folder is a run, and can be resumed.
-        atomic_write_bytes(run / registry.RUN_RECIPE, recipe.to_yaml().encode())
+        write_text(run / registry.RUN_RECIPE, recipe.to_yaml())
     return gan
 
 
-def _restore(gan: "PhasedModel", run: Path) -> float:
-    from ganzoo.callbacks import keep_event, load_checkpoint
+def _restore(gan: "PhasedModel", run: Path) -> SoFar:
+    """Set the state of the last checkpoint; the logs of the run then end there, too."""
+    from ganzoo.callbacks import CHECKS, EVENTS, METRICS, keep_event
+    from ganzoo.guards import GUARDS
 
-    seconds = load_checkpoint(gan, run)
+    so_far = checkpoints.load(gan, run)
     seen = gan.sample_count
     # What came after the checkpoint will be written again.
-    for name in ("metrics.jsonl", "guards.jsonl"):
+    for name in (METRICS, GUARDS):
         _keep(run / name, [line for line in read_objects(run / name, "samples") if line["samples"] <= seen])
-    told = read_objects(run / "events.jsonl", "samples")
-    _keep(run / "events.jsonl", [one for one in told if one["samples"] <= seen or not one.get("repeats")])
-    if seconds is None:
+    # A later check stays where its weights are the best that there are: they are in `best/`.
+    kept = presets.samples_seen(run / "best")
+    checks = read_objects(run / CHECKS, "samples")
+    _keep(run / CHECKS, [one for one in checks if one["samples"] <= seen or one["samples"] == kept])
+    events = read_objects(run / EVENTS, "samples")
+    _keep(run / EVENTS, [one for one in events if one["samples"] <= seen or not one.get("repeats")])
+    if so_far is None:
         load_first_weights(gan, run)
     elif sources := inherited_sources(run):
         gan.inherited_sources = sources
+    for path in checkpoints.left_out(run):
+        keep_event(run, seen, f"the checkpoint {path.name} is damaged and was left out", repeats=True)
     keep_event(run, seen, f"resumed at {seen:,} samples")
     log.info("Resuming at %s samples.", f"{seen:,}")
-    return seconds or 0.0
+    return so_far or SoFar(0.0)
 
 
 def _keep(path: Path, lines: list[dict[str, Any]]) -> None:
+    """Leave one line for each number of samples and text in a JSONL file, the last one of each."""
     if path.is_file():
-        atomic_write_bytes(path, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
+        write_objects(path, list({(line["samples"], line.get("text")): line for line in lines}.values()))
 
 
 def _fit(
@@ -278,55 +341,39 @@ def _fit(
     sample_set: "SampleSet | None",
     data: Any,
     run: Path,
-    seconds: float,
+    so_far: SoFar,
     samples: int | None,
     minutes: float | None,
 ) -> dict[str, Any]:
-    from ganzoo import callbacks, guards
+    from ganzoo import callbacks
+    from ganzoo.runs.stopping import Stop
 
-    training = gan.recipe.training
-    step = training.batch_size * training.d_steps
     limit = None if minutes is None else 60.0 * minutes
-    seen = gan.sample_count
-    done = (samples is not None and seen >= samples) or (limit is not None and seconds >= limit)
-    if not done:
-        stream = _stream(gan, sample_set, data, seen)
-        clock = callbacks.Clock(seconds, training.clock)
-        # The limits come first, so that the last checkpoint's seconds reach them: a finished run has nothing to resume.
-        parts: list[Any] = [
-            callbacks.Limits(clock, samples, limit),
-            callbacks.MetricsLog(run, clock, training.log_every, training.snapshot_every),
-        ]
-        if sample_set is not None and gan.recipe.guards.every and not gan.recipe.pretrain:
-            # After the log that it reads, before the snapshots, which keep what it (and the model's own callbacks) did.
-            parts.append(guards.Guard(run, clock, gan.recipe.guards, sample_set))
-        if gan.recipe.freeze:
-            parts.append(callbacks.Frozen(run))
-        parts += gan.callbacks(run, sample_set)
-        parts.append(callbacks.Snapshots(run, clock, training.snapshot_every, examples(sample_set)))
-        if sample_set is not None and gan.recipe.evaluation.every and not gan.recipe.pretrain:
-            parts.append(callbacks.Best(run, clock, gan.recipe.evaluation, sample_set))
+    seen, seconds = gan.sample_count, so_far.seconds
+    if not ((samples is not None and seen >= samples) or (limit is not None and seconds >= limit)):
+        clock, stop = callbacks.Clock(seconds, gan.recipe.training.clock), Stop()
         bar = callbacks.Progress(clock, samples, limit)
+        # The limits come first, so that the last checkpoint's seconds reach them: a finished run has nothing to resume.
+        parts = [stop, callbacks.Limits(clock, samples, limit), *_callbacks(gan, sample_set, run, clock, stop, so_far)]
         parts.append(bar)
-        steps = None if samples is None else -(-(samples - seen) // step)
-        _look_first(gan, stream, run)
-        try:
-            with clock.paused():
-                _estimate(gan, stream, samples, seconds, limit)
-            gan.fit(stream, steps_per_epoch=steps or 2**40, verbose=0, callbacks=parts, shuffle=False)
-        except (GanzooError, KeyboardInterrupt) as error:
-            callbacks.keep_event(run, gan.sample_count, str(error) or "interrupted")
-            with contextlib.suppress(Exception):  # the reason of the stop matters more than its report
-                write_report(run)
-            raise
-        finally:
-            bar.close()
+        with stop.listening():
+            try:
+                _train(gan, _stream(gan, sample_set, data, seen), run, parts, samples, limit)
+            except (GanzooError, KeyboardInterrupt) as error:
+                with contextlib.suppress(Exception):  # the reason of the stop matters more than its report
+                    callbacks.keep_event(run, gan.sample_count, str(error) or "interrupted")
+                    write_report(run)
+                raise
+            finally:
+                bar.close()
+            if stop.signal is not None:
+                _report_stop(gan, run, stop)
         seconds = clock.seconds()
     elif presets.samples_seen(run / "preset") != seen:
         # The process died between the last checkpoint and its preset.
-        snapshots = callbacks.Snapshots(run, callbacks.Clock(seconds), training.snapshot_every, examples(sample_set))
+        snapshots = callbacks.Snapshots(run, callbacks.Clock(seconds), gan.recipe.training, examples(sample_set))
         snapshots.set_model(gan)
-        snapshots.act()
+        snapshots.show()
     finished = samples is not None and gan.sample_count >= samples
     return {
         "run": str(run),
@@ -337,12 +384,56 @@ def _fit(
     }
 
 
+def _callbacks(
+    gan: "PhasedModel", sample_set: "SampleSet | None", run: Path, clock: "Clock", stop: "Stop", so_far: SoFar
+) -> list[Any]:
+    """What happens between the steps of a run."""
+    from ganzoo import callbacks, guards
+
+    recipe = gan.recipe
+    metrics = callbacks.MetricsLog(run, clock, recipe.training, stop, so_far.sums)
+    parts: list[Any] = [metrics]
+    if sample_set is not None and recipe.guards.every and not recipe.pretrain:
+        # After the log that it reads, before the snapshots, which keep what it (and the model's own callbacks) did.
+        parts.append(guards.Guard(run, clock, recipe.guards, sample_set))
+    if recipe.freeze:
+        parts.append(callbacks.Frozen(run))
+    parts += gan.callbacks(run, sample_set)
+    parts.append(callbacks.Snapshots(run, clock, recipe.training, examples(sample_set), metrics))
+    if sample_set is not None and recipe.evaluation.every and not recipe.pretrain:
+        parts.append(callbacks.Best(run, clock, recipe.evaluation, sample_set, stop))
+    return parts
+
+
+def _train(
+    gan: "PhasedModel", stream: Any, run: Path, parts: list[Any], samples: int | None, limit: float | None
+) -> None:
+    """Steps up to a limit, or until a signal comes; `parts` begins with what stops and what limits."""
+    stop, limits, *_ = parts
+    training = gan.recipe.training
+    step = training.batch_size * training.d_steps
+    steps = None if samples is None else -(-(samples - gan.sample_count) // step)
+    _look_first(gan, stream, run)
+    with limits.clock.paused():
+        _estimate(gan, stream, samples, limits.clock.seconds(), limit, stop)
+    if stop.signal is None:
+        gan.fit(stream, steps_per_epoch=steps or 2**40, verbose=0, callbacks=parts, shuffle=False)
+
+
+def _report_stop(gan: "PhasedModel", run: Path, stop: "Stop") -> None:
+    from ganzoo.callbacks import keep_event
+
+    keep_event(run, gan.sample_count, f"interrupted ({stop.name})")
+    write_report(run)
+    log.info("Stopped after %s samples. The same command resumes the run there.", f"{gan.sample_count:,}")
+
+
 def _look_first(gan: "PhasedModel", stream: Any, run: Path) -> None:
     """What is measured before the first step; a run that is refused then is none yet, and may be begun otherwise."""
     try:
         gan.look_at(stream)
     except GanzooError:
-        if not any((run / "checkpoints").glob("*")):
+        if not checkpoints.listed(run):
             (run / registry.RUN_RECIPE).unlink()
         raise
 
@@ -358,19 +449,21 @@ def _stream(gan: "PhasedModel", sample_set: "SampleSet | None", data: Any, start
     return batches(sample_set, size, recipe.seed, start=start, flip=flip, conditional=bool(gan.conditions_spec()))
 
 
-def _estimate(gan: "PhasedModel", stream: Any, samples: int | None, seconds: float, limit: float | None) -> None:
-    """Say how long it will take: as many steps are timed as make all that is not done in each, and taken back."""
+def _estimate(
+    gan: "PhasedModel", stream: Any, samples: int | None, seconds: float, limit: float | None, stop: "Stop"
+) -> None:
+    """Log how long it will take: some steps are timed, and their effect is undone."""
     import keras
 
     steps = 1 + min(max(gan.period(), _TIMED[0]), _TIMED[1])
     ends: list[float] = []
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(time.monotonic()))
     before = gan.state()
-    gan.fit(stream.take(steps), verbose=0, callbacks=[watch], shuffle=False)
+    gan.fit(stream.take(steps), verbose=0, callbacks=[watch, stop], shuffle=False)
     gan.load_state(before)
     training = gan.recipe.training
     size = training.batch_size * training.d_steps
-    if len(ends) < 2:
+    if len(ends) < 2 or stop.signal is not None:
         return
     speed = size * (len(ends) - 1) / max(ends[-1] - ends[0], 1e-9)
     ways = [(samples - gan.sample_count) / speed] if samples is not None else []
@@ -388,7 +481,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _write_json(path: Path, content: Any) -> None:
-    atomic_write_bytes(path, json.dumps(content, indent=1).encode())

@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 
-from ganzoo.cache import atomic_write, cache_dir
+from ganzoo.cache import cache_dir, keep, write_array
 from ganzoo.metrics.arrays import check_images, content_hash
 from ganzoo.metrics.feature_networks import FeatureNetwork
 
@@ -26,7 +26,7 @@ def extract(network: FeatureNetwork, images: np.ndarray, cached: bool = False) -
     features = _read(path, (len(images), network.dim))
     if features is None:
         features = network(images)
-        atomic_write(path, lambda temporary: np.save(temporary, features, allow_pickle=False))
+        keep(path, lambda: write_array(path, features))
     return features
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganzoo.cache import atomic_write, read_safetensors
+from ganzoo.cache import read_safetensors, write_arrays
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics.feature_networks import FeatureNetwork
 from ganzoo.metrics.features import extract
@@ -70,14 +70,12 @@ def real_set(images: np.ndarray) -> RealSet:
 
 def save(reals: RealSet, folder: Path) -> Path:
     """Write `reals.safetensors` into a preset's folder: the network and the features in half precision, no images."""
-    from safetensors.numpy import save_file
-
     half = {
         name: array.astype(np.float16) if array.dtype == np.float32 else array for name, array in reals.arrays.items()
     }
     content = half | {"features": reals.features.astype(np.float16), "size": np.array(reals.size, np.int32)}
     content = {name: np.ascontiguousarray(array) for name, array in content.items()}
-    return atomic_write(Path(folder) / FILE, lambda path: save_file(content, path))
+    return write_arrays(Path(folder) / FILE, content)
 
 
 def load(folder: Path) -> RealSet | None:

@@ -9,14 +9,13 @@ differences of scores smaller than the range of these floors mean nothing.
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ganzoo.backbone_catalogue import UNKNOWN
-from ganzoo.cache import atomic_write_bytes, cache_dir, read_json
+from ganzoo.cache import cache_dir, keep, read_json, write_json
 from ganzoo.errors import EvaluationError, GanzooError
 from ganzoo.metrics.arrays import canonical_order, check_images, content_hash
 from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, feature_network
@@ -236,7 +235,7 @@ def _floor(one: np.ndarray, other: np.ndarray, seed: int) -> dict[str, float]:
         with contextlib.suppress(GanzooError):
             return read_json(path)
     floor = sliced_wasserstein(one, other, seed)
-    atomic_write_bytes(path, json.dumps(floor).encode())
+    keep(path, lambda: write_json(path, floor, indent=None))
     return floor
 
 

@@ -20,8 +20,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ganzoo.cache import atomic_write, cache_dir
-from ganzoo.errors import EvaluationError
+from ganzoo.cache import cache_dir, keep, read_safetensors, write_arrays
+from ganzoo.errors import EvaluationError, WeightsError
 from ganzoo.metrics.arrays import check_images, content_hash
 from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, frozen_function
 from ganzoo.runs import progress
@@ -225,23 +225,16 @@ def _whitening(function, real: np.ndarray, recipe: Recipe) -> tuple[np.ndarray, 
 
 
 def _write(path, arrays: dict[str, np.ndarray]) -> None:
-    from safetensors.numpy import save_file
-
-    # safetensors writes a transposed array's memory as it lies, and so would read back another array
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    atomic_write(path, lambda temporary: save_file(arrays, temporary))
+    keep(path, lambda: write_arrays(path, arrays))
 
 
 def _read(path, model) -> dict[str, np.ndarray] | None:
     """The cached arrays, or None where there are none or they are damaged (then they are made again)."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     if not path.exists():
         return None
     try:
-        arrays = load_file(path)
-    except (SafetensorError, OSError) as error:
+        arrays = read_safetensors(path)
+    except WeightsError as error:
         logger.warning("The cached network %s is damaged (%s) and is fitted again.", path, error)
         return None
     features = model.output_shape[-1]

@@ -1,1 +1,1 @@
-"""Runs: what happens around the training of a model."""
+"""Run directories: who trains in one, what is saved there, how a run is stopped and goes on."""
