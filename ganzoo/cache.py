@@ -99,6 +99,8 @@ def _storage_error(path: Path, error: Exception) -> StorageError:
     number = getattr(error, "errno", None)
     if number is None and (found := re.search(r"os error (\d+)", str(error))):  # as Rust writes it
         number = int(found[1])
+    if number is None and re.search(r"\d+ requested and \d+ written", str(error)):  # as numpy writes it
+        number = errno.ENOSPC
     folder = next((one for one in path.absolute().parents if one.is_dir()), Path("/"))
     free = shutil.disk_usage(folder).free
     if number in _FULL or (number is None and free < 2**20):

@@ -147,8 +147,11 @@ def not_finite(arrays: Mapping[str, Any]) -> str:
     for name, array in arrays.items():
         array = np.asarray(array)
         # A sum is NaN or infinite wherever a value is, and needs no memory; it may also overflow by itself.
-        if array.dtype.kind not in "fVc" or np.isfinite(np.sum(array, dtype="float64")):
+        if array.dtype.kind not in "fVc":
             continue
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(np.sum(array, dtype="float64")):
+                continue
         count = int(np.sum(~np.isfinite(array.astype("float64"))))
         if count:
             return f"{count:,} of the {array.size:,} values of '{name}' are NaN or infinite"
