@@ -425,7 +425,7 @@ def _report_stop(gan: "PhasedModel", run: Path, stop: "Stop") -> None:
 
     keep_event(run, gan.sample_count, f"interrupted ({stop.name})")
     write_report(run)
-    log.info("Stopped after %s samples. The same command resumes the run there.", f"{gan.sample_count:,}")
+    log.info("Stopped after %s samples; checkpoint and preset are written.", f"{gan.sample_count:,}")
 
 
 def _look_first(gan: "PhasedModel", stream: Any, run: Path) -> None:

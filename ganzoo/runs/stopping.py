@@ -63,7 +63,7 @@ class Stop(keras.callbacks.Callback):
         if callable(handler) and handler is not signal.default_int_handler:
             handler(self.signal, None)
         if self.signal == signal.SIGINT:
-            raise Interrupted(f"The training was interrupted ({self.name}); its state is saved.")
+            raise Interrupted("Interrupted; the state is saved.")
         raise Terminated(128 + self.signal)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
