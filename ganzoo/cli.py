@@ -243,12 +243,12 @@ def data(
 @_verb()
 def doctor(data: str | None, fakes: str | None, trial: float | None, also: tuple[str, ...], as_json: bool) -> None:
     """Check the installation; with DATA, recommend how to train on these images."""
-    from ganzoo.doctor import TRIAL, check_installation, examine, text
+    from ganzoo.doctor import TRIAL, check_installation, examine
 
     if data is None and (fakes or also or trial is not None):
         raise DataError("--fakes, --trial and --backbone are about DATA: name it too.")
     result = check_installation() if data is None else examine(data, fakes, TRIAL if trial is None else trial, also)
-    _print(result, as_json, text(result))
+    _print(result, as_json, texts.diagnosis(result))
 
 
 @main.command(examples="ganzoo demo\nganzoo demo --minutes 10 --run runs/digits")

@@ -1,5 +1,6 @@
 """What is installed and found; what a folder of images is like, and how a GAN is best trained on it."""
 
+import functools
 import importlib.metadata
 import importlib.util
 import logging
@@ -9,6 +10,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ import numpy as np
 
 from ganzoo import presets, registry
 from ganzoo.backbone_catalogue import LITE_SIDES
-from ganzoo.cache import cache_dir, read_objects
+from ganzoo.cache import cache_dir
+from ganzoo.config import Recipe
 from ganzoo.data import ImageOptions, SampleSet, load_images
 from ganzoo.data.description import count_duplicates, describe_data
 from ganzoo.errors import DataError, GanzooError, WeightsError
@@ -71,16 +74,16 @@ def _is_published(name: str) -> bool:
 
 
 def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Sequence[str] = ()) -> dict[str, Any]:
-    """Look at images, and recommend how to train on them.
+    """Examine images, and recommend how to train on them.
 
-    A linear probe tells reals from early samples of a GAN over the features of each backbone whose weights are here:
-    the surer, the more that backbone tells about these images (Kumari et al. 2022, arXiv:2112.09130, choose so).
+    A linear probe separates the images from early samples of a GAN over the features of each backbone whose weights are
+    here: the better, the more that backbone tells about these images (Kumari et al. 2022, arXiv:2112.09130).
 
     Args:
         data: anything that `ganzoo.data.load_images` takes.
         fakes: a run or an entry with weights that gives the samples for the probe; by default the trial does.
-        trial: so many seconds the entry that is recommended is trained on the images, in a folder that is deleted
-            afterwards: how fast it is here gives the time, its samples are those that are probed. 0: neither is told.
+        trial: for so many seconds the images are trained on as is recommended, in a folder that is deleted afterwards:
+            its speed gives the time, and the probe takes its samples. 0: neither is measured.
         also: backbones to probe beside EfficientNet-Lite; their libraries may download the weights.
 
     Returns:
@@ -94,7 +97,7 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
         WeightsError: a backbone of `also` is not known, or its weights were not found.
     """
     if also and not trial and not fakes:
-        raise DataError("Backbones are told apart by samples: leave the trial its seconds, or give a run for --fakes.")
+        raise DataError("Backbones are compared by samples of a GAN. Give --trial seconds, or a run with --fakes.")
     from ganzoo import backbones
 
     for name in also:
@@ -123,97 +126,132 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
     facts |= {"samples_per_second": None, "probe": probe(found, fakes, also) if fakes and enough else {}}
     if trial and enough:
         with tempfile.TemporaryDirectory() as folder:
-            facts["samples_per_second"] = _try(found, facts["entry"], folder, trial)
+            facts["samples_per_second"] = _try(found, _plan(facts), folder, trial)
             if not fakes:
                 facts["probe"] = probe(found, folder, also)
     elif not enough:
-        facts["untried"] = f"fewer than {_FEWEST_TRIED} images: neither speed nor backbones were measured"
+        facts["untried"] = f"fewer than {_FEWEST_TRIED} images: speed and backbones were not measured"
     return facts | recommend(facts, shlex.quote(str(data)) if isinstance(data, str | Path) else "DATA")
+
+
+@dataclass
+class _Plan:
+    """How to train on some images: the command without its time, and the reasons."""
+
+    entry: str
+    verb: str
+    recipe: Recipe
+    how: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+    def options(self) -> list[str]:
+        """For the command line."""
+        how = [f"--how {self.how}"] if self.how else []
+        return how + [_option(key, value) for key, value in self.overrides.items()]
+
+
+def _option(key: str, value: Any) -> str:
+    if isinstance(value, list):
+        return f'--set "{key}=[{", ".join(value)}]"'
+    return f"--set {key}={ {None: 'null', True: 'true'}.get(value, value) }"
 
 
 def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     """`{"reasons": [...], "command": "..."}` from what `examine` found: rules of thumb, each with its reason."""
-    count = facts["count"]
-    entry, reason = _entry(facts)
-    recipe = registry.get_entry(entry).recipe()
-    reasons, options = [reason], []
-    side, size = facts["median_side"], recipe.data.size
-    if side and side >= 2 * size:
-        reasons.append(f"At {size} x {size}, as large as the zoo goes: the images, of {side}, are made smaller.")
-    else:
-        reasons.append(f"At {size} x {size}: what the entry makes, and about what the images have.")
-    verb = "train"
-    if count < _FEW:
-        verb = "finetune"
-        reasons.append(f"Fine-tune published weights: {count} images are few to learn from.")
-        if entry == "image/projected_mobile_64":
-            options.append("--how freeze_d")
-        else:
-            reasons.append("All of it, for these weights draw digits: frozen layers of theirs held clothes back.")
-    elif entry == "image/projected_mobile_64" and facts["kind"] == "drawings":
-        verb = "finetune"
-        reasons.append("Fine-tune published weights: they were trained on clip art, and these are drawings.")
-    elif entry == "image/wgan_gp_32":
-        verb = "finetune"
-        published = registry.get_entry(str(presets.weights_file(entry).parent)).recipe()
-        if len(facts["classes"]) != published.model.classes:
-            options.append("--set model.classes=null")  # those of the data, with fresh embeddings
-        reasons.append(
-            "Fine-tune published weights, of digits: its steps are slow, and clothes came twice as near with them in "
-            "three minutes (sliced Wasserstein, docs/pretraining.md)."
-        )
-    if count < _SOME:
-        policy = "[translation, cutout]" if facts["kind"] == "drawings" else "[colour, translation, cutout]"
-        options.append(f'--set "augment.policy={policy}"')
-        reasons.append(f"Augment: with fewer than {_SOME:,} images a discriminator learns them by heart.")
-    if facts["mirrored"]:
-        options.append("--set data.flip=true")
-        reasons.append("Flip: mirrored images look like the others here, and double the data.")
+    plan = _plan(facts)
+    count, size, speed = facts["count"], plan.recipe.data.size, facts.get("samples_per_second")
     if facts["exact_duplicates"] + facts["near_duplicates"] > 0.2 * count:
-        reasons.append("Look at the duplicates first: they are more than a fifth of the images.")
+        plan.reasons.append("Check the duplicates first: they are more than a fifth of the images.")
     if facts["near_empty"]:
-        reasons.append(f"{facts['near_empty']} images are nearly of one colour: take them out if they are no samples.")
-    own = getattr(recipe.model, "backbone", None)
-    if own in facts.get("probe", {}):
-        losses = {name: result["log_loss"] for name, result in facts["probe"].items()}
-        told = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
-        best, *others = sorted(losses, key=lambda name: losses[name])
-        rival = own if best != own else next(iter(others), own)
-        if losses[best] > _TIE * losses[rival]:
-            reasons.append(f"Frozen networks tell reals from early samples about equally surely (log loss {told}).")
-        else:
-            reasons.append(
-                f"Of the frozen networks {best} tells reals from early samples most surely (log loss {told})."
-            )
-            if best != own and verb == "train":
-                options.append(f"--set model.backbone={best}")
-    commands = []
+        plan.reasons.append(f"{facts['near_empty']} images have nearly one colour: remove them if they are no samples.")
+    _choose_backbone(plan, facts.get("probe") or {})
     minutes = 10 if count < _FEW else 30
-    speed = facts.get("samples_per_second")
-    if speed and verb == "train":
-        minutes = max(math.ceil(recipe.training.samples / speed / 60), 1)
-    if verb == "train" and size <= 32 and minutes <= _BRIEF:
+    if speed and plan.verb == "train":
+        minutes = max(math.ceil(plan.recipe.training.samples / speed / 60), 1)
+    commands, options = [], plan.options()
+    if plan.verb == "train" and size <= 32 and minutes <= _BRIEF:
         commands.append(
-            f"ganzoo pretrain variational --for {entry} --data {data} --run runs/pretrained --minutes {minutes / 10:g}"
+            f"ganzoo pretrain variational --for {plan.entry} --data {data} --run runs/pretrained "
+            f"--minutes {minutes / 10:g}"
         )
         options.insert(0, "--init generator=runs/pretrained:decoder --init discriminator.trunk=runs/pretrained:trunk")
-        reasons.append(
-            "Pretrain both networks as a variational autoencoder, a tenth of the time: in three minutes clothes came a "
-            "quarter nearer (sliced Wasserstein), and digits came earlier (docs/pretraining.md). Of other digits, "
-            "fine-tune the published weights instead."
+        plan.reasons.append(
+            "Pretrain both networks as a variational autoencoder for a tenth of the time: on clothes the sliced "
+            "Wasserstein distance after three minutes was a quarter lower, and on digits samples improved earlier "
+            "(docs/pretraining.md). For digits, fine-tune the published weights instead."
         )
-    elif verb == "train":
-        reasons.append(
-            "No pretraining on these images: it is a head start of about a minute, which longer runs and larger "
-            "images do not show."
+    elif plan.verb == "train":
+        plan.reasons.append(
+            "Do not pretrain on these images: it saves about a minute at the start, and longer runs and larger images "
+            "did not profit from it."
         )
     if speed:
-        reasons.append(
-            f"About {minutes} minutes: {int(60 * minutes * speed):,} samples, at the {speed:.0f} a second that this "
-            "machine makes. Longer is better as long as the score in the report falls."
+        plan.reasons.append(
+            f"Train for about {minutes} minutes: {int(60 * minutes * speed):,} samples, at the measured {speed:.0f} "
+            "samples a second. Continue as long as the score in the report falls."
         )
-    commands.append(" ".join([f"ganzoo {verb} {entry} --data {data} --run runs/mine --minutes {minutes}", *options]))
-    return {"reasons": reasons, "command": " && ".join(commands)}
+    commands.append(
+        " ".join([f"ganzoo {plan.verb} {plan.entry} --data {data} --run runs/mine --minutes {minutes}", *options])
+    )
+    return {"reasons": plan.reasons, "command": " && ".join(commands)}
+
+
+def _plan(facts: Mapping[str, Any]) -> _Plan:
+    """The entry, whether to fine-tune, and the options that do not depend on measurements."""
+    entry, reason = _entry(facts)
+    count, drawings, side = facts["count"], facts["kind"] == "drawings", facts["median_side"]
+    plan = _Plan(entry, "train", registry.get_entry(entry).recipe(), reasons=[reason])
+    size = plan.recipe.data.size
+    if side and side >= 2 * size:
+        plan.reasons.append(
+            f"At {size} x {size}, the largest size of the zoo: the images, of {side} pixels, are resized."
+        )
+    else:
+        plan.reasons.append(f"At {size} x {size}, the size of the entry, which is about that of the images.")
+    if count < _FEW:
+        plan.verb = "finetune"
+        plan.reasons.append(f"Fine-tune published weights: {count} images are too few to train from scratch.")
+        if entry == "image/projected_mobile_64":
+            plan.how = "freeze_d"
+        else:
+            plan.reasons.append("Train all weights: they were trained on digits, and freezing some made clothes worse.")
+    elif entry == "image/projected_mobile_64" and drawings:
+        plan.verb = "finetune"
+        plan.reasons.append("Fine-tune published weights: they were trained on clip art, and these are drawings.")
+    elif entry == "image/wgan_gp_32":
+        plan.verb = "finetune"
+        published = registry.get_entry(str(presets.weights_file(entry).parent)).recipe()
+        if len(facts["classes"]) != published.model.classes:
+            plan.overrides["model.classes"] = None  # those of the data, with fresh embeddings
+        plan.reasons.append(
+            "Fine-tune published weights, of digits: on clothes the sliced Wasserstein distance after three minutes "
+            "was half of that from scratch (docs/pretraining.md)."
+        )
+    if count < _SOME:
+        plan.overrides["augment.policy"] = [*([] if drawings else ["colour"]), "translation", "cutout"]
+        plan.reasons.append(f"Augment: with fewer than {_SOME:,} images a discriminator memorises them.")
+    if facts["mirrored"]:
+        plan.overrides["data.flip"] = True
+        plan.reasons.append("Flip: mirrored images are as likely as the originals here, and they double the data.")
+    return plan
+
+
+def _choose_backbone(plan: _Plan, probed: Mapping[str, Mapping[str, float]]) -> None:
+    """Take another backbone than the recipe's, where its features separate the images best."""
+    own = getattr(plan.recipe.model, "backbone", None)
+    if own not in probed:
+        return
+    losses = {name: result["log_loss"] for name, result in probed.items()}
+    shown = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
+    best, *others = sorted(losses, key=lambda name: losses[name])
+    rival = own if best != own else next(iter(others), own)
+    if losses[best] > _TIE * losses[rival]:
+        plan.reasons.append(f"All ImageNet features separate your images from samples equally well (log loss {shown}).")
+        return
+    plan.reasons.append(f"The ImageNet features of {best} separate your images from samples best (log loss {shown}).")
+    if best != own and plan.verb == "train":
+        plan.overrides["model.backbone"] = best
 
 
 def _entry(facts: Mapping[str, Any]) -> tuple[str, str]:
@@ -221,25 +259,29 @@ def _entry(facts: Mapping[str, Any]) -> tuple[str, str]:
     side, classes = facts["median_side"] or 64, facts["classes"]
     if facts["count"] >= _FEW and len(classes) > 1 and side <= 40 and min(classes.values()) >= 50:
         name = "image/wgan_gp_32"
-        return name, f"{name}: small images in {len(classes)} classes, each to be asked for by its number."
+        return name, f"{name}: small images in {len(classes)} classes, which can be chosen one by one."
     name = "image/dcgan_32" if side <= 40 else "image/projected_mobile_64"
-    return name, f"{name}: half of the images have {side} pixels or less on their shorter side."
+    return name, f"{name}: the median of the shorter sides is {side} pixels."
 
 
-def _try(found: SampleSet, entry: str, folder: str, seconds: float) -> float:
-    """Train an entry for some seconds in an empty folder; the samples a second."""
+def _try(found: SampleSet, plan: _Plan, folder: str, seconds: float) -> float:
+    """Train as the plan says for some seconds in an empty folder; the samples per second of training.
+
+    It is the same as the recommended command, except that scores and guards are off, whose time does not count as
+    training anyway.
+    """
+    from ganzoo.finetuning import finetune
     from ganzoo.training import train
 
-    recipe = registry.get_entry(entry).recipe()
+    recipe = plan.recipe
+    if plan.verb == "finetune":
+        recipe = registry.get_entry(str(presets.weights_file(plan.entry).parent)).recipe()
     images = _resized(found.samples, recipe.data.size, recipe.data.channels)
     data = images if found.labels is None else (images, found.labels)
-    off = {"evaluation": {"every": 0}, "guards": {"every": 0}}
-    train(entry, data, folder, minutes=seconds / 60, overrides=off)
-    lines = read_objects(Path(folder) / "metrics.jsonl", "samples", "samples_per_second")
-    seen = np.diff([0, *(line["samples"] for line in lines)])
-    # The run's clock counts what is measured before the first step, too; these are times of steps alone.
-    seconds = sum(count / line["samples_per_second"] for count, line in zip(seen, lines, strict=True))
-    return round(lines[-1]["samples"] / seconds, 1)
+    overrides = {**plan.overrides, "evaluation.every": 0, "guards.every": 0}
+    function = functools.partial(finetune, how=plan.how) if plan.verb == "finetune" else train
+    result = function(plan.entry, data, folder, minutes=seconds / 60, overrides=overrides)
+    return round(result["samples"] / result["seconds"], 1)
 
 
 def near_duplicates(images: np.ndarray) -> int:
@@ -322,32 +364,6 @@ def probe(found: SampleSet, fakes: str, also: Sequence[str] = ()) -> dict[str, d
 
 def _resized(images: np.ndarray, size: int, channels: int) -> np.ndarray:
     return load_images(images, ImageOptions(size, channels)).samples
-
-
-def text(result: Mapping[str, Any]) -> str:
-    """A result of `check_installation` or `examine` as lines for a terminal."""
-    lines = []
-    for key, value in result.items():
-        name = key.replace("_", " ")
-        if key == "command":
-            continue
-        if isinstance(value, Mapping):
-            value = ", ".join(f"{k} {_plain(v)}" for k, v in list(value.items())[:12]) or "none"
-        if isinstance(value, list):
-            lines += [f"{name}:", *(f"  {item}" for item in value)] if value else [f"{name + ':':18} none"]
-        else:
-            lines.append(f"{name + ':':18} {value}")
-    if "command" in result:
-        lines += ["", *result["command"].split(" && ")]
-    return "\n".join(lines)
-
-
-def _plain(value: Any) -> str:
-    """A value as text, a mapping without its brackets."""
-    if isinstance(value, Mapping):
-        told = ", ".join(f"{key.replace('_', ' ')} {one}" for key, one in value.items())
-        return f"({told})"
-    return str(value)
 
 
 def _version(package: str) -> str | None:

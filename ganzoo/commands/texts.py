@@ -11,6 +11,8 @@ from ganzoo.runs.progress import duration
 if TYPE_CHECKING:
     from ganzoo.registry import ZooEntry
 
+_FEW_GIGABYTES = 1.0
+
 
 def entry_facts(entry: "ZooEntry") -> dict[str, Any]:
     """What `ganzoo list --json` says of an entry."""
@@ -113,3 +115,73 @@ def _file_table(files: Sequence[Mapping[str, Any]]) -> str:
         f"{text}\n\nms: fastest time of one sample on this machine. error: largest difference from Keras on a scale "
         "from -1 to 1."
     )
+
+
+def diagnosis(result: Mapping[str, Any]) -> str:
+    """A result of `ganzoo.doctor.check_installation` or `examine` as a short table and a verdict for a terminal."""
+    return _installation_text(result) if "versions" in result else _data_text(result)
+
+
+def _installation_text(result: Mapping[str, Any]) -> str:
+    devices = [name.removeprefix("/physical_device:") for name in result["devices"]]
+    cache, published = result["cache"], result["published_weights"]
+    missing_weights = [name for name, found in published.items() if not found]
+    rows = [
+        ("Versions", ", ".join(f"{name} {version or 'missing'}" for name, version in result["versions"].items())),
+        ("Devices", f"{', '.join(devices)}; {result['cores']} processor cores"),
+        ("Published weights", f"{sum(published.values())} of {len(published)} entries"),
+        ("Backbone weights", ", ".join(k for k, found in result["backbone_weights"].items() if found) or "none"),
+        ("Cache", f"{cache['folder']}, {cache['free_gigabytes']} GB free on its disk"),
+    ]
+    lines = [_fact(*row) for row in rows]
+    if result["missing"]:
+        lines += ["", "Optional, and not found:", *(f"  {one}" for one in result["missing"])]
+    required = [name for name, version in result["versions"].items() if version is None]
+    if required or missing_weights:
+        verdict = f"Incomplete: {', '.join(required + missing_weights)} not found. Install ganzoo again."
+    elif cache["free_gigabytes"] < _FEW_GIGABYTES:
+        verdict = (
+            f"Nearly full: the disk of the cache has {cache['free_gigabytes']} GB left. Set GANZOO_CACHE to another."
+        )
+    else:
+        verdict = "Ready. Try `ganzoo demo`, or `ganzoo doctor FOLDER` with your images."
+    return "\n".join([*lines, "", verdict])
+
+
+def _data_text(result: Mapping[str, Any]) -> str:
+    classes, speed = result["classes"], result["samples_per_second"]
+    skipped = f", {result['skipped']:,} files skipped" if result["skipped"] else ""
+    side = f", median shorter side {result['median_side']} pixels" if result["median_side"] else ""
+    rows = [
+        ("Images", f"{result['count']:,} {result['kind']}{side}{skipped}"),
+        (
+            "Classes",
+            f"{len(classes)}: {', '.join(list(classes)[:8])}{', ...' * (len(classes) > 8)}" if classes else "none",
+        ),
+        ("Duplicates", f"{result['exact_duplicates']} exact, {result['near_duplicates']} near"),
+        ("Entry", f"{result['entry']}, {result['resolution']} x {result['resolution']} pixels"),
+        ("Speed", f"{speed:.0f} samples per second of training" if speed else result.get("untried", "not measured")),
+    ]
+    lines = [_fact(*row) for row in rows]
+    lines += [_fact("Note", note) for note in result.get("notes", ())]
+    lines += ["", "Recommended:", *(_wrapped(f"- {reason}", "  ") for reason in result["reasons"])]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Command:" if "&&" not in result["command"] else "Commands:",
+            *(f"  {one}" for one in result["command"].split(" && ")),
+        ]
+    )
+
+
+def _fact(name: str, value: str) -> str:
+    return _wrapped(f"{name + ':':18} {value}", " " * 19)
+
+
+def _wrapped(line: str, indent: str) -> str:
+    return textwrap.fill(line, 80, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+
+
+def _first(names: Sequence[str], most: int = 8) -> str:
+    return f"{len(names)}: {', '.join(names[:most])}{', ...' if len(names) > most else ''}"
