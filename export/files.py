@@ -11,6 +11,7 @@ import numpy as np
 from ganzoo.errors import ExportError
 from ganzoo.quiet import no_stderr
 
+from .inspection import check_saved_model
 from .reference import OUTPUT
 
 CARD, MARKDOWN, REFERENCE, CLOSEST = "model_card.json", "MODEL_CARD.md", "reference.npz", "closest.png"
@@ -25,6 +26,7 @@ FILES = {  # name: format, precision
     "generator.onnx": ("onnx", "float32"),
 }
 SIGNATURE = "serving_default"
+_MOST_OPERATORS = 200_000
 
 Run = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
@@ -50,6 +52,17 @@ def list_operators(content: bytes, name: str = "The file") -> dict[str, int]:
     Raises:
         ExportError: it holds operators that are not built into TFLite.
     """
+    try:
+        counts = _count_operators(content)
+    except Exception as error:  # broken offsets and lengths raise errors of many kinds
+        raise ExportError(f"{name} is damaged: its operators cannot be read ({type(error).__name__}).") from None
+    foreign = sorted(kind for kind in counts if kind.startswith("CUSTOM"))
+    if foreign:
+        raise ExportError(f"{name} holds operators that are not built into TFLite: {foreign}.")
+    return dict(sorted(counts.items()))
+
+
+def _count_operators(content: bytes) -> Counter[str]:
     from ai_edge_litert import schema_py_generated as schema
 
     names = builtin_operators()
@@ -60,14 +73,10 @@ def list_operators(content: bytes, name: str = "The file") -> dict[str, int]:
         # Old files have the code in a byte of its own.
         kind = names.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "CUSTOM")
         kinds.append(f"CUSTOM:{(code.CustomCode() or b'').decode()}" if kind == "CUSTOM" else kind)
-    counts: Counter[str] = Counter()
-    for i in range(model.SubgraphsLength()):
-        graph = model.Subgraphs(i)
-        counts.update(kinds[graph.Operators(j).OpcodeIndex()] for j in range(graph.OperatorsLength()))
-    foreign = sorted(kind for kind in counts if kind.startswith("CUSTOM"))
-    if foreign:
-        raise ExportError(f"{name} holds operators that are not built into TFLite: {foreign}.")
-    return dict(sorted(counts.items()))
+    graphs = [model.Subgraphs(i) for i in range(min(model.SubgraphsLength(), _MOST_OPERATORS))]
+    if sum(graph.OperatorsLength() for graph in graphs) > _MOST_OPERATORS:  # graphs may share what they claim to have
+        raise ValueError("too many operators")
+    return Counter(kinds[graph.Operators(j).OpcodeIndex()] for graph in graphs for j in range(graph.OperatorsLength()))
 
 
 def builtin_operators() -> dict[int, str]:
@@ -111,6 +120,7 @@ def _open_saved_model(path: Path, inputs: Mapping[str, np.ndarray], threads: int
     versions = sorted(folder for folder in path.iterdir() if (folder / "saved_model.pb").is_file())
     if not versions:
         raise ExportError(f"{path.name} holds no version with a saved_model.pb. Export again.")
+    check_saved_model(versions[-1])
     try:
         loaded = tf.saved_model.load(str(versions[-1]))
     except Exception as error:  # Damaged files raise errors of many kinds.

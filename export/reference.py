@@ -1,6 +1,5 @@
 """Inputs and Keras' samples for them: what exported files are compared with, wherever they are run."""
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ganzoo.cache import FileProblem, guard, read_npz
 from ganzoo.errors import ExportError
 
 if TYPE_CHECKING:
@@ -86,14 +86,14 @@ def save_reference(path: Path, reference: Reference) -> None:
 
 def load_reference(path: Path) -> Reference:
     """Read what `save_reference` wrote; raises `ExportError` where that fails."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            inputs = {name.removeprefix("input/"): arrays[name] for name in arrays if name.startswith("input/")}
-            reference = Reference(inputs, arrays[f"output/{OUTPUT}"])
-    except FileNotFoundError:
-        raise ExportError(f"{path} is missing: without it nothing can be compared. Export again.") from None
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zipfile.zlib.error) as error:
-        raise ExportError(f"{path} cannot be read ({error}). Export again.") from None
+    with guard(path, ExportError, "Without it nothing can be compared. Export again."):
+        arrays = read_npz(path)
+        if f"output/{OUTPUT}" not in arrays or f"input/{TRUNCATION}" not in arrays:
+            raise FileProblem(f"holds no samples or no inputs, but {sorted(arrays)[:8]}")
+        inputs = {name.removeprefix("input/"): one for name, one in arrays.items() if name.startswith("input/")}
+        reference = Reference(inputs, arrays[f"output/{OUTPUT}"])
+        if any(one.ndim == 0 or one.dtype.kind not in "fiu" for one in (*inputs.values(), reference.samples)):
+            raise FileProblem("holds arrays of another kind")
     if not len(reference.samples) or any(len(value) != len(reference.samples) for value in inputs.values()):
         raise ExportError(f"{path} holds inputs and samples of different numbers. Export again.")
     return reference

@@ -5,13 +5,13 @@ beside the files.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganzoo.cache import MOST_ARRAYS, FileProblem, guard, open_regular, parse_json, read_bytes
 from ganzoo.errors import ExportError
 from ganzoo.runs import progress
 
@@ -132,10 +132,11 @@ def read_card(folder: Path) -> dict[str, Any]:
     """The card in an export's folder; raises `ExportError` where there is none, or none of this version."""
     path = folder / CARD
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = parse_json(read_bytes(path).decode())
         needed = {"bytes", "sha256", "precision", "allowed"}
         known = all(file["file"] in FILES and needed <= set(file) for file in card["files"])
-        known &= all(file["precision"] in PRECISIONS and float(file["allowed"]) >= 0 for file in card["files"])
+        known &= all(file["precision"] in PRECISIONS and 0 <= float(file["allowed"]) <= 2 for file in card["files"])
+        known &= len({file["file"] for file in card["files"]}) == len(card["files"])
         if known and card["files"] and isinstance(card["entry"], str) and isinstance(card["metadata"], dict):
             return card
     except FileNotFoundError:
@@ -143,19 +144,17 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{path} is missing. An export is verified in the folder that `export_generator` wrote, with {CARD} and "
             f"{REFERENCE} beside it."
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (FileProblem, OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise ExportError(f"{path} cannot be read ({type(error).__name__}: {error}). Export again.") from None
     raise ExportError(f"{path} describes no export of this version of ganzoo. Export again.")
 
 
 def _check_magic(path: Path) -> None:
-    try:
-        with open(path, "rb") as file:
+    with guard(path, ExportError, "Export again."):
+        with open_regular(path, MOST_ARRAYS) as file:
             head = file.read(8)
-    except OSError as error:
-        raise ExportError(f"Cannot read {path}: {error.strerror}.") from None
-    if head[4:8] != b"TFL3":
-        raise ExportError(f"{path} is no TFLite file.")
+        if head[4:8] != b"TFL3":
+            raise FileProblem("is no TFLite file")
 
 
 def check_identity(path: Path, listed: Mapping[str, Any], card: Mapping[str, Any]) -> None:
@@ -165,7 +164,8 @@ def check_identity(path: Path, listed: Mapping[str, Any], card: Mapping[str, Any
     tflite = FILES[path.name][0] == "tflite"
     if tflite:
         _check_magic(path)
-    size = sum(file.stat().st_size for file in _files(path))
+    with guard(path, ExportError, "Export again."):
+        size = sum(file.stat().st_size for file in _files(path))
     if size != listed["bytes"]:
         raise ExportError(f"{path} has {size} bytes, {CARD} says {listed['bytes']}: it was cut off or replaced.")
     if _digest(path) != listed["sha256"]:
@@ -175,15 +175,21 @@ def check_identity(path: Path, listed: Mapping[str, Any], card: Mapping[str, Any
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    """The file, or all files below a folder; raises `FileProblem` where one of them is a link, a pipe or a device."""
+    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    for file in found:
+        if not file.is_dir() and not (file.is_file() and (file == path or not file.is_symlink())):
+            raise FileProblem(f"holds {file.name}, which is no regular file")
+    return [file for file in found if not file.is_dir()]
 
 
 def _digest(path: Path) -> str:
-    """sha256 of a file, or of a folder's names, sizes and contents."""
-    if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    digest = hashlib.sha256()
-    for file in _files(path):
-        content = file.read_bytes()
-        digest.update(f"{file.relative_to(path).as_posix()}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()
+    """sha256 of a file, or of a folder's names, sizes and contents; raises `ExportError` where one cannot be read."""
+    with guard(path, ExportError, "Export again."):
+        if not path.is_dir():
+            return hashlib.sha256(read_bytes(path, MOST_ARRAYS)).hexdigest()
+        digest = hashlib.sha256()
+        for file in _files(path):
+            content = read_bytes(file, MOST_ARRAYS)
+            digest.update(f"{file.relative_to(path).as_posix()}\0{len(content)}\0".encode() + content)
+        return digest.hexdigest()

@@ -10,11 +10,12 @@ import math
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ganzoo.errors import GanzooError, StorageError, WeightsError
 from ganzoo.runs.processes import is_alive, this_host
@@ -29,6 +30,13 @@ _EARLIER = re.compile(r"\.(?:.*\.|export-)[0-9a-f]{32}(?:\.[^.]*)?")
 _DIGEST, _NO_DIGEST = "ganzoo_sha256", "0" * 64
 _MARK = "ganzoo_format"  # a second sign of a file with a checksum: damage to one of the two is found by the other
 _LONGEST_HEADER = 100_000_000  # what the safetensors format allows
+
+MOST_TEXT = 16 << 20  # bytes of a text that is read as a whole
+MOST_LINES = 512 << 20  # of one that has an object a line
+MOST_WEIGHTS = 8 << 30
+MOST_ARRAYS = 1 << 30
+MOST_NESTED = 64
+_FIX = "Remove it, or replace it by an undamaged copy."
 
 
 def cache_dir(kind: str) -> Path:
@@ -273,35 +281,164 @@ def has_checksum(path: str | Path) -> bool:
     return True
 
 
-def read_json(path: str | Path, form: type = object) -> Any:
-    """What a JSON file holds; raises `GanzooError` naming it where it is no JSON, or not of the `form` (dict, list)."""
-    path = Path(path)
+class FileProblem(Exception):
+    """Why a file is not read. `guard` turns it into an error of the project's own."""
+
+
+@contextlib.contextmanager
+def guard(path: str | Path, error: type[GanzooError] = GanzooError, fix: str = _FIX) -> Iterator[None]:
+    """A context in which a file is read: whatever broken content raises in it leaves as `error`, naming the file.
+
+    Args:
+        path: the file, for the text.
+        error: the class of the error.
+        fix: what the user can do, whole sentences.
+    """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise GanzooError(f"{path} is damaged ({error}). Remove it, or put back a whole one.") from None
-    if not isinstance(found, form):
-        raise GanzooError(f"{path} is damaged (no {form.__name__}). Remove it, or put back a whole one.")
-    return found
+        yield
+    except GanzooError:
+        raise
+    except Exception as found:
+        raise error(f"{path} {_reason(found)}. {fix}") from None
+
+
+def _reason(found: Exception) -> str:
+    if isinstance(found, FileNotFoundError):
+        return "does not exist"
+    if isinstance(found, FileProblem):
+        return str(found)
+    if isinstance(found, OSError):
+        return f"cannot be read ({found.strerror or found})"
+    if isinstance(found, MemoryError):
+        return "needs more memory than there is"
+    if isinstance(found, RecursionError):
+        return "is damaged (nested too deeply)"
+    first = (str(found).splitlines() or [""])[0]
+    return f"is damaged ({first or type(found).__name__:.300})"
+
+
+def open_regular(path: str | Path, most: int) -> BinaryIO:
+    """A regular file of at most `most` bytes, opened to be read. It never waits, as opening a named pipe would.
+
+    Raises:
+        FileProblem: it is no regular file (a folder, a device, a pipe, a socket), or it is larger.
+        OSError: it cannot be opened.
+    """
+    if os.path.isdir(path):  # which Windows reports as a missing permission
+        raise FileProblem("is a folder, no file")
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            raise FileProblem("is no regular file")
+        if facts.st_size > most:
+            raise FileProblem(f"has {facts.st_size:,} bytes; at most {most:,} are read")
+    except BaseException:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(path: str | Path, most: int = MOST_TEXT, start: int = 0) -> bytes:
+    """The bytes of a regular file of at most `most` bytes, from its byte `start` on; errors as `open_regular`."""
+    with open_regular(path, most) as file:
+        file.seek(start)
+        content = file.read(most + 1)
+    if len(content) > most:  # such as a file that grows, or one of /proc
+        raise FileProblem(f"has more than {most:,} bytes, which are read at most")
+    return content
+
+
+def read_text(path: str | Path, error: type[GanzooError] = GanzooError, most: int = MOST_TEXT) -> str:
+    """The text of a UTF-8 file of at most `most` bytes; raises `error` where it is missing, larger or no such text."""
+    with guard(path, error):
+        try:
+            return read_bytes(path, most).decode("utf-8-sig")
+        except UnicodeDecodeError as found:
+            raise FileProblem(f"is damaged (no UTF-8 text: {found.reason} at byte {found.start})") from None
+
+
+def check_plain(value: Any) -> None:
+    """Refuse values that text formats can express and that nothing here expects.
+
+    Allowed are texts, numbers, booleans, null, lists and mappings whose keys are texts, nested at most `MOST_NESTED`
+    deep. Integers have at most 64 bits, as in every format that they may be written to, and texts are Unicode.
+
+    Raises:
+        FileProblem: says which value is wrong.
+    """
+    level = [value]
+    for _ in range(MOST_NESTED):
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                for key in one:
+                    if not isinstance(key, str):
+                        raise FileProblem(f"has the key {key!r:.80}, which is no text. Write it in quotes")
+                    _check_text(key)
+                below.extend(one.values())
+            elif isinstance(one, list):
+                below.extend(one)
+            elif isinstance(one, str):
+                _check_text(one)
+            elif isinstance(one, int):
+                if one.bit_length() > 63:
+                    raise FileProblem(f"holds an integer of {one.bit_length()} bits; at most 63 are expected")
+            elif one is not None and not isinstance(one, float):
+                raise FileProblem(f"holds a {type(one).__name__} ({one!r:.80}). Write it as text, in quotes")
+        if not below:
+            return
+        level = below
+    raise FileProblem(f"is damaged (nested more than {MOST_NESTED} deep)")
+
+
+def _check_text(text: str) -> None:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise FileProblem(f"holds a text that is no Unicode ({text!r:.80})") from None
+
+
+def parse_json(content: str | bytes) -> Any:
+    """The value of a JSON text, checked by `check_plain`.
+
+    Raises:
+        FileProblem, ValueError, RecursionError: it is no JSON, or no plain value. `guard` names the file.
+    """
+    try:
+        value = json.loads(content)
+    except RecursionError:
+        raise FileProblem("is damaged (nested too deeply)") from None
+    check_plain(value)
+    return value
+
+
+def read_json(path: str | Path, form: type = object, error: type[GanzooError] = GanzooError, fix: str = _FIX) -> Any:
+    """What a JSON file holds; raises `error` naming it where it is no JSON, or not of the `form` (dict, list)."""
+    with guard(path, error, fix):
+        found = parse_json(read_bytes(path).decode())
+        if not isinstance(found, form):
+            raise FileProblem(f"is damaged (no {form.__name__})")
+        return found
 
 
 def read_objects(path: Path, *numbers: str, unread: list[str] | None = None, start: int = 0) -> list[dict[str, Any]]:
     """The objects of a JSONL file, from its byte `start` on; none where it is missing.
 
     Lines that are no objects are left out (a killed process may have torn them), and objects in which one of `numbers`
-    is no number. `unread` is told how many lines are no objects; a torn last one is no news (a run may be writing it).
+    is no number. `unread` receives how many lines are no objects, without a torn last one: a run may be writing it.
     """
     found, broken = [], 0
     content = b""
-    if path.is_file():
-        with path.open("rb") as file:
-            file.seek(start)
-            content = file.read()
+    if Path(path).exists():
+        with guard(path):
+            content = read_bytes(path, MOST_LINES, start)
     lines = content.decode(errors="replace").splitlines()
     for number, line in enumerate(lines, 1):
         try:
-            value = json.loads(line)
-        except ValueError:
+            value = parse_json(line)
+        except (ValueError, RecursionError, FileProblem):
             value = None
         if not isinstance(value, dict):
             broken += number < len(lines)
@@ -313,21 +450,78 @@ def read_objects(path: Path, *numbers: str, unread: list[str] | None = None, sta
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value is a finite number that a float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """All arrays of a file; raises `WeightsError` where it is missing or broken."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    """All arrays of a file of at most `MOST_WEIGHTS` bytes; raises `WeightsError` where it is missing or broken."""
+    return read_safetensors_file(path)[0]
 
-    try:
+
+def read_safetensors_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """All arrays of a file, and its metadata; raises `WeightsError` where it is missing or broken.
+
+    No array is larger than the file says with its own size: what the head claims is compared with it first.
+    """
+    from safetensors import safe_open
+
+    with guard(path, WeightsError, "Train or download it again."):
+        open_regular(path, MOST_WEIGHTS).close()
         has_checksum(path)
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is no readable safetensors file ({error}). Train or download it again.") from None
-    except (AttributeError, TypeError, KeyError) as error:
-        raise WeightsError(
-            f"{path} holds numbers of a type that numpy lacks ({error}). Convert it to float32."
-        ) from None
+        with safe_open(path, "numpy") as file:
+            try:
+                return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            except (AttributeError, TypeError, KeyError) as error:
+                raise WeightsError(
+                    f"{path} holds weights of a type that numpy lacks ({error}). Convert it to float32."
+                ) from None
+
+
+def read_safetensors_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a file, without its arrays; raises `WeightsError` where it is missing or broken."""
+    from safetensors import safe_open
+
+    with guard(path, WeightsError, "Train or download it again."):
+        open_regular(path, MOST_WEIGHTS).close()
+        with safe_open(path, "numpy") as file:
+            return file.metadata() or {}
+
+
+def read_npz(path: str | Path, most: int = MOST_ARRAYS) -> dict[str, Any]:
+    """The arrays of an `.npz` file, without pickles; the sizes that it claims are checked before memory is taken.
+
+    Raises:
+        FileProblem, OSError, ValueError and what zipfile raises: it is missing, damaged, or its arrays take more than
+            `most` bytes. `guard` names the file.
+    """
+    import zipfile
+
+    import numpy as np
+
+    found, taken = {}, 0
+    with open_regular(path, most) as file, zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as packed:
+                version = np.lib.format.read_magic(packed)
+                read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                if version not in read:
+                    raise FileProblem(f"is damaged ('{member.filename:.80}' is no array that is read)")
+                shape, columns, dtype = read[version](packed)
+                if dtype.hasobject or dtype.itemsize == 0:
+                    raise FileProblem(f"holds objects in '{member.filename:.80}', which could run code")
+                size = math.prod(shape) * dtype.itemsize
+                taken += size
+                if taken > most or size > member.file_size:
+                    raise FileProblem(f"is damaged ('{member.filename:.80}' claims {size:,} bytes)")
+                content = packed.read(size)
+                if len(content) != size:
+                    raise FileProblem(f"is damaged ('{member.filename:.80}' is cut off)")
+            array = np.frombuffer(content, dtype).reshape(shape, order="F" if columns else "C")
+            found[member.filename.removesuffix(".npy")] = array
+    return found

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import pydantic
+import pydantic_core
 import yaml
 
 from ganzoo.errors import RecipeError
@@ -22,13 +23,16 @@ Fraction = pydantic.confloat(ge=0.0, le=1.0)
 
 
 Patterns = Annotated[tuple[str, ...], pydantic.Strict(False)]  # after a validator's own step a list is no JSON any more
+_PLAIN = pydantic.TypeAdapter(Any, config=pydantic.ConfigDict(ser_json_inf_nan="constants"))
 FeatureNetworkName = Literal["self_supervised", "squeezenet", "efficientnet_lite2"]
 
 
 class Section(pydantic.BaseModel):
     """A part of a recipe: frozen, every key known, types exact (an integer may stand for a float)."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class Optimizer(Section):
@@ -259,23 +263,24 @@ def validate(raw: Mapping[str, Any], data_schema: type[Section], model_schema: t
     schema = pydantic.create_model(
         "Recipe", __base__=Recipe, data=(data_schema, data_schema()), model=(model_schema, model_schema())
     )
-    try:
-        # Strict JSON rules: a YAML list may stand for a tuple, but "5" is no number.
-        recipe = schema.model_validate_json(pydantic.TypeAdapter(Any).dump_json(dict(raw)))
-    except pydantic.ValidationError as error:
-        raise RecipeError("\n".join(_explain(schema, detail) for detail in error.errors())) from None
-    except pydantic.PydanticSerializationError as error:
-        raise RecipeError(f"A recipe holds plain values only: {error}") from None
+    # Strict JSON rules: a YAML list may stand for a tuple, but "5" is no number.
+    recipe = _validated(dict(raw), schema, "")
     _check(recipe)
     return recipe
 
 
 def validate_section(given: Mapping[str, Any], schema: type[Section], path: str) -> Section:
     """A section of its own from raw keys; raises `RecipeError` as `validate` does, naming keys below `path`."""
+    return _validated(dict(given), schema, path)
+
+
+def _validated(given: dict[str, Any], schema: type[pydantic.BaseModel], path: str) -> Any:
     try:
-        return schema.model_validate_json(pydantic.TypeAdapter(Any).dump_json(dict(given)))
+        return schema.model_validate_json(_PLAIN.dump_json(given))
     except pydantic.ValidationError as error:
         raise RecipeError("\n".join(_explain(schema, detail, path) for detail in error.errors())) from None
+    except (pydantic_core.PydanticSerializationError, ValueError, RecursionError) as error:
+        raise RecipeError(f"A recipe holds plain values only (texts, numbers, lists, mappings): {error}") from None
 
 
 def _check(recipe: Recipe) -> None:

@@ -5,25 +5,29 @@ entries by the entry-point group `ganzoo.zoo`, whose value is a package holding 
 YAML names its class as `package.module`.
 """
 
+import contextlib
 import fnmatch
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo import recipe_files
-from ganzoo.errors import RecipeError, unknown_name
+from ganzoo.errors import GanzooError, RecipeError, unknown_name
 
 if TYPE_CHECKING:
     from ganzoo.config import Recipe
     from ganzoo.gan import GAN
 
 RUN_RECIPE = "recipe.yaml"
+MOST_PARAMETERS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def get_entry(name: str) -> ZooEntry:
     """
     files = _files()
     if name in files:
-        raw = recipe_files.read_yaml(files[name])
+        raw = recipe_files.read_yaml(files[name], files[name].parents[1])
         about = raw.pop("about", None)
         return ZooEntry(name, files[name], raw, about if isinstance(about, Mapping) else {})
     for folder in (Path(name), Path(name) / "preset"):
@@ -117,24 +121,96 @@ def create(name: str, **overrides: Any) -> "GAN":
 
 
 def create_from_recipe(recipe: "Recipe") -> "GAN":
-    """A GAN with fresh weights from a validated recipe."""
-    return gan_class(recipe.gan)(recipe)
+    """A GAN with fresh weights from a validated recipe; raises `RecipeError` where its values fit no network."""
+    kind = gan_class(recipe.gan)
+    with buildable(recipe):
+        return kind(recipe)
+
+
+@contextlib.contextmanager
+def buildable(recipe: "Recipe") -> Iterator[None]:
+    """A context in which a recipe's networks are built, of at most `MOST_PARAMETERS` parameters in all.
+
+    A recipe may come from anyone: values that the architecture cannot take, and networks that would take the machine's
+    memory, end in a `RecipeError` that names the recipe.
+    """
+    import tensorflow as tf
+
+    made = 0
+
+    def creator(make: Callable[..., Any], **arguments: Any) -> Any:
+        nonlocal made
+        made += _first_size(arguments.get("initial_value"))
+        if made > MOST_PARAMETERS:
+            raise RecipeError(
+                f"The networks of {recipe.entry} would have more than {MOST_PARAMETERS:,} parameters. Lower the sizes "
+                "under 'model' and 'data'."
+            )
+        return make(**arguments)
+
+    try:
+        with tf.variable_creator_scope(creator):
+            yield
+    except GanzooError:
+        raise
+    except (ValueError, TypeError, ArithmeticError, IndexError, MemoryError, tf.errors.OpError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RecipeError(
+            f"The networks of {recipe.entry} cannot be built ({reason:.300}). Change what stands under 'model' and "
+            "'data' in the recipe."
+        ) from error
+
+
+def _first_size(initial_value: Any) -> int:
+    """How many numbers a variable will have, before its first value takes memory; 0 where Keras did not ask for it."""
+    import keras
+
+    for cell in getattr(initial_value, "__closure__", None) or ():  # Keras' function of the variable that it fills
+        if isinstance(cell.cell_contents, keras.Variable):
+            return math.prod(cell.cell_contents.shape)
+    return 0
 
 
 def gan_class(gan: str) -> type["GAN"]:
-    """The class of an architecture: the one subclass of `GAN` that the module `ganzoo.gans.<gan>` defines."""
+    """The class of an architecture: the one subclass of `GAN` that its module defines.
+
+    A plain name is a module of `ganzoo.gans`. A dotted one lies in a package that an installed distribution registers
+    under the entry point `ganzoo.zoo`; no other module is imported, since a recipe may come from anyone.
+
+    Raises:
+        RecipeError: there is no such module, or its package is not registered.
+    """
+    known = [path.stem for path in (Path(__file__).parent / "gans").glob("*.py") if path.stem != "__init__"]
     module_name = gan if "." in gan else f"ganzoo.gans.{gan}"
-    try:
-        named = all(part.isidentifier() for part in module_name.split("."))
-        missing = not named or importlib.util.find_spec(module_name) is None
-    except ModuleNotFoundError as error:
-        raise RecipeError(f"The architecture '{gan}' is in a package that is not installed: {error.name}.") from None
-    if missing:
-        known = [path.stem for path in (Path(__file__).parent / "gans").glob("*.py") if path.stem != "__init__"]
+    if not all(part.isidentifier() for part in module_name.split(".")) or ("." not in gan and gan not in known):
         raise RecipeError(unknown_name("architecture (key 'gan')", gan, known))
+    if "." in gan:
+        _check_registered(gan)
     from ganzoo.gan import GAN
 
     return own_subclass(module_name, GAN)
+
+
+def _check_registered(module: str) -> None:
+    """Refuse a module that lies in no registered package, before anything of it is imported."""
+    for package in _plug_ins():
+        if not module.startswith(f"{package}."):
+            continue
+        folder = package_folder(package)
+        path = folder and folder.joinpath(*module.removeprefix(f"{package}.").split("."))
+        kinds = importlib.machinery.all_suffixes()
+        if path and ((path / "__init__.py").is_file() or any(Path(f"{path}{kind}").is_file() for kind in kinds)):
+            return
+        raise RecipeError(f"The architecture '{module}' does not exist: the package {package} has no such module.")
+    raise RecipeError(
+        f"The architecture '{module}' lies in a package that is not registered as a plug-in. A recipe may name modules "
+        f"of ganzoo.gans, and of packages under the entry point ganzoo.zoo: {_plug_ins() or 'none is installed'}. "
+        "Install the package that registers it."
+    )
+
+
+def _plug_ins() -> list[str]:
+    return sorted({point.value for point in importlib.metadata.entry_points(group="ganzoo.zoo")})
 
 
 def own_subclass(module_name: str, base: type) -> type:
@@ -156,8 +232,8 @@ def recipe_paths(folder: str) -> dict[str, Path]:
 
 @lru_cache(maxsize=1)
 def _files() -> dict[str, Path]:
-    plug_ins = [point.value for point in importlib.metadata.entry_points(group="ganzoo.zoo")]
-    folders = [folder for package in ("ganzoo.zoo_configs", *plug_ins) if (folder := package_folder(package))]
+    packages = ("ganzoo.zoo_configs", *_plug_ins())
+    folders = [folder for package in packages if (folder := package_folder(package))]
     return {
         f"{path.parent.name}/{path.stem}": path
         for folder in folders

@@ -110,7 +110,8 @@ def create(recipe: "Recipe") -> "Pretraining":
     """
     from ganzoo.pretraining.model import Pretraining
 
-    return Pretraining(recipe)
+    with registry.buildable(recipe):
+        return Pretraining(recipe)
 
 
 def _paths() -> dict[str, Path]:
