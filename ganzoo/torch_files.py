@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ganzoo.cache import MOST_WEIGHTS, guard, read_bytes
 from ganzoo.errors import WeightsError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -37,6 +38,8 @@ _STORAGES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
+_MOST_NESTED = 200  # of a pickle's values
+_FILLING = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")  # what lies below their values
 _MOST_COPIES = 4  # of a file's bytes that its tensors may have in all: some share a storage
 _TENSOR_BUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
 
@@ -78,10 +81,8 @@ def read_state_dict(path: str | PathLike) -> dict[str, np.ndarray]:
         WeightsError: the file is missing, truncated, no checkpoint, or names anything but tensors.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"The checkpoint '{path}' cannot be read: {error.strerror}.") from None
+    with guard(path, WeightsError, "Give a file written by torch.save(model.state_dict(), ...)."):
+        content = read_bytes(path, MOST_WEIGHTS)
     try:
         if content[:4] == b"PK\x03\x04":
             value, arrays = _read_zip(content, path)
@@ -99,7 +100,7 @@ def read_state_dict(path: str | PathLike) -> dict[str, np.ndarray]:
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, stream: io.BytesIO, path: Path):
-        _check_memo(stream, path)
+        _check_pickle(stream, path)
         super().__init__(stream, encoding="utf-8")
         self.path = path
         self.storages: dict[str, _Storage] = {}
@@ -131,13 +132,47 @@ class _Unpickler(pickle.Unpickler):
         return storage
 
 
-def _check_memo(stream: io.BytesIO, path: Path) -> None:
-    """Refuse a pickle that numbers its values beyond its own length: a reader makes room for all smaller numbers."""
+def _check_pickle(stream: io.BytesIO, path: Path) -> None:
+    """Refuse a pickle whose values are nested too deeply, or numbered beyond its own length.
+
+    Python's own code follows nested values (to hash a tuple, say) until its stack ends, and the process with it; a
+    reader makes room for all numbers below one that is named.
+    """
     start, size = stream.tell(), stream.getbuffer().nbytes
+    depths: list[int | None] = []  # of the values on the reader's stack; None is a mark
+    known: dict[int, int] = {}  # of those that a number was given
     for opcode, argument, _ in pickletools.genops(stream):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > size:
-            raise WeightsError(f"The file '{path}' was refused: a value in it has the impossible number {argument}.")
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            number = len(known) if argument is None else argument
+            if number > size:
+                raise WeightsError(f"The file '{path}' was refused: a value in it has the impossible number {number}.")
+            known[number] = (depths[-1] if depths else 0) or 0
+        elif opcode.name in ("GET", "BINGET", "LONG_BINGET"):
+            depths.append(known.get(argument, 0))
+        elif opcode.name == "DUP":
+            depths.append(depths[-1] if depths else 0)
+        elif opcode.name == "POP":
+            del depths[-1:]
+        else:
+            _apply(opcode, depths, path)
     stream.seek(start)
+
+
+def _apply(opcode: pickletools.OpcodeInfo, depths: list[int | None], path: Path) -> None:
+    """What an opcode does to the depths on the stack: what it makes or fills is one deeper than all that it takes."""
+    taken, after = [], opcode.stack_after
+    before = [one for one in opcode.stack_before if one is not pickletools.stackslice]
+    if pickletools.markobject in before:
+        while depths and (one := depths.pop()) is not None:
+            taken.append(one)
+        before = before[: before.index(pickletools.markobject)]
+    for _ in before:
+        taken.append((depths.pop() if depths else 0) or 0)
+    filled = taken.pop() if opcode.name in _FILLING and taken else 0
+    made = max(filled, 1 + max(taken)) if taken else filled
+    if made > _MOST_NESTED:
+        raise WeightsError(f"The file '{path}' was refused: its values are nested more than {_MOST_NESTED} deep.")
+    depths.extend(None if one is pickletools.markobject else made for one in after)
 
 
 def _truncated(path: Path, key: str, expected: int, received: int) -> WeightsError:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import ganzoo
 from ganzoo import export
 from ganzoo.errors import ExportError
-from ganzoo.export import metadata, serve, vendor
+from ganzoo.export import measure, metadata, serve, vendor
 from ganzoo.registry import get_entry
 
 NAME = "generator_float32.tflite"
@@ -116,4 +117,35 @@ def test_a_card(damage, folder):
 def test_bytes_that_are_no_text(folder):
     (folder / "model_card.json").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(ExportError, match=r"model_card\.json cannot be read"):
+        export.verify_export(folder)
+
+
+def test_no_module_of_the_export_is_run(folder, monkeypatch):
+    for name in ("numpy", "json", "ganzoo", "sitecustomize", "ai_edge_litert"):
+        (folder / f"{name}.py").write_text(f"open({str(folder / 'executed')!r}, 'w')")
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend("")  # as in an interactive Python, where the current folder comes first
+    assert [file["file"] for file in export.verify_export(".")["files"]] == [NAME]
+    assert not (folder / "executed").exists()
+
+
+def test_another_ganzoo_in_the_current_folder_is_not_measured_with(folder, tmp_path, monkeypatch):
+    (tmp_path / "clone" / "ganzoo").mkdir(parents=True)
+    (tmp_path / "clone" / "ganzoo" / "__init__.py").write_text("raise SystemExit('the other one')")
+    monkeypatch.chdir(tmp_path / "clone")
+    assert export.verify_export(folder)["files"][0]["steady"]["1"]["minimum_ms"] > 0
+
+
+def test_a_file_that_takes_too_long(folder, monkeypatch):
+    monkeypatch.setattr(measure, "SECONDS", 0.05)
+    with pytest.raises(ExportError, match="was not measured within 0 seconds: its process was ended"):
+        export.verify_export(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("name", [NAME, "model_card.json", "reference.npz"])
+def test_no_wait_for_a_pipe(name, folder):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ExportError, match=f"{name}.* (is no regular file|cannot be read|has 0 bytes)"):
         export.verify_export(folder)
