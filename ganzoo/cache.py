@@ -460,14 +460,9 @@ def is_number(value: Any) -> bool:
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """All arrays of a file of at most `MOST_WEIGHTS` bytes; raises `WeightsError` where it is missing or broken."""
-    return read_safetensors_file(path)[0]
+    """All arrays of a file of at most `MOST_WEIGHTS` bytes; raises `WeightsError` where it is missing or broken.
 
-
-def read_safetensors_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """All arrays of a file, and its metadata; raises `WeightsError` where it is missing or broken.
-
-    No array is larger than the file says with its own size: what the head claims is compared with it first.
+    No array takes more memory than the file has bytes: what the header claims is compared with its size first.
     """
     from safetensors import safe_open
 
@@ -476,21 +471,11 @@ def read_safetensors_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         has_checksum(path)
         with safe_open(path, "numpy") as file:
             try:
-                return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             except (AttributeError, TypeError, KeyError) as error:
                 raise WeightsError(
                     f"{path} holds weights of a type that numpy lacks ({error}). Convert it to float32."
                 ) from None
-
-
-def read_safetensors_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a file, without its arrays; raises `WeightsError` where it is missing or broken."""
-    from safetensors import safe_open
-
-    with guard(path, WeightsError, "Train or download it again."):
-        open_regular(path, MOST_WEIGHTS).close()
-        with safe_open(path, "numpy") as file:
-            return file.metadata() or {}
 
 
 def read_npz(path: str | Path, most: int = MOST_ARRAYS) -> dict[str, Any]:
