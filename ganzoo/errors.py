@@ -44,6 +44,22 @@ class Terminated(SystemExit):
     """SIGTERM or SIGHUP stopped a run, after its state was saved; its code is 128 + the signal's number."""
 
 
+def missing_package(what: str, package: str, extra: str | None = None) -> str:
+    """The text for a package that is not installed: `what` needs it, and how to install it, by its extra if it has one.
+
+    Args:
+        what: as a sentence begins, such as "The ONNX export".
+        package: its name on PyPI.
+        extra: of ganzoo, such as "onnx"; None for what ganzoo itself depends on.
+    """
+    if extra is None:
+        return f"{what} needs the package '{package}', which is not installed. Fix it with: pip install {package}"
+    return (
+        f"{what} needs the package '{package}', which is not installed. Install ganzoo's extra '{extra}': "
+        f"pip install 'ganzoo[{extra}]' (or: pip install {package})."
+    )
+
+
 def unknown_name(what: str, received: str, allowed: Iterable[str]) -> str:
     """The text for an unknown name: `what` it should have been, the nearest allowed name, all (or the nearest ten)."""
     allowed = sorted(allowed)

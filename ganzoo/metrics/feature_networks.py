@@ -1,10 +1,12 @@
-"""Networks that turn images into features for scores. All of them work offline.
+"""Networks that turn images into features for scores. None of them downloads anything.
 
 | name | trained on | features | input |
 |---|---|---|---|
 | self_supervised | the evaluated data, by a fixed recipe | 64 | the images' own size |
 | squeezenet | imagenet | 512 | 227 px |
 | efficientnet_lite2 | imagenet | 1280 | 260 px |
+
+SqueezeNet's weights ship with ganzoo, those of EfficientNet-Lite2 come with the extra `backbones`.
 
 A discriminator that looks through an ImageNet network flatters scores over ImageNet features (Kynkaanniemi et al. 2023,
 "The role of ImageNet classes in Frechet Inception distance", https://arxiv.org/abs/2203.06026), so each network says

