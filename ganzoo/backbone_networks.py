@@ -1,6 +1,7 @@
 """The networks of keras.applications, keras_cv and keras_hub without their tops, with their weights."""
 
 import contextlib
+import difflib
 import importlib
 import os
 import socket
@@ -15,6 +16,7 @@ import numpy as np
 
 from ganzoo import backbone_weights
 from ganzoo.backbone_catalogue import LITE_SIDES, BackboneInfo, catalogue, keras_cv_presets
+from ganzoo.backbone_lite import efficientnet_lite
 from ganzoo.errors import WeightsError, missing_package
 from ganzoo.foreign_weights import is_weights_file
 from ganzoo.torch_files import read_state_dict
@@ -67,7 +69,7 @@ def _library_network(
                 return make(include_top=False, weights="imagenet", input_shape=shape), info
         network = _built(info, shape, lambda: make(include_top=False, weights=None, input_shape=shape))
     elif info.name in LITE_SIDES:
-        network = _built(info, shape, lambda: lite_network(info.name, shape))
+        network = _built(info, shape, lambda: efficientnet_lite(int(kind[-1]), shape))
         if weights is not None and not mapping:
             state, source = backbone_weights.lite_state(info.name) if path is None else (read_state_dict(path), path)
             backbone_weights.load_lite(network, state, source)
@@ -86,45 +88,6 @@ def _library_network(
     return network, info
 
 
-def lite_network(name: str, shape: tuple[int, ...]) -> "keras.Model":
-    """An EfficientNet-Lite without its top and with random weights, by keras_cv or, where that is missing, keras_hub.
-
-    Both list the same weights in the same order and give the same outputs up to rounding.
-
-    Raises:
-        WeightsError: neither library can be imported.
-    """
-    config = dict(keras_cv_presets()[f"efficientnetlite_b{name[-1]}"][1])
-    try:
-        models = _import_keras_cv(name).models
-    except WeightsError as missing:
-        try:
-            models = importlib.import_module("keras_hub").models
-        except ImportError:
-            raise missing from None
-    else:
-        return models.EfficientNetLiteBackbone(input_shape=shape, include_rescaling=False, **config)
-    width, depth = config.pop("width_coefficient"), config.pop("depth_coefficient")
-    stages = len(config["stackwise_strides"])
-    return models.EfficientNetBackbone(
-        input_shape=shape,
-        # The stem, the first and the last stage and the top keep their sizes.
-        stackwise_width_coefficients=[1.0] + [width] * (stages - 1),
-        stackwise_depth_coefficients=[1.0] + [depth] * (stages - 2) + [1.0],
-        num_features=1280 / width,
-        stackwise_squeeze_and_excite_ratios=[0.0] * stages,
-        stackwise_block_types=["v1"] * stages,
-        activation="relu6",
-        include_stem_padding=False,
-        stem_conv_padding="same",
-        use_depth_divisor_as_min_depth=True,
-        cap_round_filter_decrease=True,
-        batch_norm_epsilon=1e-3,
-        batch_norm_momentum=0.99,
-        **config,
-    )
-
-
 def _hub_network(
     info: BackboneInfo, shape: tuple[int, ...], weights: str | os.PathLike | None
 ) -> tuple["keras.Model", BackboneInfo]:
@@ -135,7 +98,10 @@ def _hub_network(
     try:
         hub = importlib.import_module("keras_hub")
     except ImportError as error:
-        raise WeightsError(f"{missing_package(repr(info.name), 'keras-hub', 'hub')} ({error})") from None
+        raise WeightsError(
+            f"{missing_package(repr(info.name), 'keras-hub', 'hub')} The backbones of keras_cv, keras.applications and "
+            f"EfficientNet-Lite need no extra. ({error})"
+        ) from None
     if weights is None:
         raise WeightsError(
             f"'{info.name}' cannot begin with random weights: keras_hub fetches its form together with its weights. "
@@ -188,6 +154,13 @@ def _download(info: BackboneInfo) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
+def catalogue_of(library: str, like: str, most: int = 3) -> str:
+    """The backbones of a library whose names are nearest to that of another library's."""
+    names = {name.partition("/")[2]: name for name in catalogue() if name.startswith(f"{library}/")}
+    near = difflib.get_close_matches(like.partition("/")[2], names, n=most, cutoff=0.0)
+    return ", ".join(names[name] for name in near)
+
+
 def _import_keras_cv(name: str) -> Any:
     """keras_cv, without what its libraries print below Python's own standard error while they start."""
     with tempfile.TemporaryFile() as swallowed:
@@ -198,8 +171,8 @@ def _import_keras_cv(name: str) -> Any:
         except ImportError as error:
             raise WeightsError(
                 f"'{name}' is built with keras_cv, which cannot be imported ({error}). Install it (pip install "
-                "keras-cv), or use keras_hub (pip install 'ganzoo[hub]'), which builds the EfficientNet-Lite networks "
-                "too and has others of its own: `ganzoo.backbones.list_backbones('keras_hub/*')`."
+                "keras-cv); or use a backbone of keras_hub (pip install 'ganzoo[hub]'), such as "
+                f"{catalogue_of('keras_hub', name)}; or EfficientNet-Lite, which needs neither."
             ) from None
         finally:
             os.dup2(kept, 2)

@@ -52,7 +52,7 @@ def lite_state(name: str) -> tuple[dict[str, np.ndarray], str]:
 
 
 def load_lite(network: "keras.Model", state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None:
-    """Put a PyTorch state dict into an EfficientNet-Lite of `ganzoo.backbone_networks`: the order is the same.
+    """Put a PyTorch state dict into an EfficientNet-Lite of `ganzoo.backbone_lite`: the order is the same.
 
     The published weights were converted from TensorFlow, so that padding ("same") and BatchNormalization epsilon
     (1e-3) are those they were trained with.

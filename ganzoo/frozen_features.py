@@ -101,7 +101,7 @@ def cross_validated(features: np.ndarray, kinds: np.ndarray) -> np.ndarray:
 
     Args:
         features: (N, channels).
-        kinds: (N,), 0 or 1, at least five of each.
+        kinds: (N,), 0 or 1, at least five of each, all of one kind before those of the other.
 
     Returns:
         float64 (N,) in 0..1.
@@ -109,7 +109,7 @@ def cross_validated(features: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     folds = np.empty(len(kinds), int)
     for kind in (0, 1):
         rows = np.flatnonzero(kinds == kind)
-        folds[rows] = np.arange(len(rows)) * _FOLDS // len(rows)
+        folds[rows] = np.sort(rows % _FOLDS)
     given = np.empty(len(kinds))
     for fold in range(_FOLDS):
         held = folds == fold

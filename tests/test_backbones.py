@@ -48,14 +48,14 @@ def test_real_weights_classify_photographs(name, images):
 
     model = backbones.classifier(name)
     side = model.input_shape[1]
-    for image in images:
-        image = Image.fromarray(getattr(data, image)())
+    for name_of_class in images:
+        image = Image.fromarray(getattr(data, name_of_class)())
         width, height = image.size
         square = min(width, height)
         left, top = (width - square) // 2, (height - square) // 2
         image = image.crop((left, top, left + square, top + square)).resize((side, side), Image.Resampling.BICUBIC)
         logits = model(np.asarray(image, np.float32)[None] / 127.5 - 1.0)
-        assert int(np.argmax(logits)) == CLASSES[image]
+        assert int(np.argmax(logits)) == CLASSES[name_of_class]
 
 
 def test_levels_are_found_by_shape():
@@ -250,29 +250,44 @@ def test_half_precision_hardly_changes_the_shipped_backbone():
     )
     x = noise(4, 64, 64, 3)
     for given, wanted in zip(frozen(bottlenecks=True)(x), published(x), strict=True):
-        assert 0 < np.linalg.norm(given - wanted) < 2e-3 * np.linalg.norm(wanted)
+        assert 0 < np.linalg.norm(given - wanted) < 1e-2 * np.linalg.norm(wanted)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2"])
-@pytest.mark.parametrize("side", [64, 70])
-def test_keras_hub_builds_the_lite_networks_where_keras_cv_is_missing(name, side, monkeypatch):
-    from ganzoo.variables import named_variables
+@pytest.mark.parametrize("size, side", [(0, 64), (1, 33), (2, 70)])
+def test_the_lite_networks_are_those_of_keras_cv(size, side):
+    """A run's weights fit either, and random weights of one seed are the same."""
+    import keras_cv
 
-    options = {"input_shape": (side, side, 3), "bottlenecks": True}
-    first = backbones.create(name, **options)
+    from ganzoo.backbone_catalogue import keras_cv_presets
+    from ganzoo.backbone_lite import efficientnet_lite
+
+    shape = (side, side, 3)
+    keras.utils.set_random_seed(0)
+    ours = efficientnet_lite(size, shape)
+    keras.utils.set_random_seed(0)
+    config = keras_cv_presets()[f"efficientnetlite_b{size}"][1]
+    theirs = keras_cv.models.EfficientNetLiteBackbone(input_shape=shape, include_rescaling=False, **config)
+    named = [[(weight.path, tuple(weight.shape)) for weight in network.weights] for network in (ours, theirs)]
+    assert named[0] == named[1]
+    assert [layer.name for layer in ours.layers][1:] == [layer.name for layer in theirs.layers][1:]
+    rates = [[getattr(layer, "rate", None) for layer in network.layers] for network in (ours, theirs)]
+    assert rates[0] == rates[1]
+    for given, wanted in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(given, wanted)
+    x = noise(2, *shape)
+    np.testing.assert_array_equal(ours(x, training=False), theirs(x, training=False))
+
+
+def test_a_missing_library_is_named_with_the_other_one(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_cv", None)
-    second = backbones.create(name, **options)
-    assert named_variables(first).keys() == named_variables(second).keys()  # a run's weights fit either
-    x = noise(2, side, side, 3)
-    for given, wanted in zip(second(x), first(x), strict=True):
-        assert np.abs(given - wanted).max() < 1e-4 * np.abs(wanted).max()
-    with pytest.raises(WeightsError, match=r"built with keras_cv.*pip install keras-cv.*'ganzoo\[hub\]'"):
-        backbones.create("keras_cv/resnet18", (64, 64, 3), weights=None)
     monkeypatch.setitem(sys.modules, "keras_hub", None)
-    with pytest.raises(WeightsError, match=r"keras-cv.*'ganzoo\[hub\]'.*EfficientNet-Lite"):
-        backbones.create(name, **options)
-    with pytest.raises(WeightsError, match=r"pip install 'ganzoo\[hub\]'"):
+    with pytest.raises(
+        WeightsError, match=r"built with keras_cv.*pip install keras-cv.*'ganzoo\[hub\]'.*keras_hub/resnet_18_imagenet"
+    ):
+        backbones.create("keras_cv/resnet18", (64, 64, 3), weights=None)
+    with pytest.raises(WeightsError, match=r"pip install 'ganzoo\[hub\]'.*keras_cv"):
         backbones.create("keras_hub/resnet_18_imagenet", (64, 64, 3))
+    assert backbones.create("efficientnet_lite0", (32, 32, 3)).levels == (4, 8, 16, 32)
 
 
 def test_a_local_file_round_trip(tmp_path):

@@ -62,6 +62,7 @@ def test_shipped_weights_are_the_published_ones_rounded_to_half_precision():
                 np.testing.assert_array_equal(found[name], array)
 
 
+@pytest.mark.heavy
 def test_what_is_not_asked_for_is_not_imported():
     """Data sets of TensorFlow, backbones and exports are imported where they are used, not before."""
     code = (

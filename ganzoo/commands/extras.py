@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 EXTRAS = {
     "gpu": "training on NVIDIA graphics cards (Linux)",
-    "hub": "backbones of keras_hub, and its EfficientNet-Lite networks where keras_cv is missing",
+    "hub": "backbones of keras_hub, next to those of keras_cv",
     "backbones": "ImageNet weights of efficientnet_lite1 and efficientnet_lite2",
     "onnx": "export to ONNX files",
     "study": "charts of `ganzoo bench`",

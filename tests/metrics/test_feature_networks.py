@@ -68,7 +68,7 @@ def test_half_precision_hardly_changes_squeezenet_features():
     squeezenet.load_weights(original, arrays)
     some = np.random.default_rng(0).integers(0, 256, (4, 227, 227, 3), dtype=np.uint8)
     wanted, given = np.asarray(original(some.astype(np.float32))), feature_network("squeezenet")(some)
-    assert 0 < np.linalg.norm(given - wanted) < 1e-3 * np.linalg.norm(wanted)
+    assert 0 < np.linalg.norm(given - wanted) < 3e-3 * np.linalg.norm(wanted)
 
 
 def test_the_unpickler_admits_arrays_alone():
