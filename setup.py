@@ -11,6 +11,6 @@ setup(
     package_data={
         "ganzoo": ["*.html"],
         "ganzoo.export": ["*.yaml", "web/*"],
-        "ganzoo.zoo_configs": ["**/*.yaml", "**/*.safetensors", "**/*.json", "**/*.png"],
+        "ganzoo.zoo_configs": ["**/*.yaml", "**/*.safetensors", "_weights/LICENCES.md", "_data/*.xz"],
     },
 )

@@ -1,5 +1,6 @@
 """The results of a study as tables in Markdown and curves in one image."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo.cache import atomic_write, write_text
+from ganzoo.errors import missing_package
 
 _SEEN, _LEFT = 0.1, 0.5  # a run whose recall ends below the first, or below this share of its best, has collapsed
 _SCRATCH = "scratch"
@@ -14,6 +16,8 @@ _EARLY = 0.25  # the share of the time at which scores are told beside the last 
 _MANY = 10  # from this ratio to scratch's score on, the ratio is told and no percentage
 _SHOWN = 3  # rows with curves beside `scratch`, the best ones
 _KID, _SLICED = "kid", "sliced"  # how the names of their curves begin
+
+log = logging.getLogger("ganzoo")
 
 
 def write_tables(cells: Sequence[Mapping[str, Any]], out: Path, groups: Sequence[str] = ()) -> None:
@@ -70,8 +74,15 @@ def final(cell: Mapping[str, Any], score: str) -> float:
 
 
 def draw(cells: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw the KID over time of `scratch` and the best rows, a panel for each set, a line for each seed."""
-    import matplotlib
+    """Draw the KID over time of `scratch` and the best rows, a panel for each set, a line for each seed.
+
+    Without matplotlib, of the extra `study`, the chart is left out with a warning.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        log.warning("%s The tables are written.", missing_package(f"The chart {path.name}", "matplotlib", "study"))
+        return
 
     matplotlib.use("Agg")
     from matplotlib import pyplot

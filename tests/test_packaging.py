@@ -75,6 +75,20 @@ def test_what_is_not_asked_for_is_not_imported():
     assert done.stdout.strip() == "[]", done.stderr[-500:]
 
 
+def test_a_missing_optional_package_is_named_with_how_to_install_it(tmp_path, monkeypatch, caplog):
+    from ganzoo import study_report
+    from ganzoo.data import ImageOptions, load_images
+
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(
+        DataError, match=r"'tfds:mnist' needs the package 'tensorflow-datasets'.*pip install tensorflow-d"
+    ):
+        load_images("tfds:mnist", ImageOptions(32))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    study_report.draw([], tmp_path / "results.png")
+    assert "pip install 'ganzoo[study]'" in caplog.text and not any(tmp_path.iterdir())
+
+
 def test_the_owners_list_is_required_and_extras_are_explained():
     needed = " ".join(PROJECT["dependencies"]) + " " + " ".join(PROJECT["optional-dependencies"]["test"])
     for package in ("keras", "tensorflow", "tensorflow-datasets", "keras-cv", "numpy", "pytest"):

@@ -11,7 +11,7 @@ from ganzoo.data.decode import fit_image
 from ganzoo.data.image_files import Progress, cached_pixels
 from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Original, SampleSet
-from ganzoo.errors import DataError
+from ganzoo.errors import DataError, missing_package
 
 _NAME = re.compile(r"tfds:(?P<builder>[\w./-]+(:\d+\.[\d*]+\.[\d*]+)?)(:(?P<split>[A-Za-z_].*))?$")
 
@@ -109,7 +109,10 @@ def read_tfds(
     Raises:
         DataError: there is no such data set or split, it cannot be downloaded, or it holds no images.
     """
-    import tensorflow_datasets as tfds
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise DataError(f"{missing_package(repr(name), 'tensorflow-datasets')} ({error})") from None
 
     builder_name, split = parse_name(name)
     builder = _prepared(builder_name, split, data_dir)
