@@ -5,7 +5,7 @@ beside the files.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,20 +158,34 @@ def _check_magic(path: Path) -> None:
 
 
 def check_identity(path: Path, listed: Mapping[str, Any], card: Mapping[str, Any]) -> None:
-    """Refuse a file that is not the exported one, before a runtime has to digest it."""
+    """Refuse a file or folder that is not the exported one, before a runtime has to read it."""
     if not path.exists():
         raise ExportError(f"{path} is missing, though {CARD} lists it. Export again.")
-    tflite = FILES[path.name][0] == "tflite"
-    if tflite:
-        _check_magic(path)
+    if FILES[path.name][0] == "tflite":
+        read_checked(path, listed, card)
+        return
     with guard(path, ExportError, "Export again."):
         size = sum(file.stat().st_size for file in _files(path))
+    _compare(path, size, listed, lambda: _digest(path))
+
+
+def read_checked(path: Path, listed: Mapping[str, Any], card: Mapping[str, Any]) -> bytes:
+    """The content of the exported TFLite file; raises `ExportError` where it is another, or is no regular file."""
+    with guard(path, ExportError, "Export again."):
+        content = read_bytes(path, MOST_ARRAYS)
+        if content[4:8] != b"TFL3":
+            raise FileProblem("is no TFLite file")
+    _compare(path, len(content), listed, lambda: hashlib.sha256(content).hexdigest())
+    if metadata.extract(content, path.name) != card["metadata"]:
+        raise ExportError(f"{path} says other things of itself than {CARD}. Export again.")
+    return content
+
+
+def _compare(path: Path, size: int, listed: Mapping[str, Any], digest: Callable[[], str]) -> None:
     if size != listed["bytes"]:
         raise ExportError(f"{path} has {size} bytes, {CARD} says {listed['bytes']}: it was cut off or replaced.")
-    if _digest(path) != listed["sha256"]:
+    if digest() != listed["sha256"]:
         raise ExportError(f"{path} was changed since it was exported: its sha256 is not the one in {CARD}.")
-    if tflite and metadata.extract(path.read_bytes(), path.name) != card["metadata"]:
-        raise ExportError(f"{path} says other things of itself than {CARD}. Export again.")
 
 
 def _files(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import json
 import shutil
 import socket
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -134,8 +135,132 @@ def test_nothing_else_is_given_out(target, exported, no_runtime):
     pages = serve.site(exported)
     assert pages.answer(target) is None
     with running(exported) as (_, server):
-        assert ask(server, target)[0] == 404
+        assert ask(server, target)[0] == (421 if target.startswith("http:") else 404)  # a host of another name
         assert ask(server, "/")[0] == 200  # and goes on
+
+
+def get(server, target="/", method="GET", host="127.0.0.1", **headers):
+    """A request with headers of its own; the status, the headers and the body."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection.putrequest(method, target, skip_host=True)
+    for name, value in {"Host": host, **{key.replace("_", "-"): value for key, value in headers.items()}}.items():
+        if value is not None:
+            connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    return answer.status, dict(answer.getheaders()), answer.read()
+
+
+def test_a_server_of_another_name_is_not_this_one(exported, no_runtime):
+    with running(exported) as (_, server):
+        for host in ("127.0.0.1", "localhost", f"localhost:{server.server_port}", "LOCALHOST", "[::1]:80"):
+            assert get(server, host=host)[0] == 200, host
+        for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8300", "192.168.7.9", "", "[::"):
+            assert get(server, host=host)[0] == 421, host
+        assert get(server, host=None)[0] == 400
+    with running(exported, network=True) as (address, server):
+        own = address.removeprefix("http://").rstrip("/")
+        assert [get(server, host=host)[0] for host in (own, "localhost", socket.gethostname())] == [200] * 3
+        assert get(server, host="evil.example")[0] == 421
+
+
+RANGES = [
+    ("bytes=0-9", 206, slice(0, 10)),
+    ("bytes=10-", 206, slice(10, None)),
+    ("bytes=-7", 206, slice(-7, None)),
+    ("bytes=5-99999999999", 206, slice(5, None)),
+    ("bytes=99999999999-", 416, slice(0, 0)),
+    ("bytes=-0", 416, slice(0, 0)),
+    ("bytes=9-5", 200, slice(None)),
+    ("bytes=-", 200, slice(None)),
+    ("bytes=0-1,4-5", 200, slice(None)),
+    ("lines=0-1", 200, slice(None)),
+    ("bytes=" + "9" * 5000 + "-", 200, slice(None)),
+]
+
+
+@pytest.mark.parametrize(("asked", "status", "part"), RANGES)
+def test_a_range_of_a_file(asked, status, part, exported, no_runtime):
+    name = "generator_int8.tflite"
+    content = (exported / name).read_bytes()
+    with running(exported) as (_, server):
+        found, heads, body = get(server, f"/model/{name}", Range=asked)
+        assert (found, body) == (status, content[part])
+        assert heads["Accept-Ranges"] == "bytes" and int(heads["Content-Length"]) == len(body)
+        if status == 206:
+            start = range(len(content))[part].start
+            assert heads["Content-Range"] == f"bytes {start}-{start + len(body) - 1}/{len(content)}"
+        if status == 416:
+            assert heads["Content-Range"] == f"bytes */{len(content)}"
+
+
+def test_a_range_of_another_version_is_the_whole(exported, no_runtime):
+    target = "/model/generator_int8.tflite"
+    with running(exported) as (_, server):
+        status, heads, whole = get(server, target)
+        tag = heads["ETag"]
+        assert get(server, target, Range="bytes=0-3", If_Range=tag)[::2] == (206, whole[:4])
+        for other in ('"x"', f"W/{tag}", "Sat, 01 Jan 2000 00:00:00 GMT"):
+            assert get(server, target, Range="bytes=0-3", If_Range=other)[::2] == (200, whole)
+        assert get(server, target, If_None_Match=tag)[::2] == (304, b"")
+        status, heads, body = get(server, target, method="HEAD", Range="bytes=0-3")
+        assert (status, body, int(heads["Content-Length"])) == (200, b"", len(whole))
+
+
+def test_a_file_that_is_exchanged_is_not_given_out(exported, no_runtime, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "copy")
+    file = folder / "generator_int8.tflite"
+    content = file.read_bytes()
+    (tmp_path / "secret").write_text("secret")
+    with running(folder) as (_, server):
+        file.unlink()
+        file.symlink_to(tmp_path / "secret")
+        assert get(server, f"/model/{file.name}")[::2] == (200, content)
+        file.unlink()
+        assert get(server, f"/model/{file.name}")[::2] == (200, content)
+
+
+def test_slow_clients_hold_no_threads(exported, no_runtime, monkeypatch):
+    monkeypatch.setattr(serve, "CONNECTIONS", 8)
+    monkeypatch.setattr(serve, "HEAD_SECONDS", 1.5)
+    before = threading.active_count()
+    with running(exported) as (_, server):
+        slow = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(24)]
+        for one in slow:
+            with contextlib.suppress(OSError):
+                one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        time.sleep(0.3)
+        assert threading.active_count() <= before + 1 + 8
+        assert get(server)[0] == 503  # and is told so, rather than left waiting
+        end = time.monotonic() + 15
+        while get(server)[0] != 200 and time.monotonic() < end:
+            for one in slow:  # a byte now and then does not keep a connection
+                with contextlib.suppress(OSError):
+                    one.sendall(b"a")
+            time.sleep(0.3)
+        assert get(server)[0] == 200
+        for one in slow:
+            one.close()
+
+
+def test_strange_requests_do_not_end_the_server(exported, no_runtime):
+    heads = [
+        b"GET http://[ HTTP/1.1",
+        b"GET //[x HTTP/1.1",
+        b"\xff\xfe /",
+        b"GET /%ff%00 HTTP/1.1",
+        b"GET / HTTP/9.9",
+        b"",
+    ]
+    heads += [b"GET /" + b"a" * 70_000 + b" HTTP/1.1", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200]
+    with running(exported) as (_, server):
+        for head in heads:
+            with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as one:
+                one.sendall(head + b"\r\nHost: localhost\r\n\r\n")
+                one.shutdown(socket.SHUT_WR)
+                answer = one.recv(100)
+                assert not answer or b" 200 " not in answer
+        assert get(server)[0] == 200
 
 
 def test_other_methods_are_refused(exported, no_runtime):
