@@ -6,13 +6,13 @@ Importing this package loads no TensorFlow.
 import logging
 import os
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.errors import ExportError, unknown_name
+from ganzoo.cache import remove_leftovers, storage_errors, temporary_name
+from ganzoo.errors import ExportError, StorageError, unknown_name
 from ganzoo.runs import progress
 
 from .files import CARD, CLOSEST, FILES, MARKDOWN, REFERENCE
@@ -80,11 +80,11 @@ def export_generator(
 
     name = None if given is source else str(source)
     try:
-        with _staging(out) as folder, progress.task("Exporting"):
+        with storage_errors(out), _staging(out) as folder, progress.task("Exporting"):
             card = build.build(gan, name, folder, formats, precisions, target, data)
             _install(folder, out)
-    except OSError as error:
-        raise ExportError(f"Cannot write the export to {out}: {error.strerror or error}.") from None
+    except StorageError as error:
+        raise ExportError(f"The export was not made. {error}") from None
     try:
         if name and run_exports.remember(Path(name), out, width, card):
             write_report(Path(name))
@@ -123,7 +123,8 @@ def _staging(out: Path) -> Iterator[Path]:
     if out.exists() and not out.is_dir():
         raise ExportError(f"{out} is a file. Give a folder for the export.")
     made = not out.exists()
-    folder = out / f".export-{uuid.uuid4().hex}"
+    remove_leftovers(out)
+    folder = out / temporary_name("export")
     folder.mkdir(parents=True)
     try:
         yield folder

@@ -92,23 +92,34 @@ def _clean_once(folder: Path) -> None:
 
 @contextlib.contextmanager
 def storage_errors(path: str | Path) -> Iterator[None]:
-    """Turn what goes wrong while `path` is written into a `StorageError`: a full disk, no permission, a bad device."""
-    from safetensors import SafetensorError
+    """Turn what goes wrong while `path` is written into a `StorageError`: a full disk, no permission, a bad device.
 
+    Libraries have errors of their own for a full disk (safetensors, TensorFlow), which name the system's.
+    """
     try:
         yield
-    except StorageError:
+    except GanzooError:
         raise
-    except (OSError, SafetensorError) as error:
+    except Exception as error:
+        if not isinstance(error, OSError) and _system_error(error) is None:
+            raise
         raise _storage_error(Path(path), error) from None
 
 
+def _system_error(error: Exception) -> int | None:
+    """The number of the system's error behind an error; None where it has none."""
+    if isinstance(getattr(error, "errno", None), int):
+        return error.errno
+    text = str(error)
+    if found := re.search(r"\(os error (\d+)\)", text):  # as Rust writes it
+        return int(found[1])
+    if re.search(r"\d+ requested and \d+ written", text):  # as numpy writes it
+        return errno.ENOSPC
+    return next((number for number in _FULL if os.strerror(number) in text), None)
+
+
 def _storage_error(path: Path, error: Exception) -> StorageError:
-    number = getattr(error, "errno", None)
-    if number is None and (found := re.search(r"os error (\d+)", str(error))):  # as Rust writes it
-        number = int(found[1])
-    if number is None and re.search(r"\d+ requested and \d+ written", str(error)):  # as numpy writes it
-        number = errno.ENOSPC
+    number = _system_error(error)
     folder = next((one for one in path.absolute().parents if one.is_dir()), Path("/"))
     free = shutil.disk_usage(folder).free
     if number in _FULL or (number is None and free < 2**20):

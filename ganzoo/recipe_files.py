@@ -10,6 +10,7 @@ import yaml
 from ganzoo.cache import MOST_NESTED, FileProblem, check_plain, read_text
 from ganzoo.errors import RecipeError
 
+RUN_RECIPE = "recipe.yaml"  # of a run directory or a preset
 MOST_YAML = 1 << 20  # bytes; the longest recipe of the zoo has 4,000
 _MOST_VALUES = 50_000
 _MOST_EXTENDED = 8

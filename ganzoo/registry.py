@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo import recipe_files
 from ganzoo.errors import GanzooError, RecipeError, unknown_name
+from ganzoo.recipe_files import RUN_RECIPE
 
 if TYPE_CHECKING:
     from ganzoo.config import Recipe
     from ganzoo.gan import GAN
 
-RUN_RECIPE = "recipe.yaml"
 MOST_PARAMETERS = 1_000_000_000
 
 

@@ -36,7 +36,7 @@ from ganzoo.finetuning import finetune
 from ganzoo.metrics.arrays import content_hash
 from ganzoo.origins import pretraining_times
 from ganzoo.recipe_files import merge, nest, read_yaml
-from ganzoo.training import pretrain, train
+from ganzoo.training import check_apart, pretrain, train
 
 log = logging.getLogger("ganzoo")
 
@@ -99,6 +99,8 @@ def bench(
                 f"The row '{row}' is done on none of {', '.join(data)}: it is for other sets, or needs a --source."
             )
     out = Path(out)
+    for source in data.values():
+        check_apart(out, source)
     _restore(out)
     rows = rows or list(plan["rows"])
     changes = nest(overrides or {})

@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ganzoo import cache, callbacks, presets, recipe_files, registry, training
-from ganzoo.errors import GanzooError, Interrupted, StorageError, TrainingError, WeightsError
+from ganzoo.errors import ExportError, GanzooError, Interrupted, StorageError, TrainingError, WeightsError
 from ganzoo.runs import checkpoints, lock, processes
 from ganzoo.training import train
 
@@ -415,6 +415,24 @@ def test_a_run_on_a_full_disk_ends_clearly_and_is_resumed(run, tmp_path):
         train(ENTRY, images(), run, samples=24)
     assert {path: path.read_bytes() for path in run.glob("*/*.safetensors")} == whole
     assert train(ENTRY, images(), run, samples=24)["samples"] == 24
+
+
+@pytest.mark.parametrize("form", ["tflite", "saved_model"])
+def test_an_export_on_a_full_disk_ends_clearly_and_leaves_nothing(form, run, tmp_path):
+    from ganzoo.export import export_generator
+
+    out = tmp_path / "out"
+    leftover = out / f".export.ganzoo-{processes.this_host()}-{DEAD}-{'0' * 32}"
+    leftover.mkdir(parents=True)
+    (leftover / "generator.tflite").write_bytes(b"x")
+    (out / "model_card.json").write_text("before")
+    with (
+        limited(4_000),
+        pytest.raises(ExportError, match=r"The export was not made\. .*out cannot be written\. .*Free"),
+    ):
+        export_generator(str(run), out, [form], ["none"])
+    assert [path.name for path in out.iterdir()] == ["model_card.json"]
+    assert (out / "model_card.json").read_text() == "before"
 
 
 def test_a_cache_on_a_full_disk_costs_only_a_warning(tmp_path, caplog):

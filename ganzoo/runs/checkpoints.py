@@ -13,7 +13,7 @@ import numpy as np
 
 from ganzoo.cache import has_checksum, read_safetensors, write_arrays
 from ganzoo.errors import TrainingError, WeightsError
-from ganzoo.registry import RUN_RECIPE
+from ganzoo.recipe_files import RUN_RECIPE
 
 log = logging.getLogger("ganzoo")
 
