@@ -76,10 +76,10 @@ def facts(entry: registry.ZooEntry) -> str:
 
 def overview(entries: list[registry.ZooEntry]) -> str:
     """The table of all entries."""
-    lines = ["| entry | what it is | size | trained on |", "|---|---|---|---|"]
+    lines = ["| entry | what it is | use | trained on |", "|---|---|---|---|"]
     for entry in entries:
-        card, size = entry.name.split("/")[1], entry.raw["data"]["size"]
-        lines.append(f"| [`{entry.name}`]({card}.md) | {entry.summary} | {size}x{size} | {entry.weights['data']} |")
+        card, data = entry.name.split("/")[1], entry.weights["data"].split(" (")[0]
+        lines.append(f"| [`{entry.name}`]({card}.md) | {entry.summary} | {entry.raw['use']} | {data} |")
     return "\n".join(lines)
 
 
