@@ -1,4 +1,4 @@
-"""Fill in the facts of the model cards, `docs/zoo/*.md`, from the entries' YAML files and weights.
+"""Fill in the facts of the model cards, `docs/zoo/*.md`, from the entries' YAML files.
 
     python docs/zoo_cards.py          # write them
     python docs/zoo_cards.py --check  # exit with 1 where a card is out of date
@@ -7,9 +7,6 @@ A card's text is written by hand. Its facts stand between two comments and come 
 only source. No TensorFlow is loaded.
 """
 
-import json
-import math
-import struct
 import sys
 from pathlib import Path
 
@@ -24,15 +21,6 @@ _SCORES = {
 }
 
 
-def parameters(entry: registry.ZooEntry, part: str) -> int:
-    """How many values of a network the published weights hold, from the head of their file."""
-    path = entry.path.parent / entry.weights["uri"] / "model.safetensors"
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        head = json.loads(file.read(length))
-    return sum(math.prod(one["shape"]) for name, one in head.items() if name.startswith(f"{part}/"))
-
-
 def facts(entry: registry.ZooEntry) -> str:
     """The facts of an entry as Markdown."""
     raw, weights = entry.raw, entry.weights
@@ -45,8 +33,9 @@ def facts(entry: registry.ZooEntry) -> str:
         "Input": f"a latent of {raw['model']['latent_dim']} normally distributed numbers"
         + (", and a class" if names else ""),
         "Architecture": f"`ganzoo/gans/{raw['gan']}.py`, [paper]({entry.paper})",
-        "Parameters": f"generator {parameters(entry, 'generator') / 1e6:.2f} million, discriminator "
-        f"{parameters(entry, 'discriminator') / 1e6:.2f} million",
+        "Parameters": ", ".join(
+            f"{part} {count / 1e6:.2f} million" for part, count in entry.about["parameters"].items()
+        ),
         "Training data": weights["data"],
         "Licence of the weights": weights["licence"],
         "Loss": f"{raw['objective'].replace('_', '-')}"
@@ -79,7 +68,7 @@ def overview(entries: list[registry.ZooEntry]) -> str:
     lines = ["| entry | what it is | use | trained on |", "|---|---|---|---|"]
     for entry in entries:
         card, data = entry.name.split("/")[1], entry.weights["data"].split(" (")[0]
-        lines.append(f"| [`{entry.name}`]({card}.md) | {entry.summary} | {entry.raw['use']} | {data} |")
+        lines.append(f"| [`{entry.name}`]({card}.md) | {entry.summary} | {entry.about['use']} | {data} |")
     return "\n".join(lines)
 
 
