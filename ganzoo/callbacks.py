@@ -29,7 +29,10 @@ _SHARE = 0.05  # of the time, at most, goes to snapshots that are taken by time
 
 
 class Clock:
-    """Seconds that a run has trained, over all its sessions; what is done while it is paused does not count."""
+    """Seconds that a run has trained, over all its sessions: the time of its steps and of reading their batches.
+
+    It is paused for what is not training: start-up, scores, guards, images and checkpoints.
+    """
 
     def __init__(self, before: float = 0.0, kind: Literal["wall", "processor"] = "wall"):
         self._before = before
@@ -39,19 +42,32 @@ class Clock:
     def start(self) -> None:
         """Count from now on."""
         self._start = self._now()
+        self._paused_at, self._depth = 0.0, 0
 
     def seconds(self) -> float:
-        """Since the run's first step."""
-        return self._before + self._now() - self._start
+        """Since the run's first step; while it is paused, the same number."""
+        return self._before + (self._paused_at if self._depth else self._now()) - self._start
+
+    def pause(self) -> None:
+        """Stop until `resume` was called as often as this."""
+        if not self._depth:
+            self._paused_at = self._now()
+        self._depth += 1
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._depth -= 1
+        if not self._depth:
+            self._start += self._now() - self._paused_at
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Stop for the time of a `with` block."""
-        began = self._now()
+        self.pause()
         try:
             yield
         finally:
-            self._start += self._now() - began
+            self.resume()
 
 
 class MetricsLog(keras.callbacks.Callback):
@@ -179,7 +195,8 @@ class Periodic(keras.callbacks.Callback):
 
     def _act_now(self) -> None:
         self._done = self.model.sample_count
-        self.act()
+        with self._clock.paused():
+            self.act()
 
     def act(self) -> None:
         """What is done; a subclass says it."""
@@ -218,7 +235,8 @@ class Snapshots(Periodic):
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """The grid before any step."""
         if self.model.step_count == 0:
-            self.image()
+            with self._clock.paused():
+                self.image()
         self._last = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -328,11 +346,30 @@ class Best(Look):
 
 
 class Limits(keras.callbacks.Callback):
-    """Stops at a number of samples or of seconds, whichever comes first; both are totals of the run."""
+    """Stops at a number of samples or of seconds, whichever comes first; both are totals of the run.
+
+    As the first of the callbacks it starts the clock before the first step, and stops it after the last one.
+    """
 
     def __init__(self, clock: Clock, samples: int | None, seconds: float | None):
         super().__init__()
         self.clock, self._samples, self._seconds = clock, samples, seconds
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Let the clock wait for the first step."""
+        self.clock.start()
+        self.clock.pause()
+        self._began = False
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Start the clock."""
+        if not self._began:
+            self._began = True
+            self.clock.resume()
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Stop the clock."""
+        self.clock.pause()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Ask Keras to stop."""

@@ -74,7 +74,9 @@ def train(
         progress: False shows no progress, True and None (the default) do: see `ganzoo.runs.progress.shown`.
 
     Returns:
-        `{"run", "samples", "seconds", "finished", "report"}`.
+        `{"run", "samples", "seconds", "finished", "report", "total_seconds"}`. `seconds` are those of training: of the
+        steps of all sessions, as they count for `minutes`; `total_seconds` are those of this call, with start-up,
+        scores and images.
 
     Raises:
         GanzooError: with the mend in its text; checkpoints written before stay whole.
@@ -137,12 +139,14 @@ def _go(
     strategy: str,
 ) -> dict[str, Any]:
     """Begin or resume a run, of a GAN or of a pretraining method."""
+    began = time.monotonic()
     check_apart(run, data)
     _make_folder(run)
     with locked(run):
         for folder in (run, *(run / name for name in (*_FOLDERS, "preset", "best"))):
             remove_leftovers(folder)
-        return _go_alone(run, method, name, data, changes, minutes, samples, strategy)
+        result = _go_alone(run, method, name, data, changes, minutes, samples, strategy)
+    return result | {"total_seconds": round(time.monotonic() - began, 1)}
 
 
 def _go_alone(

@@ -57,10 +57,11 @@ def millions(count: int) -> str:
 
 def trained(result: Mapping[str, Any]) -> str:
     """What a training, a fine-tuning, a distillation or a pretraining did."""
-    text = f"{result['samples']:,} samples in {duration(result['seconds'])} of training"
-    if result.get("total_seconds") is not None:
-        text += f" ({duration(result['total_seconds'])} in all, with start-up, scores and images)"
-    lines = [f"{text}.", f"Report: {result['report']}"]
+    lines = [
+        f"{result['samples']:,} samples in {duration(result['seconds'])} of training. This command took "
+        f"{duration(result['total_seconds'])}, start-up, scores and images included.",
+        f"Report: {result['report']}",
+    ]
     if "parts" in result:
         lines.append(f"Parts:  {', '.join(result['parts'])}")
     return "\n".join(lines)

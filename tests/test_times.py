@@ -1,0 +1,53 @@
+"""Times: minutes are minutes of training, and mean the same in every place."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from ganzoo import callbacks, registry
+from ganzoo.commands.texts import trained
+from ganzoo.recipe_files import merge, nest
+from ganzoo.runs import checkpoints
+from ganzoo.training import train
+
+ENTRY = "image/dcgan_32"
+
+
+def test_a_clock_stands_still_while_it_is_paused(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    clock = callbacks.Clock(before=5.0)
+    now = 2.0
+    with clock.paused():
+        now = 3.0
+        with clock.paused():
+            now = 10.0
+            assert clock.seconds() == 7.0
+        now = 11.0
+    now = 11.5
+    assert clock.seconds() == 7.5
+
+
+def test_minutes_are_those_of_training_in_every_place(tmp_path, monkeypatch):
+    """Images, scores and start-up, which are slow here, count nowhere."""
+    slow = 0.4
+    grid = callbacks.Snapshots._grid
+    monkeypatch.setattr(callbacks.Snapshots, "_grid", lambda self: (time.sleep(slow), grid(self)))
+    images = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3)).astype("uint8")
+    often = {"training.snapshot_every": 2_000, "evaluation.every": 2_000, "guards.every": 2_000}
+    overrides = merge(registry.get_entry(ENTRY).raw["tiny"], nest(often))
+    result = train(ENTRY, images, tmp_path / "run", minutes=1.5 / 60, overrides=overrides)
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    grids = len(list((tmp_path / "run/samples").glob("0*.png")))
+    assert 1.5 <= result["seconds"] < 1.5 + slow
+    assert lines[-1]["seconds"] == pytest.approx(result["seconds"], abs=0.06)
+    gan = registry.create(str(tmp_path / "run"))
+    gan.compile()
+    assert checkpoints.load(gan, tmp_path / "run").seconds == pytest.approx(result["seconds"], abs=0.06)
+    assert result["total_seconds"] > result["seconds"] + slow * grids
+    counts = np.diff([0, *(line["samples"] for line in lines)])
+    timed = sum(count / line["samples_per_second"] for count, line in zip(counts, lines, strict=True))
+    assert timed == pytest.approx(result["seconds"], abs=0.1)
+    assert f"in {result['seconds']:.1f} s of training" in trained(result)
