@@ -114,12 +114,19 @@ class DataReport:
         return "\n".join(lines)
 
     def contact_sheet(self, path: str | Path, count: int = 64) -> Path:
-        """Writes a PNG of up to `count` images, evenly taken, just as they would be trained on; returns its path."""
-        from ganzoo.data.image_grid import save_grid
+        """Writes a PNG of up to `count` images, evenly taken, just as they would be trained on; returns its path.
+
+        They are in the order of their classes. A class whose name no font at hand can draw is shown as "class 4".
+        """
+        from ganzoo.data.image_grid import font_for, save_grid
 
         chosen = np.unique(np.linspace(0, self.count - 1, min(count, self.count)).round().astype(int))
         labels, names = self.sample_set.labels, self.sample_set.class_names
-        texts = None if labels is None else [names[label] for label in labels[chosen]]
+        texts = None
+        if labels is not None:
+            chosen = chosen[np.argsort(labels[chosen], kind="stable")]
+            shown = [name if font_for([name])[1] else f"class {number}" for number, name in enumerate(names)]
+            texts = [shown[label] for label in labels[chosen]]
         return save_grid(path, self.sample_set.samples[chosen], labels=texts)
 
 

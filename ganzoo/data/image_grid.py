@@ -1,8 +1,10 @@
 """Many small images as one that a person can read."""
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,6 +17,7 @@ _LEGIBLE = 96  # pixels a side that small images are enlarged to, at most
 _WIDEST = 2048
 _GAP = 2
 _LINE = 14
+_FONTS = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf")
 
 
 def grid(images: np.ndarray, columns: int | None = None, labels: Sequence[object] | None = None) -> Image.Image:
@@ -54,11 +57,32 @@ def grid(images: np.ndarray, columns: int | None = None, labels: Sequence[object
     return image
 
 
-def _write_labels(image: Image.Image, labels: list[str], columns: int, step: tuple[int, int], height: int) -> None:
-    from PIL import ImageDraw, ImageFont
+def font_for(texts: Iterable[str]) -> tuple[Any, bool]:
+    """A font for labels, and whether it has all letters of `texts`.
 
-    font, draw = ImageFont.load_default(size=_LINE - 3), ImageDraw.Draw(image)
-    for index, label in enumerate(printable(label) for label in labels):
+    Pillow's own font has ASCII alone; for other letters fonts of the system are tried.
+    """
+    from PIL import ImageFont
+
+    size, letters = _LINE - 3, {letter for text in texts for letter in text if not letter.isascii()}
+    own = ImageFont.load_default(size=size)
+    if not letters:
+        return own, True
+    for name in _FONTS:
+        with contextlib.suppress(OSError):
+            font = ImageFont.truetype(name, size)
+            missing = bytes(font.getmask("\U0010ffff"))
+            if all(bytes(font.getmask(letter)) != missing for letter in letters):
+                return font, True
+    return own, False
+
+
+def _write_labels(image: Image.Image, labels: list[str], columns: int, step: tuple[int, int], height: int) -> None:
+    from PIL import ImageDraw
+
+    labels = [printable(label) for label in labels]
+    font, draw = font_for(labels)[0], ImageDraw.Draw(image)
+    for index, label in enumerate(labels):
         while label and draw.textlength(label, font=font) > step[0] - _GAP:
             label = label[:-1]
         left, top = _GAP + index % columns * step[0], _GAP + index // columns * step[1] + height

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ganzoo.data import ImageOptions, load_images
 from ganzoo.data.description import describe_data
-from ganzoo.data.image_grid import grid
+from ganzoo.data.image_grid import font_for, grid
 from ganzoo.data.names import class_names, natural_key, printable
 from ganzoo.doctor import examine
 from ganzoo.errors import DataError
@@ -249,6 +249,7 @@ def test_names_from_files_are_safe_wherever_they_are_written(tmp_path):
     assert max(map(len, report.table().splitlines())) <= 80 and "line\\nbreak (1)" in report.table()
     assert "日本語" in report.classes and len(report.classes) == len(NASTY)
     assert Image.open(report.contact_sheet(tmp_path / "sheet.png")).size[0] > 100
+    assert font_for(["Zoe <b>"])[1] and not font_for(["\U0010fffd"])[1]  # a letter that no font has
     assert grid(np.zeros((2, 8, 8, 3), np.uint8), labels=["a\nb\rc", "\0"]).size[0] > 0
     kept = json.loads(json.dumps(describe(report.sample_set, tmp_path / "set")))
     assert kept["class_names"] == list(report.sample_set.class_names) and sum(kept["class_counts"].values()) == 7
