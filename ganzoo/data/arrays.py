@@ -4,6 +4,7 @@ import gzip
 import math
 import re
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -28,7 +29,10 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _IDX = re.compile(r"(?P<set>.+?)[-.]idx(?P<rank>[13])[-.]ubyte(\.gz)?$")
 _HEADER = 65_536  # bytes of a numpy file's header, at most
 _MOST_PACKED = 1_100  # deflate packs by 1,032 at most
-_BROKEN = (ValueError, OSError, EOFError, KeyError, SyntaxError, OverflowError, zipfile.BadZipFile, zlib.error)
+_BROKEN = (
+    *(ValueError, OSError, EOFError, KeyError, SyntaxError, OverflowError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 
 def _images(array: np.ndarray, source: str) -> tuple[np.ndarray, str | None]:
