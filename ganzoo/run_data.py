@@ -65,8 +65,8 @@ def read_data(recipe: Recipe, data: Any) -> tuple[Recipe, "SampleSet | None"]:
     if learns:
         if count < 2:
             raise DataError(
-                f"`pretrain {method}` learns from classes, two or more, but {sample_set.source} has {count}. Give a "
-                "folder with one folder a class."
+                f"`pretrain {method}` learns from two classes or more, but {sample_set.source} has {count}. Give a "
+                "folder with a sub-folder for each class, or one with a file of labels."
             )
         classes = _classes("pretrain.classes", recipe.pretrain.get("classes"), count, sample_set.source)
         changes["pretrain"] = {**recipe.pretrain, "classes": classes}
@@ -78,7 +78,7 @@ def _classes(key: str, asked: int | None, count: int, source: str) -> int:
     if asked is not None and asked != count:
         raise DataError(
             f"{key} = {asked}, but {source} has {count} classes. Set {key} to null (as many as the data have), or give "
-            "a folder with one folder a class."
+            "a folder with a sub-folder for each class, or one with a file of labels."
         )
     return count
 

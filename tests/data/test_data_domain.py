@@ -54,6 +54,11 @@ def test_read_by_a_recipe(tmp_path):
     padded = image.read(tmp_path / "set", {"size": 16, "fit": "pad", "background": "red"}, conditional=True)
     assert padded.class_names == ("a", "b") and tuple(padded.samples[0, 0, 0]) == RED
     assert image.read(tmp_path / "set", image.Options(size=16), conditional=True).labels.tolist() == [0, 1]
+    (tmp_path / "set" / "a").rename(tmp_path / "set" / "train")
+    (tmp_path / "set" / "b").rename(tmp_path / "set" / "test")
+    corner((64, 32)).save(tmp_path / "set" / "test" / "2.png")
+    assert len(image.read(tmp_path / "set", image.Options(size=16))) == 1
+    assert len(image.read(tmp_path / "set", image.Options(size=16, split="test"))) == 2
 
 
 def test_grids(tmp_path):

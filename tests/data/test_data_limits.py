@@ -210,3 +210,28 @@ def test_a_name_of_any_bytes(tmp_path):
     found = load_images(tmp_path / "set", OPTIONS)
     assert found.class_names == ("caf\\udce9", "other") and json.dumps(found.class_names).isascii()
     assert Image.open(io.BytesIO(PNG)).size == (8, 8) and resource.RLIMIT_AS
+
+
+def test_what_a_killed_reader_left_in_the_cache_is_removed(tmp_path):
+    folder, cache = tmp_path / "set", tmp_path / "cache" / "data"
+    folder.mkdir()
+    for index in range(300):
+        (folder / f"{index}.png").write_bytes(PNG)
+    script = f"""
+        import time
+        from ganzoo.data import ImageOptions, load_images
+        def wait(done, total):
+            print("decoding", flush=True)
+            time.sleep(100)
+        load_images({str(folder)!r}, ImageOptions(64), wait)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout.readline() == "decoding\n"
+        reader.kill()
+    left = list(cache.iterdir())
+    assert len(left) == 1 and left[0].stat().st_size > 1_000_000
+    again = f"from ganzoo.data import *; print(len(load_images({str(folder)!r}, ImageOptions(64), lambda *_: 0)))"
+    done = subprocess.run([sys.executable, "-c", again], capture_output=True, text=True, timeout=100)
+    assert done.stdout == "300\n", done.stderr
+    assert not left[0].exists() and len(list(cache.iterdir())) == 2
