@@ -62,6 +62,8 @@ def _name(data: object) -> str:
 def _load(data: object, options: ImageOptions, progress: Progress | None) -> SampleSet:
     from ganzoo.data import arrays, builtin
 
+    if isinstance(data, np.ndarray | tuple):
+        arrays.check_no_parts(options, "the given array")
     if isinstance(data, np.ndarray):
         return arrays.from_arrays(data, None, options)
     if isinstance(data, tuple) and len(data) == 2:
@@ -81,6 +83,7 @@ def _load(data: object, options: ImageOptions, progress: Progress | None) -> Sam
     except PermissionError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if str(data) in builtin.BUILTIN:
+        arrays.check_no_parts(options, f"the built-in data set {data}")
         return builtin.BUILTIN[str(data)](options)
     if path.exists() or path.is_symlink():
         raise DataError(f"{path} is neither a file nor a folder (a pipe, a device or a broken link). {_ALLOWED}")

@@ -65,6 +65,19 @@ def _fit_all(images: np.ndarray, options: ImageOptions) -> np.ndarray:
     return result
 
 
+def check_no_parts(options: ImageOptions, source: str) -> None:
+    """Refuse a part of data that have none.
+
+    Raises:
+        DataError: the options ask for validation or test images.
+    """
+    if options.split in ("val", "test"):
+        raise DataError(
+            f"{source[:1].upper()}{source[1:]} has no parts, so that there is no '{options.split}'. Set the split to "
+            "'train' (data.split, `ganzoo data --split`): all images are read then."
+        )
+
+
 def _labels(labels: object, count: int, source: str) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -153,8 +166,9 @@ def read_numpy(path: str | Path, options: ImageOptions) -> SampleSet:
         with open_regular(str(path)) as file:
             packed = file.read(4)[:2] == b"PK"
         if not packed:
+            check_no_parts(options, source)
             return from_arrays(np.load(path, mmap_mode="r", allow_pickle=False), None, options, source)
-        samples, labels = _read_npz(path, options.split, source)
+        samples, labels = _read_npz(path, options, source)
     except _BROKEN as error:
         raise DataError(
             f"{source[0].upper()}{source[1:]} cannot be read as numpy arrays: {printable(error)}. Pickled objects are "
@@ -163,16 +177,16 @@ def read_numpy(path: str | Path, options: ImageOptions) -> SampleSet:
     return from_arrays(samples, labels, options, source)
 
 
-def _read_npz(path: Path, split: str, source: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_npz(path: Path, options: ImageOptions, source: str) -> tuple[np.ndarray, np.ndarray | None]:
     with open_regular(str(path)) as file, zipfile.ZipFile(file) as archive:
         keys = sorted(name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy"))
         pairs = [(s, f"y_{part}") for part, s in (("train", "x_train"), ("val", "x_val"), ("test", "x_test"))]
         pairs += [(f"{part}_images", f"{part}_labels") for part in ("train", "val", "test")]
         parts = [pair for pair in pairs if pair[0] in keys]
         if parts:
-            wanted = [pair for pair in parts if split == "all" or split in pair[0]]
+            wanted = [pair for pair in parts if options.split == "all" or options.split in pair[0]]
             if not wanted:
-                raise DataError(f"{source} holds {keys}, but no images of the part '{split}'.")
+                raise DataError(f"{source} holds {keys}, but no images of the part '{options.split}'.")
             found = [_read_npz_pair(archive, pair, keys, source) for pair in wanted]
             if len(found) == 1:
                 return found[0]
@@ -181,8 +195,7 @@ def _read_npz(path: Path, split: str, source: str) -> tuple[np.ndarray, np.ndarr
         sample_key = next((key for key in SAMPLE_KEYS if key in keys), None)
         if sample_key is None:
             raise DataError(f"{source} holds {keys[:20]}. Name the images one of {list(SAMPLE_KEYS)}.")
-        if split in ("val", "test"):
-            raise DataError(f"{source} has no parts, so that there is no '{split}'. Set the split to 'train'.")
+        check_no_parts(options, source)
         label_key = next((key for key in LABEL_KEYS if key in keys), "")
         return _read_npz_pair(archive, (sample_key, label_key), keys, source)
 

@@ -145,7 +145,8 @@ def measure(image: Image.Image, rawmode: str, scales: Scales) -> Values:
     if image.mode.startswith(("I", "F")):
         array = np.asarray(image)
         low, high = float(array.min()), float(array.max())
-        kind = FLOAT if image.mode == "F" else SIXTEEN if image.mode.startswith("I;16") else SIGNED
+        unsigned = image.mode.startswith("I;16") or (";16" in rawmode and not rawmode.endswith("S"))
+        kind = FLOAT if image.mode == "F" else SIXTEEN if unsigned else SIGNED
         scales.dark &= high <= 1
         return Values(kind, low, high, _tagged_maximum(image, kind))
     if ";16" in rawmode:

@@ -16,15 +16,15 @@ from ganzoo.errors import DataError, missing_package
 _NAME = re.compile(r"tfds:(?P<builder>[\w./-]+(:\d+\.[\d*]+\.[\d*]+)?)(:(?P<split>[A-Za-z_].*))?$")
 
 
-def parse_name(name: str) -> tuple[str, str]:
-    """The builder's name (with a configuration and a version, if given) and the split ("train" unless given)."""
+def parse_name(name: str, split: str = "train") -> tuple[str, str]:
+    """The builder's name (with a configuration and a version, if given) and its split; `split` unless it has one."""
     match = _NAME.match(name)
     if match is None:
         raise DataError(
             f"A TensorFlow data set is named 'tfds:NAME', 'tfds:NAME/CONFIG' or 'tfds:NAME/CONFIG:SPLIT', such as "
             f"'tfds:mnist' or 'tfds:mnist:train[:10%]'. Received: '{name}'."
         )
-    return match["builder"], match["split"] or "train"
+    return match["builder"], match["split"] or {"val": "validation"}.get(split, split)
 
 
 def _only(features: object, wanted: str, kind: type) -> str | None:
@@ -101,7 +101,7 @@ def read_tfds(
     """One split of a TensorFlow data set with an image feature, in its own fixed order.
 
     Args:
-        name: "tfds:NAME", "tfds:NAME/CONFIG", either with ":SPLIT" ("train" unless given).
+        name: "tfds:NAME", "tfds:NAME/CONFIG", either with ":SPLIT" (that of `options` unless given).
         options: the wanted form; with `labelled`, the class feature gives the labels.
         progress: is called with (done, all) now and then.
         data_dir: where prepared data lie; TFDS' own choice (`$TFDS_DATA_DIR`) unless given.
@@ -114,7 +114,7 @@ def read_tfds(
     except ImportError as error:
         raise DataError(f"{missing_package(repr(name), 'tensorflow-datasets')} ({error})") from None
 
-    builder_name, split = parse_name(name)
+    builder_name, split = parse_name(name, options.split)
     builder = _prepared(builder_name, split, data_dir)
     features = builder.info.features
     image_key = _only(features, "image", tfds.features.Image)

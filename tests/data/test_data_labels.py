@@ -201,8 +201,17 @@ def test_parts_of_arrays_and_idx_files(tmp_path):
         assert len(load_images(tmp_path / name, LABELLED)) == 3
         assert load_images(tmp_path / name, ImageOptions(8, split="test")).samples.max() == 200
         assert len(load_images(tmp_path / name, ImageOptions(8, split="all"))) == 5
-        with pytest.raises(DataError, match="no images of the part 'val'"):
+        with pytest.raises(DataError, match=r"no images of the part 'val'"):
             load_images(tmp_path / name, ImageOptions(8, split="val"))
+
+
+def test_data_without_parts_have_no_test_images(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 8, 8), np.uint8))
+    np.savez(tmp_path / "a.npz", images=np.zeros((2, 8, 8), np.uint8))
+    for data in (tmp_path / "a.npy", tmp_path / "a.npz", np.zeros((2, 8, 8), np.uint8), "mnist5k"):
+        with pytest.raises(DataError, match="has no parts, so that there is no 'test'"):
+            load_images(data, ImageOptions(8, split="test"))
+        assert len(load_images(data, ImageOptions(8, split="all"))) >= 2
 
 
 def test_classes_are_in_natural_order(make):

@@ -186,6 +186,44 @@ def test_colour_profiles_are_converted_to_srgb(tmp_path):
     assert to_srgb(square, None) == (square, "")
 
 
+def wide_gamut_profile(colourants: dict[bytes, tuple[float, float, float]]) -> bytes:
+    """sRGB's profile with other colourants (XYZ under D50)."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for place in range(132, 132 + 12 * struct.unpack(">I", profile[128:132])[0], 12):
+        name, offset = bytes(profile[place : place + 4]), struct.unpack(">I", profile[place + 4 : place + 8])[0]
+        if name in colourants:
+            values = [round(65536 * value) for value in colourants[name]]
+            profile[offset + 8 : offset + 20] = struct.pack(">3i", *values)
+    return bytes(profile)
+
+
+GAMUTS = {
+    "Display P3": {
+        b"rXYZ": (0.51512, 0.24120, -0.00105),
+        b"gXYZ": (0.29198, 0.69225, 0.04189),
+        b"bXYZ": (0.15710, 0.06657, 0.78407),
+    },
+    "Adobe RGB": {
+        b"rXYZ": (0.60974, 0.31111, 0.01947),
+        b"gXYZ": (0.20528, 0.62567, 0.06087),
+        b"bXYZ": (0.14919, 0.06322, 0.74457),
+    },
+}
+
+
+@pytest.mark.parametrize("name", GAMUTS)
+def test_the_colours_of_wide_gamuts_come_back(tmp_path, name):
+    steps = np.linspace(20, 235, 4)
+    colours = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(8, 8, 3).round().astype(np.uint8)
+    profile = wide_gamut_profile(GAMUTS[name])
+    opened, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    image = ImageCms.profileToProfile(Image.fromarray(colours), srgb, opened)
+    raw = np.abs(np.asarray(image, int) - colours)
+    folder = write(tmp_path / "set", {"a.png": encode(image, "PNG", icc_profile=profile)})
+    found = np.abs(load_images(folder, ImageOptions(8)).samples[0].astype(int) - colours)
+    assert raw.mean() > 6 and found.mean() < 0.7 and found.max() <= 4, (raw.mean(), found.mean(), found.max())
+
+
 def test_a_passing_failure_is_tried_again_and_never_cached(tmp_path, cache, monkeypatch):
     folder = write(tmp_path / "set", {f"{i}.png": encode(corner((4, 4)), "PNG") for i in range(3)})
     (folder / "bad.png").write_bytes(b"")

@@ -231,6 +231,7 @@ def test_tensorflow_datasets(dataset, monkeypatch):
     from ganzoo.data.tensorflow_datasets import parse_name, read_tfds
 
     assert parse_name("tfds:mnist") == ("mnist", "train")
+    assert parse_name("tfds:mnist", "val") == ("mnist", "validation")
     assert parse_name("tfds:a_b/c:1.0.0:test[:10%]") == ("a_b/c:1.0.0", "test[:10%]")
     found = read_tfds("tfds:tiny_images", ImageOptions(8, labelled=True), data_dir=dataset)
     values = found.samples[:, 0, 0, 0]
@@ -241,6 +242,7 @@ def test_tensorflow_datasets(dataset, monkeypatch):
     assert again.fingerprint == found.fingerprint
     part = read_tfds("tfds:tiny_images:test[:50%]", ImageOptions(32, channels=1), data_dir=dataset)
     assert len(part) == 2 and part.labels is None and part.notes == ("2 images smaller than 32 px enlarged",)
+    assert len(read_tfds("tfds:tiny_images", ImageOptions(8, split="test"), data_dir=dataset)) == 4
     with pytest.raises(DataError, match=r"no split 'validation'. Use one of \['test', 'train'\]"):
         read_tfds("tfds:tiny_images:validation", ImageOptions(8), data_dir=dataset)
     with pytest.raises(DataError, match="knows no data set 'no_such_images'"):
