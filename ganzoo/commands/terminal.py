@@ -22,7 +22,7 @@ from typing import Any
 import click
 
 from ganzoo.errors import GanzooError
-from ganzoo.runs.progress import width
+from ganzoo.runs import progress
 
 # Control characters but newline and tab, characters that turn the direction of writing, and halves of a character.
 _UNSAFE = re.compile(
@@ -47,7 +47,7 @@ def wrapped(text: str, stream: Any, first: str = "", indent: str = "") -> str:
     """Text whose lines fit into the stream, where it is a terminal."""
     if not stream.isatty():
         return first + text
-    columns = max(width(), 20)
+    columns = max(progress.width(), 20)
     lines = (first + text).split("\n")
     return "\n".join(
         textwrap.fill(
@@ -140,7 +140,9 @@ def _run(function: Callable[[], None], tensorflow: bool, resumes: bool) -> None:
         if tensorflow:
             from ganzoo.quiet import load_tensorflow
 
-            load_tensorflow()
+            with progress.task("Loading TensorFlow") as loading:
+                loading.kept = False
+                load_tensorflow()
         function()
     except (click.ClickException, click.exceptions.Exit):
         raise

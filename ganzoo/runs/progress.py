@@ -165,6 +165,12 @@ class _Terminal:
     def __init__(self) -> None:
         self._live: Any = None
         self._ended = threading.Event()
+        self._encoding = sys.stderr.encoding or "ascii"
+        self._ascii = not self._encoding.lower().replace("-", "").startswith("utf")
+        # A copy of the file: the bar is still drawn while standard error is closed to keep a library quiet.
+        self._file = open(  # noqa: SIM115
+            os.dup(sys.stderr.fileno()), "w", encoding=self._encoding, errors="backslashreplace"
+        )
         threading.Thread(target=self._start, name="ganzoo-progress", daemon=True).start()
 
     def _start(self) -> None:
@@ -176,12 +182,6 @@ class _Terminal:
         with _lock:
             if self._ended.is_set():
                 return
-            encoding = sys.stderr.encoding or "ascii"
-            self._ascii = not encoding.lower().replace("-", "").startswith("utf")
-            # A copy of the file: the bar is still drawn while standard error is closed to keep a library quiet.
-            self._file = open(  # noqa: SIM115
-                os.dup(sys.stderr.fileno()), "w", encoding=encoding, errors="backslashreplace"
-            )
             self._console = Console(file=self._file, force_terminal=True)
             self._live = Live(
                 console=self._console,
@@ -211,7 +211,7 @@ class _Terminal:
         self._ended.set()
         if self._live:
             self._live.stop()
-            self._file.close()
+        self._file.close()
 
 
 class _Notebook:
