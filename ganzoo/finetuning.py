@@ -128,12 +128,12 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
         raise RecipeError(f"{error} (The student takes the teacher's sizes, data.size = {size} among them.)") from None
     check_fit(taught_by, made)
     if "classes" in shared:
-        log.info("%s is taught %s classes, as the teacher has.", student, shared["classes"] or "no")
+        log.info("%s is trained with %s classes, like the teacher.", student, shared["classes"] or "no")
     init = _fitting(teacher, taught_by, made)
     if fits(taught_by.generator_ema, made.generator):
         init["generator"] = {"source": f"{teacher}:generator", "narrow": True}
     elif "generator" not in init:
-        log.info("The generator of %s cannot be narrowed to the student's, which begins with fresh weights.", teacher)
+        log.info("The generator of %s cannot be narrowed to the student's, which starts from fresh weights.", teacher)
     arguments["init"] = init | dict(arguments.get("init") or {})
     if data is None:
         data = taught_by.generate(_SAMPLES, seed=_SEED)
@@ -157,6 +157,6 @@ def _fitting(teacher: str, taught_by: "GAN", made: "GAN") -> dict[str, dict[str,
             if own and not misfits(own, {key: variable for key, variable in theirs.items() if key not in more}):
                 found[name] = {"source": f"{teacher}:{name}", "skip": more}
     if "discriminator" not in found:
-        log.info("The discriminator of %s does not fit: the student's begins with fresh weights.", teacher)
+        log.info("The discriminator of %s does not fit: the student's starts from fresh weights.", teacher)
         return {name: source for name, source in found.items() if name == "generator"}
     return found

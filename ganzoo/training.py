@@ -27,7 +27,7 @@ from ganzoo.run_data import describe, examples, read_data
 from ganzoo.runs import checkpoints
 from ganzoo.runs.checkpoints import SoFar
 from ganzoo.runs.lock import LOCK, locked
-from ganzoo.runs.progress import shown
+from ganzoo.runs.progress import shown, task
 
 if TYPE_CHECKING:
     from ganzoo.callbacks import Clock
@@ -165,9 +165,12 @@ def _go_alone(
     if sample_set is None and not recipe.pretrain:
         if recipe.guards.act:
             raise TrainingError("guards.act needs data that can be looked at: a folder, a file or arrays, no dataset.")
-        log.info("A dataset cannot be looked at: no guards against collapse, no scores and no best weights.")
+        log.info(
+            "A tf.data.Dataset cannot be examined: there are no guards against collapse, no scores and no best weights."
+        )
     limit = samples if samples is not None else None if minutes is not None else recipe.training.samples
-    model = _make(recipe, strategy, run, resumed)
+    with task("Building the networks"):
+        model = _make(recipe, strategy, run, resumed)
     so_far = _restore(model, run) if resumed else SoFar(0.0)
     result = _fit(model, sample_set, data, run, so_far, limit, minutes)
     return result | ({"parts": sorted(model.preset_parts())} if method else {})
@@ -214,7 +217,9 @@ def _begin(
         if name not in registry.list_entries() and (entry.raw.get("init") or entry.raw.get("distillation")):
             # What another run began with is no matter of this one, nor is what it kept of that, or what taught it.
             if entry.raw.get("freeze") and "freeze" not in changes:
-                log.info("%s began with other weights and froze some of them. This run begins with fresh ones.", name)
+                log.info(
+                    "%s started from other weights and froze some of them. This run starts from fresh weights.", name
+                )
             own = {k: v for k, v in entry.raw.items() if k not in ("init", "freeze", "distillation")}
             entry = replace(entry, raw=own)
         recipe = entry.recipe(**changes)
@@ -417,8 +422,8 @@ def _train(
     training = gan.recipe.training
     step = training.batch_size * training.d_steps
     steps = None if samples is None else -(-(samples - gan.sample_count) // step)
-    _look_first(gan, stream, run)
-    with limits.clock.paused():
+    with task("Compiling and timing the first steps"):
+        _look_first(gan, stream, run)
         _estimate(gan, stream, samples, limits.clock.seconds(), limit, stop)
     if stop.signal is None:
         gan.fit(stream, steps_per_epoch=steps or 2**40, verbose=0, callbacks=parts, shuffle=False)
@@ -474,7 +479,7 @@ def _estimate(
     ways += [limit - seconds] if limit is not None else []
     left = max(min(ways), 0.0)
     log.info(
-        "About %.0f samples a second: %s to go without scores and images, about %s samples.",
+        "About %.0f samples per second: %s of training are left, without scores and images, for about %s samples.",
         speed,
         _duration(left),
         f"{int(speed * left):,}",
