@@ -27,7 +27,7 @@ from ganzoo.run_data import describe, examples, read_data
 from ganzoo.runs import checkpoints
 from ganzoo.runs.checkpoints import SoFar
 from ganzoo.runs.lock import LOCK, locked
-from ganzoo.runs.progress import shown, task
+from ganzoo.runs.progress import duration, shown, task
 
 if TYPE_CHECKING:
     from ganzoo.callbacks import Clock
@@ -361,10 +361,15 @@ def _fit(
     seen, seconds = gan.sample_count, so_far.seconds
     if not ((samples is not None and seen >= samples) or (limit is not None and seconds >= limit)):
         clock, stop = callbacks.Clock(seconds, gan.recipe.training.clock), Stop()
+        clock.pause()  # until the first step
         bar = callbacks.Progress(clock, samples, limit)
         # The limits come first, so that the last checkpoint's seconds reach them: a finished run has nothing to resume.
-        parts = [stop, callbacks.Limits(clock, samples, limit), *_callbacks(gan, sample_set, run, clock, stop, so_far)]
-        parts.append(bar)
+        parts = [
+            stop,
+            callbacks.Limits(clock, samples, limit),
+            bar,
+            *_callbacks(gan, sample_set, run, clock, stop, so_far),
+        ]
         with stop.listening():
             try:
                 _train(gan, _stream(gan, sample_set, data, seen), run, parts, samples, limit)
@@ -481,12 +486,6 @@ def _estimate(
     log.info(
         "About %.0f samples per second: %s of training are left, without scores and images, for about %s samples.",
         speed,
-        _duration(left),
+        duration(left),
         f"{int(speed * left):,}",
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -30,15 +30,17 @@ def test_a_clock_stands_still_while_it_is_paused(monkeypatch):
     assert clock.seconds() == 7.5
 
 
-def test_minutes_are_those_of_training_in_every_place(tmp_path, monkeypatch):
+def test_minutes_are_those_of_training_in_every_place(tmp_path, monkeypatch, caplog):
     """Images, scores and start-up, which are slow here, count nowhere."""
     slow = 0.4
+    caplog.set_level("INFO", "ganzoo")
     grid = callbacks.Snapshots._grid
     monkeypatch.setattr(callbacks.Snapshots, "_grid", lambda self: (time.sleep(slow), grid(self)))
     images = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3)).astype("uint8")
     often = {"training.snapshot_every": 2_000, "evaluation.every": 2_000, "guards.every": 2_000}
     overrides = merge(registry.get_entry(ENTRY).raw["tiny"], nest(often))
     result = train(ENTRY, images, tmp_path / "run", minutes=1.5 / 60, overrides=overrides)
+    assert "1.5 s of training are left, without scores and images" in caplog.text
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     grids = len(list((tmp_path / "run/samples").glob("0*.png")))
     assert 1.5 <= result["seconds"] < 1.5 + slow

@@ -196,7 +196,9 @@ class _Terminal:
         from rich.text import Text
 
         width = self._console.width
-        lines = [task.text(width, ascii_only=self._ascii) for task in list(_tasks)]
+        running = list(_tasks)
+        running = running[:1] + [task for task in running[1:] if task.elapsed >= _SHORT]
+        lines = [task.text(width, ascii_only=self._ascii) for task in running]
         return Text("\n".join(lines), no_wrap=True, overflow="crop")
 
     def update(self) -> None:
