@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from ganzoo.data.decode import looks_like_image, name_content
+from ganzoo.data.decode import LARGE, LARGE_FILE, looks_like_image, name_content
 from ganzoo.data.image_file import ImageFile
 from ganzoo.data.image_files import Progress, read_image_files
 from ganzoo.data.image_folder import ignored, open_regular
@@ -28,8 +28,28 @@ _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
+class _Large(io.BytesIO):
+    """An unpacked member that holds the lock for large images until it is closed: only one is in memory at a time."""
+
+    def close(self) -> None:
+        if not self.closed:
+            LARGE.release()
+        super().close()
+
+
 def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, any_kind: bool = False) -> BinaryIO:
     """A member unpacked in memory; unless `any_kind`, only what is an image by its first bytes."""
+    if member.file_size <= LARGE_FILE:
+        return io.BytesIO(_unpack(archive, member, any_kind))
+    LARGE.acquire()
+    try:
+        return _Large(_unpack(archive, member, any_kind))
+    except BaseException:
+        LARGE.release()
+        raise
+
+
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, any_kind: bool) -> bytes:
     limit = MAX_LABEL_FILE if any_kind else MAX_MEMBER
     if member.file_size > limit:
         raise Unreadable(f"unpacks to {member.file_size:,} bytes (limit {limit:,})")
@@ -49,7 +69,7 @@ def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, any_kind: bo
         raise Unreadable(f"packed by an unsupported method ({error})") from error
     if len(head) + len(rest) > limit:
         raise Unreadable(f"unpacks to more than {limit:,} bytes")
-    return io.BytesIO(head + rest)
+    return head + rest
 
 
 def _check_directory(file: BinaryIO, path: Path) -> None:

@@ -21,7 +21,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 EXTENSIONS = frozenset((".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
 MAX_PIXELS = 89_478_485  # Pillow's own limit of what it opens without a warning
 _LARGE_PIXELS = 16_000_000  # from here on images are decoded one at a time, to bound the memory
-_LARGE_FILE = 32 * 2**20  # bytes; likewise
+LARGE_FILE = 32 * 2**20  # bytes; likewise
 LARGE = threading.RLock()
 _OF_CONTENT = (errno.EINVAL, errno.EOVERFLOW, errno.EFBIG)  # an impossible position that a broken file names
 _UNSUPPORTED = ("unsupported", "not supported", "not implemented", "not available", "cannot handle")
@@ -155,7 +155,7 @@ def decode_image(file: BinaryIO, path: str, options: ImageOptions, scales: Scale
         raise Unreadable(f"a file of {size:,} bytes (limit {MAX_FILE:,})")
     scales = scales or Scales()
     try:
-        with LARGE if size > _LARGE_FILE else contextlib.nullcontext(), Image.open(file, formats=FORMATS) as image:
+        with LARGE if size > LARGE_FILE else contextlib.nullcontext(), Image.open(file, formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise Unreadable(_too_many(f"{width:,} x {height:,}"))

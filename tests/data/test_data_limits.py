@@ -155,6 +155,41 @@ def test_a_zip_of_too_many_members_or_of_other_methods(tmp_path, monkeypatch):
     assert len(found) == 1 and "unsupported method (lzma" in found.problems[0].reason
 
 
+def test_large_members_of_a_zip_are_unpacked_one_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "LARGE_FILE", 100)
+    held, most, unpack = [], [], archives._unpack
+
+    def count(archive, member, any_kind):
+        data = unpack(archive, member, any_kind)
+        held.append(member.filename)
+        most.append(len(held))
+        return data
+
+    class Counted(archives._Large):
+        def close(self):
+            held.pop()
+            super().close()
+
+    monkeypatch.setattr(archives, "_unpack", count)
+    monkeypatch.setattr(archives, "_Large", Counted)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for index in range(40):
+            archive.writestr(f"{index}.png", PNG + bytes(100))
+        archive.writestr("bad.png", PNG[:40] + bytes(200))
+    assert len(load_images(tmp_path / "a.zip", OPTIONS)) == 40
+    assert held == [] and max(most) == 1 and len(most) == 41
+
+    def take():
+        if archives.LARGE.acquire(timeout=5):
+            archives.LARGE.release()
+            held.append("free")
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    assert held == ["free"]  # nobody holds it any more
+
+
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "dataset.json", "labels.csv", "a.npy"])
 def test_pipes_in_the_place_of_files_do_not_stop_it(tmp_path, name):
     (tmp_path / "set").mkdir()
