@@ -406,13 +406,20 @@ class Progress(keras.callbacks.Callback):
         if self._seconds:
             shares.append(seconds / self._seconds)
             ways.append(self._seconds - seconds)
-        losses = [f"{name.removesuffix('_loss')} {float(value):.3f}" for name, value in (logs or {}).items()]
-        self._task.state(max(min(ways), 0.0) if ways else None, speed, [*losses, f"{seen:,} seen"])
+        self._task.state(max(min(ways), 0.0) if ways else None, speed, [*_losses(logs or {}), f"{seen:,} seen"])
         self._task.to(max(shares))
 
     def close(self) -> None:
         """Take it away, however the training ended."""
         self._shown.close()
+
+
+def _losses(logs: Mapping[str, Any]) -> list[str]:
+    """A step's logs for a progress line: losses first, those of the discriminator and the generator as D and G."""
+    short = {"discriminator_loss": "D", "generator_loss": "G"}
+    ordered = sorted(logs, key=lambda name: (name not in short, not name.endswith("_loss")))
+    found = [f"{short.get(name, name.removesuffix('_loss'))} {float(logs[name]):.3f}" for name in ordered]
+    return [f"loss {one}" if index == 0 else one for index, one in enumerate(found)]
 
 
 def keep_event(run: Path, samples: int, text: str, repeats: bool = False) -> None:

@@ -33,8 +33,8 @@ def test_what_matters_is_always_visible(width, label):
 
 def test_details_come_as_far_as_the_width_allows():
     assert running(details=LOSSES).text(80).endswith("1,234 samples/s  loss_0 0.123")
-    assert running(details=LOSSES).text(200).count("loss_") == 9
-    assert "━" * 8 + "─" * 12 in running().text(80)
+    assert running(details=LOSSES).text(200).count("loss_") == 10
+    assert "━" * 5 + "─" * 7 in running().text(80)
     assert running().text(80, ascii_only=True).isascii()
 
 
@@ -122,7 +122,7 @@ with progress.task("Training", 1000, "samples") as advance:
         time.sleep(0.15)
     with progress.task("Fitting the feature network \u65e5", 10) as inner:
         inner(3)
-        time.sleep(0.5)
+        time.sleep(1.5)
 print("finished")
 """
 
@@ -136,4 +136,13 @@ def test_in_a_terminal_lines_are_drawn_and_taken_away():
 
 def test_a_terminal_that_knows_ascii_alone_gets_it():
     written = in_a_terminal(CODE, encoding="ascii")
-    assert written.isascii() and "\\u65e5" in written and "##########----------" in written
+    assert written.isascii() and "\\u65e5" in written and "######------" in written
+
+
+def test_the_losses_of_both_networks_fit_into_80_columns():
+    from ganzoo.callbacks import _losses
+
+    logs = {"fake_logits": -1.0, "discriminator_loss": 0.1391, "penalty_loss": 0.5, "generator_loss": 4.35}
+    line = running(speed=12_345, details=[*_losses(logs), "1,234,567 seen"]).text(80)
+    assert line.endswith("12,345 samples/s  loss D 0.139  G 4.350")
+    assert _losses(logs) == ["loss D 0.139", "G 4.350", "penalty 0.500", "fake_logits -1.000"]

@@ -25,7 +25,7 @@ from typing import Any, Protocol, TypeVar
 log = logging.getLogger("ganzoo")
 
 INTERVAL = 25.0  # seconds between two lines where there is no terminal
-_BAR = 20  # characters
+_BAR = 12  # characters
 _WINDOW = 30.0  # seconds over which the speed is measured
 _SHORT = 0.3  # seconds; a shorter task is not drawn
 _KEPT = 2.0  # seconds; a shorter task leaves no line behind
