@@ -46,7 +46,7 @@ def read_data(recipe: Recipe, data: Any) -> tuple[Recipe, "SampleSet | None"]:
     if len(sample_set.problems) > 10:
         log.warning("... and %d more, all in the report.", len(sample_set.problems) - 10)
     count = len(sample_set.class_names) if sample_set.labels is not None else 0
-    if count and (conditional or learns):
+    if count and (conditional or learns) and not any("read as classes" in note for note in sample_set.notes):
         log.info("%d classes: %s", count, listed(sample_set.class_names))
     if method == "simclr" and len(sample_set) < recipe.training.batch_size:
         log.warning(

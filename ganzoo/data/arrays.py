@@ -130,7 +130,7 @@ def from_arrays(
     count, height, width, channels = images.shape
     if not options.labelled or labels is None:
         if options.labelled:
-            notes = (*notes, "the entry takes classes, but the data have no labels: no classes")
+            notes = (*notes, "no classes: the data have no labels")
         labels, class_names = None, ()
     else:
         labels = _labels(labels, count, source)

@@ -87,7 +87,7 @@ def arrange(files: Sequence[ImageFile], options: ImageOptions, source: str) -> A
         folders = len({rest.split("/", 1)[0] for path, rest in inner.items() if "/" in rest and _may_be_image(path)})
         if folders:
             plural = "" if folders == 1 else "s"
-            found.notes.append(f"{folders:,} sub-folder{plural} read as one set: the entry has no classes")
+            found.notes.append(f"{folders:,} sub-folder{plural} read as one set, without classes")
         return found
     if not _labels_from_files(found, tables, source):
         _labels_from_folders(found, inner)
@@ -210,7 +210,7 @@ def _labels_from_folders(found: Arrangement, inner: dict[str, str]) -> None:
         found.files = [file for file in found.files if file.path in inside]
         found.notes.append(f"{len(names):,} sub-folders read as classes: {listed(names)}")
     elif not names:
-        found.notes.append("the entry takes classes, but the images lie in no sub-folders: no classes")
+        found.notes.append("no classes: the images lie in no sub-folders, and there is no file of labels")
     else:
         plural = "" if len(names) == 1 else "s"
         found.notes.append(

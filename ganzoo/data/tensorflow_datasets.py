@@ -147,7 +147,7 @@ def read_tfds(
     if facts["enlarged"]:
         notes.append(f"{facts['enlarged']:,} images smaller than {options.size} px enlarged")
     if options.labelled and not label:
-        notes.append("the entry takes classes, but the data have no labels: no classes")
+        notes.append("no classes: the data have no labels")
     labelled = options.labelled and label is not None
     return SampleSet(
         samples=samples,

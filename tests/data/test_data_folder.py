@@ -154,7 +154,7 @@ def test_folders_are_classes_only_where_the_entry_is_labelled(tmp_path):
         corner().save(path)
     one = load_images(tmp_path / "set", ImageOptions(16))
     assert len(one) == 4 and one.labels is None and one.class_names == () and one.class_counts == {}
-    assert "2 sub-folders read as one set: the entry has no classes" in one.notes
+    assert "2 sub-folders read as one set, without classes" in one.notes
     some = load_images(tmp_path / "set", ImageOptions(16, labelled=True))
     assert some.class_names == ("cat", "dog") and some.labels.tolist() == [0, 0, 1] and some.labels.dtype == np.int32
     assert some.class_counts == {"cat": 2, "dog": 1}
