@@ -101,7 +101,7 @@ class MetricsLog(keras.callbacks.Callback):
             self.flush()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Write what is left, unless the run was interrupted and will go on."""
+        """Write what is left, unless the run was interrupted and will be resumed."""
         if self._stop.signal is None:
             self.flush()
         with self._secondary():
@@ -114,7 +114,7 @@ class MetricsLog(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def _secondary(self) -> Iterator[None]:
-        """TensorBoard's files are a copy of `metrics.jsonl`: a run goes on without them."""
+        """TensorBoard's files are a copy of `metrics.jsonl`: a run continues without them."""
         import tensorflow as tf
 
         try:
@@ -204,7 +204,7 @@ class Periodic(keras.callbacks.Callback):
 
 
 class Look(Periodic):
-    """One that also acts on what a run begins with, where it begins with given weights: these may be lost early."""
+    """One that also acts before the first step of a run that starts from given weights: these may be lost early."""
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Act before the first step."""
@@ -289,7 +289,7 @@ class Best(Look):
         self._off = False
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Check the last weights, unless that was just done or the run was interrupted and will go on."""
+        """Check the last weights, unless that was just done or the run was interrupted and will be resumed."""
         if self._stop.signal is None:
             super().on_train_end(logs)
 
@@ -425,7 +425,7 @@ def _losses(logs: Mapping[str, Any]) -> list[str]:
 def keep_event(run: Path, samples: int, text: str, repeats: bool = False) -> None:
     """Write an event into the run's `events.jsonl`.
 
-    `repeats`: it happens again where a run goes on from an earlier checkpoint. It is written once.
+    `repeats`: it happens again where a run is resumed from an earlier checkpoint. It is written once.
     """
     event = {"samples": samples, "text": text} | ({"repeats": True} if repeats else {})
     if not repeats or event not in read_objects(run / EVENTS, "samples"):

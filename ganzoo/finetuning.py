@@ -1,4 +1,4 @@
-"""Runs that begin with another GAN: fine-tuning on other data, and distillation into another generator."""
+"""Runs that start from another GAN: fine-tuning on other data, and distillation into another generator."""
 
 import logging
 from collections.abc import Mapping
@@ -30,20 +30,21 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
         name: an entry with published weights, or a run directory.
         data: as in `train`.
         run: as in `train`.
-        how: what is trained; None is `all`, or as the run was begun. `all`: all weights. `freeze_d`: not the lower
-            half of the discriminator's trunk (Mo et al. 2020, arXiv:2002.10964). `scale`: of the generator its
+        how: what is trained; None is `all`, or for an existing run what it started with. `all`: all weights.
+            `freeze_d`: not the lower half of the discriminator's trunk (Mo et al. 2020, arXiv:2002.10964). `scale`: of the generator its
             normalisations' scales and shifts alone, and embeddings of classes (as Noguchi and Harada 2019,
             arXiv:1904.01774, who fit latents with them, to reconstruct the images, without a discriminator: here it
             is trained, and teaches them). `consolidate`: all, but what mattered to the source is
             held back (Li et al. 2020, arXiv:2012.02780).
         arguments: as in `train`. With `model.classes: null` among the overrides classes are those of the data, and
-            their embeddings begin fresh.
+            their embeddings start from fresh weights.
 
     Returns:
         As `train`.
 
     Raises:
-        GanzooError: with the mend in its text; a `WeightsError` where `name` has no weights, or one does not fit.
+        GanzooError: says what is wrong and how to fix it; a `WeightsError` where `name` has no weights, or one does
+            not fit.
     """
     if how is not None and how not in FINETUNING:
         raise RecipeError(unknown_name("way to fine-tune (--how)", how, FINETUNING))
@@ -80,7 +81,7 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
             raise
         raise WeightsError(
             f"{error} If the data have no classes (a folder of images, not of folders), a conditional generator's "
-            f"first layer has other inputs: `--init generator={name}:generator,partial` lets it begin fresh."
+            f"first layer has other inputs: `--init generator={name}:generator,partial` gives it fresh weights."
         ) from None
 
 
@@ -95,7 +96,7 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
         teacher: an entry with published weights, or a run directory.
         student: an entry, whose generator is taught.
         data: what the discriminator takes for real, as in `train`; None: 5,000 samples of the teacher.
-        run: as in `train`; the same call on an existing run goes on.
+        run: as in `train`; the same call on an existing run resumes it.
         arguments: as in `train`. The weights of the terms are `distillation.pixels` and `distillation.features` among
             the overrides.
 
@@ -103,8 +104,8 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
         As `train`.
 
     Raises:
-        GanzooError: with the mend in its text; a `WeightsError` where the teacher has no weights, a `RecipeError` where
-            the student cannot have its sizes.
+        GanzooError: says what is wrong and how to fix it; a `WeightsError` where the teacher has no weights, a
+            `RecipeError` where the student cannot have its sizes.
     """
     from ganzoo.distillation import check_fit, weights_digest
     from ganzoo.narrowing import fits

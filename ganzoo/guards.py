@@ -7,15 +7,15 @@ the losses' logs:
 - spread: the mean distance of two samples, divided by that of two reals. Near 0 where all samples are alike.
 - coverage: the share of reals with a sample nearer than the fifth-nearest other real (Naeem et al. 2020,
   arXiv:2002.09797), and recall (Kynkaanniemi et al. 2019, arXiv:1904.06991).
-- lead: the discriminator's mean logit on reals minus that on samples, over the steps since the last look (as they
-  stand in `metrics.jsonl`), judged only where the objective makes logits of them.
+- lead: the discriminator's mean logit on reals minus that on samples, over the steps since the last check (from
+  `metrics.jsonl`), judged only where the objective takes the discriminator's output as logits.
 
 It warns where spread, coverage or recall, once good, has halved; where spread is still small after many samples; where
 the lead is large twice in a row; and where a smaller lead lasts while the samples cover little (`LASTING`: a healthy
 one is large at first and falls as the coverage rises). `LASTING` was chosen on some ninety runs of `image/dcgan_32`,
-healthy ones and some with a discriminator that learns ten times as fast or rates that are too low. A warning is told
-again only after the sign had gone. Where the recipe lets it act, it acts at a sign, and again while one lasts, but not
-within three looks of its last act.
+healthy ones and some with a discriminator that learns ten times as fast or rates that are too low. A warning is repeated
+only after its sign had gone. Where the recipe lets it act, it acts at a sign, and again while one lasts, but
+not within three checks of its last act.
 """
 
 import logging
@@ -54,7 +54,7 @@ _STEP = 0.1  # of the augmentation's probability
 _SLOWEST = 1 / 16  # of the recipe's rate: lower it is not made
 _LOGITS = ("minimax", "non_saturating", "relativistic")  # objectives in which a lead is one of logits
 _GOOD = "good-"  # states without a warning, for `go_back`: `good-SAMPLES.safetensors`
-_MENDS = {
+_FIXES = {
     "collapse": "augment more (augment.policy, augment.probability), lower the discriminator's rate "
     "(optimizers.discriminator.learning_rate), or start from a pretrained generator (ganzoo pretrain)",
     "lead": "lower optimizers.discriminator.learning_rate, add or strengthen a regularizer (r1), or augment more",
@@ -62,7 +62,7 @@ _MENDS = {
 
 
 class Guard(Look):
-    """Looks every `guards.every` samples; lines of `guards.jsonl`, warnings as the run's events."""
+    """Checks every `guards.every` samples: lines of `guards.jsonl`, warnings as the run's events."""
 
     def __init__(self, run: Path, clock: Clock, options: Guards, data: SampleSet):
         super().__init__(run, clock, options.every)
@@ -88,7 +88,7 @@ class Guard(Look):
             new = [sign for sign in look["signs"] if not self._looks or sign not in self._looks[-1]["signs"]]
             self._looks.append(look)
             for sign in new:
-                text = f"{_told(sign, self._looks)}: {_MENDS['lead' if sign == 'lead' else 'collapse']}."
+                text = f"{_told(sign, self._looks)}: {_FIXES['lead' if sign == 'lead' else 'collapse']}."
                 log.warning("After %s samples: %s", f"{self._done:,}", text)
                 keep_event(self._run, self._done, text, repeats=True)
             if not look["signs"] and "go_back" in self._options.act:
@@ -176,7 +176,7 @@ class Guard(Look):
                 done.append(f"raised the probability of augmentation to {float(probability):.2f}")
         told = list(done)
         if not done and not self._idle and "go_back" not in self._options.act:
-            told.append("can do no more of what guards.act lets it")
+            told.append("can do no more of what guards.act allows it")
             self._idle = True
         for text in told:
             log.warning("The guard %s.", text)
@@ -237,12 +237,14 @@ def _told(sign: str, looks: list[Mapping[str, Any]]) -> str:
     look = looks[-1]
     if sign == "lead":
         lead = look["lead"] if look["lead"] > LEAD else np.mean([one["lead"] for one in looks[-LOOKS:]])
-        return f"The discriminator leads by {lead:.1f} logits, so that the generator learns little"
+        return f"The discriminator leads by {lead:.1f} logits, so the generator learns little"
     if sign == "spread":
-        return f"The samples are alike: their distances are {look['spread']:.2f} of those of the reals"
+        return f"The samples are alike: their mean distance is {look['spread']:.2f} of that of the real images"
     if sign == "recall":
-        return f"The samples' range holds {look['recall']:.0%} of the reals (recall), less than half of what it did"
-    return f"The samples cover {look['coverage']:.0%} of the reals, less than half of what they did"
+        return (
+            f"{look['recall']:.0%} of the real images are within the range of the samples (recall), after twice as many"
+        )
+    return f"{look['coverage']:.0%} of the real images have a sample near them (coverage), after twice as many"
 
 
 def _spread(features: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""What a run began with: weights of other runs, the reports of their transfer, and the time that those runs took."""
+"""What a run started from: weights of other runs, the reports of their transfer, and the time that those runs took."""
 
 import logging
 from dataclasses import replace
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ganzoo")
 
 REPORT = "transfer.json"
-_LITTLE = 0.1  # the share of a part's numbers below which a transfer is told to be next to none
+_LITTLE = 0.1  # the share of a part's parameters below which a transfer is a warning
 
 
 def load_first_weights(gan: "PhasedModel", run: Path) -> None:
@@ -45,7 +45,7 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
         for kind in ("skipped", "mismatched"):
             if names := getattr(report, kind):
                 log.warning(
-                    "%s: %d weights were not passed on (what the target has of them stays fresh), %s: %s",
+                    "%s: %d weights were not loaded (the target keeps its fresh ones), %s: %s",
                     report.target,
                     len(names),
                     kind,
@@ -53,7 +53,7 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
                 )
         if report.share < _LITTLE:
             log.warning(
-                "%s: %.1g%% of its numbers were loaded, which is hardly a beginning: most widths of the two differ.",
+                "%s: only %.1g%% of its parameters were loaded. Most layers of the two have different widths.",
                 report.target,
                 100 * report.share,
             )
@@ -96,7 +96,7 @@ def _compare_classes(report: presets.TransferReport, source: Path, run: Path) ->
     theirs, own = (list(described(one).get("class_counts") or {}) for one in (source, run))
     if theirs and own and theirs != own and any("classes" in name.split("/") for name in report.loaded):
         log.warning(
-            "%s: the embeddings of %s are of the classes %s, these data have %s: each begins as another one.",
+            "%s: the class embeddings of %s are those of %s, but these data have %s. Each class starts as another one.",
             report.target,
             report.source,
             theirs,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 IMAGENET = "imagenet/"
-_USELESS = 0.8  # of the variance: what is kept so badly is told
+_USELESS = 0.8  # of the variance: a larger error is a warning
 _SOURCE_SIDE = 128  # of a backbone that gives its weights, which are the same at any size: none refuses this one
 SEEN, TAUGHT = "samples_seen", "pretrained_sources"  # in the file's metadata
 
@@ -44,8 +44,8 @@ log = logging.getLogger("ganzoo")
 class TransferReport:
     """What became of each weight: names of those loaded, skipped and mismatched.
 
-    `share`: the part of the target's numbers that were loaded. `times`: how many seconds the runs were trained that the
-    source comes from, by run; `clocks`: how these were counted (`training.clock`). `teachers`: the pretrained networks
+    `share`: the share of the target's parameters that were loaded. `times`: how many seconds the runs were trained
+    that the source comes from, by run; `clocks`: how these were counted (`training.clock`). `teachers`: the pretrained networks
     that taught the source, see `PhasedModel.pretrained_sources`.
     """
 
@@ -187,7 +187,7 @@ def transfer_narrowed(source: str, target: str, gan: "GAN") -> TransferReport:
         gan: whose generator has the same layers as the source's.
 
     Raises:
-        WeightsError: another part is named, or the generators differ in more than their numbers of channels.
+        WeightsError: another part is named, or the generators differ in more than their channels.
     """
     from ganzoo.narrowing import COMPARED, narrow
     from ganzoo.variables import named_variables

@@ -56,15 +56,19 @@ def train(
     strategy: str = "auto",
     progress: bool | None = None,
 ) -> dict[str, Any]:
-    """Train an entry; on an existing run directory, go on where its last checkpoint stands.
+    """Train an entry; an existing run directory is resumed from its last checkpoint.
+
+    Ctrl-C, SIGTERM and SIGHUP end the training after the step: checkpoint, image grid, preset and report are written,
+    then the function raises `KeyboardInterrupt` or `SystemExit` (code 143 or 129). A second signal ends at once. The
+    resumed run makes the weights of an uninterrupted one. One process at a time can train in a run directory.
 
     Args:
         name: an entry or a run directory, whose recipe is taken.
         data: a folder, a zip, a file of arrays, `tfds:NAME`, a built-in name, arrays, or a `tf.data.Dataset` of
             batches. A dataset should repeat for ever (a finite one ends the run after one pass), and give the same
-            each time it is begun: its first batches are looked at and timed before the training. After a resume it
+            each time it is iterated: its first batches are read and timed before the training. After a resume it
             starts from its beginning, so a resume is exact for the other kinds only.
-        run: the run directory.
+        run: the run directory, outside of the data. (If the data are a folder, the run's images would become data.)
         minutes: stop after so many minutes of training, all sessions of the run together.
         samples: stop after so many samples, all sessions together; the recipe's `training.samples` by default.
         seed: the run's seed.
@@ -79,7 +83,9 @@ def train(
         scores and images.
 
     Raises:
-        GanzooError: with the mend in its text; checkpoints written before stay whole.
+        GanzooError: says what is wrong and how to fix it. Checkpoints that were written before are whole.
+        KeyboardInterrupt: Ctrl-C.
+        SystemExit: SIGTERM or SIGHUP.
     """
     changes = _changes(overrides, seed, init)
     with shown(progress):
@@ -112,7 +118,7 @@ def pretrain(
         As `train`, and `parts`: the names of the preset's parts.
 
     Raises:
-        GanzooError: with the mend in its text; a `RecipeError` where the method does not support the entry.
+        GanzooError: says what is wrong and how to fix it; a `RecipeError` where the method does not support the entry.
     """
     changes = _changes(overrides, seed, init)
     with shown(progress):
@@ -138,7 +144,7 @@ def _go(
     samples: int | None,
     strategy: str,
 ) -> dict[str, Any]:
-    """Begin or resume a run, of a GAN or of a pretraining method."""
+    """Start or resume a run, of a GAN or of a pretraining method."""
     began = time.monotonic()
     check_apart(run, data)
     _make_folder(run)
@@ -215,7 +221,7 @@ def _begin(
     if method is None:
         entry = registry.get_entry(name)
         if name not in registry.list_entries() and (entry.raw.get("init") or entry.raw.get("distillation")):
-            # What another run began with is no matter of this one, nor is what it kept of that, or what taught it.
+            # The first weights of another run are not those of this one, nor are its frozen layers and its teacher.
             if entry.raw.get("freeze") and "freeze" not in changes:
                 log.info(
                     "%s started from other weights and froze some of them. This run starts from fresh weights.", name
@@ -225,11 +231,14 @@ def _begin(
         recipe = entry.recipe(**changes)
         if recipe.pretrain:
             raise TrainingError(
-                f"{name} is a pretraining, or pretrain.* was set: that is for `ganzoo pretrain`. Train an entry, with "
-                "--init PART=RUN:PART."
+                f"{name} is a pretraining, or pretrain.* was set, which is for `ganzoo pretrain`. Train an entry, and "
+                "start from the pretraining with --init PART=RUN:PART."
             )
         if recipe.consolidation and "generator" not in recipe.init:
-            raise TrainingError("consolidation keeps a generator near the weights it was given: give init.generator.")
+            raise TrainingError(
+                "consolidation keeps a generator near its first weights, but the recipe names none. Set init.generator "
+                "(--init generator=SOURCE:generator), or consolidation: 0."
+            )
     else:
         recipe = pretraining.recipe(method, name, changes)
     own: dict[str, Any] = {"weights": None, "scores": {}}  # of the entry, not of this run
@@ -443,7 +452,7 @@ def _report_stop(gan: "PhasedModel", run: Path, stop: "Stop") -> None:
 
 
 def _look_first(gan: "PhasedModel", stream: Any, run: Path) -> None:
-    """What is measured before the first step; a run that is refused then is none yet, and may be begun otherwise."""
+    """Measure what the model needs before its first step. A run that is refused then can be started anew."""
     try:
         gan.look_at(stream)
     except GanzooError:
