@@ -31,11 +31,11 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
         data: as in `train`.
         run: as in `train`.
         how: what is trained; None is `all`, or for an existing run what it started with. `all`: all weights.
-            `freeze_d`: not the lower half of the discriminator's trunk (Mo et al. 2020, arXiv:2002.10964). `scale`: of the generator its
-            normalisations' scales and shifts alone, and embeddings of classes (as Noguchi and Harada 2019,
-            arXiv:1904.01774, who fit latents with them, to reconstruct the images, without a discriminator: here it
-            is trained, and teaches them). `consolidate`: all, but what mattered to the source is
-            held back (Li et al. 2020, arXiv:2012.02780).
+            `freeze_d`: all but the lower half of the discriminator's trunk (Mo et al. 2020, arXiv:2002.10964).
+            `scale`: of the generator only its normalisations' scales and shifts and its class embeddings, and the
+            discriminator (Noguchi and Harada 2019, arXiv:1904.01774, fit these and the latents without one).
+            `consolidate`: all, but weights that mattered to the source are held back (Li et al. 2020,
+            arXiv:2012.02780).
         arguments: as in `train`. With `model.classes: null` among the overrides classes are those of the data, and
             their embeddings start from fresh weights.
 

@@ -13,8 +13,8 @@ the losses' logs:
 It warns where spread, coverage or recall, once good, has halved; where spread is still small after many samples; where
 the lead is large twice in a row; and where a smaller lead lasts while the samples cover little (`LASTING`: a healthy
 one is large at first and falls as the coverage rises). `LASTING` was chosen on some ninety runs of `image/dcgan_32`,
-healthy ones and some with a discriminator that learns ten times as fast or rates that are too low. A warning is repeated
-only after its sign had gone. Where the recipe lets it act, it acts at a sign, and again while one lasts, but
+healthy ones and some with a discriminator that learns ten times as fast or rates that are too low. A warning is
+repeated only after its sign had gone. Where the recipe lets it act, it acts at a sign, and again while one lasts, but
 not within three checks of its last act.
 """
 
@@ -241,10 +241,8 @@ def _told(sign: str, looks: list[Mapping[str, Any]]) -> str:
     if sign == "spread":
         return f"The samples are alike: their mean distance is {look['spread']:.2f} of that of the real images"
     if sign == "recall":
-        return (
-            f"{look['recall']:.0%} of the real images are within the range of the samples (recall), after twice as many"
-        )
-    return f"{look['coverage']:.0%} of the real images have a sample near them (coverage), after twice as many"
+        return f"Recall is {look['recall']:.0%} (real images within the samples' range), less than half of its best"
+    return f"Coverage is {look['coverage']:.0%} (real images with a sample near them), less than half of its best"
 
 
 def _spread(features: np.ndarray) -> float:

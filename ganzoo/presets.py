@@ -45,8 +45,8 @@ class TransferReport:
     """What became of each weight: names of those loaded, skipped and mismatched.
 
     `share`: the share of the target's parameters that were loaded. `times`: how many seconds the runs were trained
-    that the source comes from, by run; `clocks`: how these were counted (`training.clock`). `teachers`: the pretrained networks
-    that taught the source, see `PhasedModel.pretrained_sources`.
+    that the source comes from, by run; `clocks`: how these were counted (`training.clock`). `teachers`: the pretrained
+    networks that taught the source, see `PhasedModel.pretrained_sources`.
     """
 
     target: str

@@ -1,13 +1,15 @@
 """Is a run that was killed and resumed the same as one that was not? Train twice, kill one, compare every array.
 
-    python tests/benchmarks/kill_and_resume.py emoji runs --samples 12800
+    python tests/benchmarks/kill_and_resume.py emoji runs --samples 12800 --signal SIGTERM
 
-Writes the two run directories `whole` and `killed` into the given folder. The second gets SIGKILL three times, each at
-a random moment (up to 15% of the first run's time) after its process wrote a new checkpoint.
+Writes the two run directories `whole` and `killed` into the given folder. The second gets the signal three times, each
+at a random moment (up to 15% of the first run's time) after its process wrote a new checkpoint. After SIGTERM and
+SIGINT its last checkpoint must be newer than that one, and its exit code 143 or 130.
 """
 
 import argparse
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -25,7 +27,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=12_800)
     parser.add_argument("--every", type=int, default=1_600, help="samples between checkpoints")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--signal", default="SIGKILL", choices=["SIGKILL", "SIGTERM", "SIGINT"])
     options = parser.parse_args()
+    number = getattr(signal, options.signal)
     command = [sys.executable, "-m", "ganzoo", "train", options.entry, "--data", options.data]
     command += ["--samples", str(options.samples), "--set", f"training.snapshot_every={options.every}", "--run"]
 
@@ -40,15 +44,18 @@ def main() -> None:
     while kills < 3:
         before = _checkpoints(killed)
         process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL)
-        while process.poll() is None and _checkpoints(killed) == before:
+        while process.poll() is None and (not _checkpoints(killed) or _checkpoints(killed) == before):
             time.sleep(0.05)
         wait = draw.uniform(0.0, 0.15) * took
         try:
             process.wait(wait)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            last = _checkpoints(killed)[-1]
+            process.send_signal(number)
+            code = process.wait()
             kills += 1
+            if number != signal.SIGKILL and (code != 128 + number or _checkpoints(killed)[-1] == last):
+                sys.exit(f"{options.signal}: exit code {code}, the last checkpoint is still {last}.")
             print(f"killed {wait:.1f} s after a checkpoint; the last is {_checkpoints(killed)[-1]}", flush=True)
         else:
             sys.exit(f"The run ended before kill {kills + 1}: give it more samples.")
@@ -67,7 +74,7 @@ def main() -> None:
 
 
 def _checkpoints(run: Path) -> list[str]:
-    return sorted(path.stem for path in (run / "checkpoints").glob("[0-9]*.safetensors"))
+    return sorted((path.stem for path in (run / "checkpoints").glob("[0-9]*.safetensors")), key=int)
 
 
 if __name__ == "__main__":
