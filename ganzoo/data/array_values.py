@@ -43,10 +43,10 @@ def to_uint8(array: np.ndarray, source: str) -> tuple[np.ndarray, str | None]:
     if high == 1:
         return _converted(array, 0, 255, source), "the values are 0 and 1: read as masks (1 becomes 255)"
     if 1 < high <= _TOO_DARK:
+        code = "array * 17" if high <= 15 else f"array * (255 / {high})"
         raise DataError(
-            f"{_wrong(source, array, low, high)} As images of 8 bits they would be black. Images of 4 bits: multiply "
-            f"them by {255 // high:g} (`(array * {255 // high:g}).astype('uint8')`). If they are class numbers, they "
-            f"are no images. {RULE}"
+            f"{_wrong(source, array, low, high)} As images of 8 bits they would be black. If they have fewer bits, scale "
+            f"them: `({code}).astype('uint8')`. If they are class numbers, they are no images. {RULE}"
         )
     if high <= 255:
         text = None
