@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo.cache import has_checksum, read_safetensors, write_arrays
+from ganzoo.cache import has_checksum, read_safetensors, read_text, write_arrays
 from ganzoo.errors import TrainingError, WeightsError
 from ganzoo.recipe_files import RUN_RECIPE
 
@@ -176,10 +176,7 @@ def check_recipe(weights: Path, recipe: Path) -> None:
 
 
 def _read_recipe(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise TrainingError(f"Cannot read {path}: {error.strerror}.") from None
+    return read_text(path, TrainingError)
 
 
 def read_metadata(path: Path) -> dict[str, str] | None:
