@@ -17,6 +17,7 @@ import numpy as np
 from ganzoo import backbone_weights
 from ganzoo.backbone_catalogue import LITE_SIDES, BackboneInfo, catalogue, keras_cv_presets
 from ganzoo.backbone_lite import efficientnet_lite
+from ganzoo.cache import read_json
 from ganzoo.errors import WeightsError, missing_package
 from ganzoo.foreign_weights import is_weights_file
 from ganzoo.torch_files import read_state_dict
@@ -111,6 +112,7 @@ def _hub_network(
         source = info.name.partition("/")[2]
     elif (Path(weights) / "config.json").is_file():
         source = str(weights)
+        _check_preset(Path(weights))
     else:
         raise WeightsError(f"weights='{weights}' is no folder of a keras_hub preset: it holds no config.json.")
     with _download(info) if weights == "default" else contextlib.nullcontext():
@@ -126,6 +128,24 @@ def _hub_network(
     # The converter takes values p of 0 to 255: p = 127.5 x + 127.5.
     moved = tuple(127.5 * s + o for s, o in zip(scale, offset, strict=True))
     return network, replace(info, scale=tuple(127.5 * s for s in scale), offset=moved)
+
+
+def _check_preset(folder: Path) -> None:
+    """Refuse a keras_hub preset that names modules of others, which Keras would import, or layers that hold code."""
+    for path in sorted(folder.glob("*.json")):
+        waiting = [read_json(path, error=WeightsError)]
+        while waiting:
+            one = waiting.pop()
+            waiting.extend(one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+            if not isinstance(one, dict):
+                continue
+            module, kind = one.get("module") or "keras", one.get("class_name")
+            own = isinstance(module, str) and module.partition(".")[0] in ("keras", "keras_hub", "keras_nlp")
+            if not own or kind in ("Lambda", "__lambda__"):
+                raise WeightsError(
+                    f"{path} was refused: it names {module}.{kind}, which could run code of others. A preset may name "
+                    "classes of keras and keras_hub, but no Lambda."
+                )
 
 
 def _built(info: BackboneInfo, shape: tuple[int, ...], make: Any) -> "keras.Model":

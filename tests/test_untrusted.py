@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ganzoo
-from ganzoo import cache, recipe_files, registry, torch_files
+from ganzoo import backbone_networks, cache, recipe_files, registry, torch_files
 from ganzoo.errors import ExportError, GanzooError, RecipeError, WeightsError
 from ganzoo.export import inspection
 from ganzoo.export.reference import load_reference
@@ -243,3 +244,31 @@ def test_safetensors_claim_no_more_than_they_have(tmp_path):
         (tmp_path / "x.safetensors").write_bytes(size.to_bytes(8, "little") + text + bytes(16))
         with pytest.raises(WeightsError, match=r"x\.safetensors is damaged"):
             cache.read_safetensors(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    "named", [{"module": "os", "class_name": "system"}, {"module": "keras.layers", "class_name": "Lambda"}]
+)
+def test_a_keras_hub_preset_imports_no_module_of_others(named, tmp_path):
+    whole = {"module": "keras_hub.src.models.x", "class_name": "X", "config": {"layers": [{"module": "keras", "a": 1}]}}
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    backbone_networks._check_preset(tmp_path)
+    whole["config"]["layers"].append(named)
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    with pytest.raises(WeightsError, match=f"names {named['module']}.{named['class_name']}"):
+        backbone_networks._check_preset(tmp_path)
+
+
+_HEAVY = [pytest.param(kind, marks=pytest.mark.heavy) for kind in ("recipes", "presets", "checkpoints", "exports")]
+
+
+@pytest.mark.parametrize("kind", ["pth", "data", *_HEAVY])
+def test_a_few_damaged_files_of_each_kind(kind, tmp_path):
+    """A share of `tests/benchmarks/fuzz.py`, with its own seed."""
+    script = Path(__file__).parent / "benchmarks" / "fuzz.py"
+    command = [sys.executable, script, "--only", kind, "--cases", "25", "--seed", "7", "--out", tmp_path / "out.json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    row = json.loads((tmp_path / "out.json").read_text())[kind]
+    assert row["cases"] == 25 and row["clear_errors"] >= 2
+    assert row["others"] == 0, row["others_listed"]
