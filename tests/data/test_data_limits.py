@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import os
-import resource
 import struct
 import subprocess
 import sys
@@ -16,7 +15,6 @@ import zlib
 import numpy as np
 import pytest
 from bad_images import chunk, corner, encode
-from PIL import Image
 
 from ganzoo.data import ImageOptions, archives, limits, load_images
 from ganzoo.errors import DataError
@@ -244,7 +242,6 @@ def test_a_name_of_any_bytes(tmp_path):
             file.write(PNG)
     found = load_images(tmp_path / "set", OPTIONS)
     assert found.class_names == ("caf\\udce9", "other") and json.dumps(found.class_names).isascii()
-    assert Image.open(io.BytesIO(PNG)).size == (8, 8) and resource.RLIMIT_AS
 
 
 def test_what_a_killed_reader_left_in_the_cache_is_removed(tmp_path):
