@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -46,7 +47,7 @@ def describe(generator: Generator, name: str | None) -> dict[str, Any]:
     recipe = generator.gan.recipe
     data = described_data(run_of(Path(name))) if name and recipe.weights is None else {}
     licence, trained_on, class_names = _origin(recipe, data)
-    return {
+    described = {
         "metadata_version": METADATA_VERSION,
         "entry": recipe.entry,
         "summary": recipe.summary + (f", distilled from {_teacher(recipe)}" if recipe.distillation else ""),
@@ -62,6 +63,22 @@ def describe(generator: Generator, name: str | None) -> dict[str, Any]:
             if len(spec.shape) == 1
         },
     }
+    return unicode(described)
+
+
+def unicode(value: Any) -> Any:
+    """A nested value whose texts can be written: what a file's name may hold beside characters becomes `\\udc80`."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {unicode(key): unicode(one) for key, one in value.items()}
+    return [unicode(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def inline(text: Any) -> str:
+    """A text as one line of Markdown that shows it as it is: names may hold marks, tags and line breaks."""
+    line = " ".join("".join(one if one.isprintable() else " " for one in unicode(str(text))).split())
+    return re.sub(r"([\\`*\[\]<>|~])", r"\\\1", line)
 
 
 def _origin(recipe: Recipe, data: Mapping[str, Any]) -> tuple[str, str, list[str]]:
@@ -116,9 +133,9 @@ def build(
     recipe = generator.gan.recipe
     times = {way: keras_latency[way]["minimum_ms"] for way in keras_latency}
     return {
-        "entry": recipe.entry,
+        "entry": described["entry"],
         "summary": described["summary"],
-        "paper": recipe.paper,
+        "paper": unicode(recipe.paper),
         "metadata": dict(described),
         "signature": dict(generator.signature),
         "parameters": generator.network.count_params(),
@@ -206,18 +223,19 @@ def _about(card: Mapping[str, Any]) -> list[str]:
         yaml.safe_dump(front, sort_keys=False).rstrip(),
         "---",
         "",
-        f"# {card['entry']}",
+        f"# {inline(card['entry'])}",
         "",
-        card["summary"],
+        inline(card["summary"]),
         "",
-        f"- Paper: {card['paper'] or 'not named'}",
-        f"- Trained on: {described['training_data']}; licence {described['licence']}",
+        f"- Paper: {inline(card['paper']) or 'not named'}",
+        f"- Trained on: {inline(described['training_data'])}; licence {inline(described['licence'])}",
         f"- Parameters: {card['parameters']:,}",
         f"- Multiply-adds for a sample: {card['multiply_adds']:,}",
     ]
     if card["samples_seen"]:
         lines.append(f"- Samples seen in training: {card['samples_seen']:,}")
-    return [*lines, *(f"- {name.replace('_', ' ')}: {score}" for name, score in described["scores"].items()), ""]
+    scores = (f"- {inline(name.replace('_', ' '))}: {inline(score)}" for name, score in described["scores"].items())
+    return [*lines, *scores, ""]
 
 
 def _signature(card: Mapping[str, Any]) -> list[str]:
@@ -241,7 +259,7 @@ def _signature(card: Mapping[str, Any]) -> list[str]:
         "",
     ]
     if described["class_names"]:
-        lines += [f"Classes, from 0 on: {', '.join(described['class_names'])}.", ""]
+        lines += [f"Classes, from 0 on: {', '.join(map(inline, described['class_names']))}.", ""]
     return [
         *lines,
         "Inputs have no fixed order: read their names. All of this stands inside the TFLite files, too, as JSON in "

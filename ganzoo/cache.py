@@ -406,7 +406,7 @@ def check_plain(value: Any) -> None:
 def _check_text(text: str) -> None:
     if not text.isascii():
         try:
-            text.encode()
+            text.encode("utf-8", "surrogateescape")  # names of files may be any bytes
         except UnicodeEncodeError:
             raise FileProblem(f"holds a text that is no Unicode ({text!r:.80})") from None
 

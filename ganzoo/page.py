@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ganzoo.cache import atomic_write_bytes, is_number
+from ganzoo.cache import atomic_write_bytes, guard, is_number, read_bytes
 
 _POINTS = 150  # of a curve
 _COLOURS = 8
@@ -32,8 +32,9 @@ def write_page(path: Path, title: str, parts: Sequence[str]) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """A file as text, whatever its bytes."""
-    return path.read_text(encoding="utf-8", errors="replace")
+    """A file of at most `ganzoo.cache.MOST_TEXT` bytes as text, whatever its bytes."""
+    with guard(path):
+        return read_bytes(path).decode("utf-8", "replace")
 
 
 def show(value: Any) -> str:

@@ -4,7 +4,6 @@ What a run directory lacks is left out. What it holds but cannot be read is name
 """
 
 import datetime
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo import run_exports
-from ganzoo.cache import is_number, read_objects
-from ganzoo.errors import EvaluationError, TrainingError
+from ganzoo.cache import is_number, read_json, read_objects
+from ganzoo.errors import EvaluationError, GanzooError, TrainingError
 from ganzoo.metrics.scorecard import Scorecard, compare
 from ganzoo.origins import REPORT
 from ganzoo.page import (
@@ -77,8 +76,8 @@ def write_report(run: Path) -> Path:
 def _from_json(path: Path, to_html: Callable[[Any], str], unread: list[str]) -> str:
     """The HTML of a JSON file; nothing where it is missing, or where it is broken, which is then noted."""
     try:
-        return to_html(json.loads(read_text(path))) if path.is_file() else ""
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's errors are ValueErrors
+        return to_html(read_json(path)) if path.is_file() else ""
+    except (GanzooError, ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's errors are ValueErrors
         unread.append(f"{path.name}: not in the expected form ({type(error).__name__}: {error})")
         return ""
 

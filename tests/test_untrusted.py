@@ -15,7 +15,7 @@ import pytest
 import ganzoo
 from ganzoo import backbone_networks, cache, recipe_files, registry, torch_files
 from ganzoo.errors import ExportError, GanzooError, RecipeError, WeightsError
-from ganzoo.export import inspection
+from ganzoo.export import inspection, model_card
 from ganzoo.export.reference import load_reference
 
 
@@ -272,3 +272,16 @@ def test_a_few_damaged_files_of_each_kind(kind, tmp_path):
     row = json.loads((tmp_path / "out.json").read_text())[kind]
     assert row["cases"] == 25 and row["clear_errors"] >= 2
     assert row["others"] == 0, row["others_listed"]
+
+
+def test_names_are_shown_as_they_are_in_a_model_card():
+    names = ["a\nb", "# c", "d | e", "<script>", "[f](http://x)", "\udc80g", "\x1b[31mh", "`i`"]
+    shown = [model_card.inline(name) for name in names]
+    assert shown == ["a b", "# c", r"d \| e", r"\<script\>", r"\[f\](http://x)", r"\\udc80g", r"\[31mh", r"\`i\`"]
+    json.dumps(model_card.unicode({"names": names, "\udc80": 1.0}), ensure_ascii=False).encode()
+
+
+def test_names_of_files_that_are_any_bytes_are_read_back(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    cache.write_json(tmp_path / "x.json", {"classes": [name]})
+    assert cache.read_json(tmp_path / "x.json") == {"classes": [name]}
