@@ -3,12 +3,13 @@
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ganzoo.data.decode import fit_image
 from ganzoo.data.image_files import Progress, cached_pixels
+from ganzoo.data.labels import class_notes
 from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Original, SampleSet
 from ganzoo.errors import DataError, missing_package
@@ -95,6 +96,13 @@ def _from_tensor(array: np.ndarray, name: str):
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 
+def _key(builder: Any, split: str, options: ImageOptions) -> list:
+    """What the pixels of a split depend on."""
+    checksum = [[info.name, *info.shard_lengths] for info in builder.info.splits.values()]
+    form = [options.size, options.channels, options.fit, options.colour]
+    return ["tfds", str(builder.data_path), split, checksum, *form]
+
+
 def read_tfds(
     name: str, options: ImageOptions, progress: Progress | None = None, data_dir: str | None = None
 ) -> SampleSet:
@@ -138,22 +146,21 @@ def read_tfds(
                 progress(len(originals), count)
         return {"originals": originals, "labels": labels, "enlarged": enlarged}
 
-    checksum = [[info.name, *info.shard_lengths] for info in builder.info.splits.values()]
-    key = ["tfds", str(builder.data_path), split, checksum, options.size, options.channels, options.fit, options.colour]
-    samples, facts = cached_pixels(key, options.shape, produce)
+    samples, facts = cached_pixels(_key(builder, split, options), options.shape, produce)
     if not len(samples):
         raise DataError(f"The split '{split}' of '{name}' is empty.")
-    notes = []
+    labels, names, notes = None, (), []
     if facts["enlarged"]:
         notes.append(f"{facts['enlarged']:,} images smaller than {options.size} px enlarged")
-    if options.labelled and not label:
+    if options.labelled and label and min(facts["labels"]) >= 0:  # -1 stands for a label that is not given
+        labels, names = np.asarray(facts["labels"], np.int32), tuple(features[label].names)
+    elif options.labelled:
         notes.append("no classes: the data have no labels")
-    labelled = options.labelled and label is not None
     return SampleSet(
         samples=samples,
-        labels=np.asarray(facts["labels"], np.int32) if labelled else None,
-        class_names=tuple(features[label].names) if labelled else (),
+        labels=labels,
+        class_names=names,
         source=f"the TensorFlow data set {builder.info.full_name}, split {split}",
-        notes=tuple(notes),
+        notes=(*notes, *class_notes(labels, names)),
         originals=tuple(Original(*original) for original in facts["originals"]),
     )
