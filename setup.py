@@ -8,6 +8,7 @@ exports = ["ganzoo.export"] + [f"ganzoo.export.{name}" for name in find_packages
 setup(
     packages=packages + exports + ["ganzoo.zoo_configs"],
     package_dir={"ganzoo": "ganzoo", "ganzoo.export": "export", "ganzoo.zoo_configs": "zoo_configs"},
+    include_package_data=False,  # exactly what is named below, whatever the source distribution holds
     package_data={
         "ganzoo": ["*.html"],
         "ganzoo.export": ["*.yaml", "web/*"],

@@ -1,8 +1,10 @@
 """What ships with ganzoo, what it depends on, and what it imports."""
 
+import os
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +103,57 @@ def test_missing_extras_are_named_with_their_packages():
     assert missing_extras([*requirements, 'tensorflow[no-extra]>=2; extra == "gpu"']) == {"onnx": ["no-such-package"]}
     installed = missing_extras()
     assert set(installed) <= set(EXTRAS) and all(installed.values())
+
+
+@pytest.mark.heavy
+def test_the_wheel_holds_what_the_package_needs_and_nothing_else(tmp_path):
+    """Built from the files in git alone, unpacked outside of any clone; every entry is made there."""
+    source = tmp_path / "source"
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    names = [name for name in tracked.stdout.split("\0") if name] if tracked.returncode == 0 else []
+    if not names:  # an unpacked archive: CI
+        skipped = {".venv", "runs", ".cache", "build", "dist", "__pycache__", ".pytest_cache", ".ruff_cache"}
+        names = [
+            path.relative_to(ROOT).as_posix()
+            for path in ROOT.rglob("*")
+            if path.is_file() and not skipped & set(path.relative_to(ROOT).parts)
+        ]
+    for name in names:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes((ROOT / name).read_bytes())
+    build = [sys.executable, "-m", "pip", "wheel", "-q", ".", "--no-deps", "-w", tmp_path / "dist"]
+    subprocess.run(build, cwd=source, check=True, timeout=300)
+    (wheel,) = (tmp_path / "dist").iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        archive.extractall(tmp_path / "site")
+    places = {"ganzoo/": "ganzoo/", "export/": "ganzoo/export/", "zoo_configs/": "ganzoo/zoo_configs/"}
+    wanted = {
+        places[top] + name.removeprefix(top)
+        for name in names
+        for top in places
+        if name.startswith(top) and not name.startswith(("export/README", "export/android", "export/ios"))
+    }
+    kept = {name for name in wanted if not name.endswith(("README.md", ".gitignore"))}
+    assert kept <= held, sorted(kept - held)
+    assert held <= wanted, sorted(held - wanted)
+    assert wheel.stat().st_size < 22e6
+
+    code = (
+        "import ganzoo, ganzoo.export.files, sys\n"
+        "from ganzoo.registry import list_entries\n"
+        "assert ganzoo.__file__.startswith(sys.argv[1]), ganzoo.__file__\n"
+        "names = list_entries()\n"
+        "for name in names: ganzoo.create(name)\n"
+        "print(len(names))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "GANZOO_CACHE": str(tmp_path / "cache")}
+    made = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "site")],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert made.returncode == 0 and int(made.stdout.split()[-1]) >= 4, made.stderr[-1_000:]
