@@ -100,16 +100,24 @@ class _Files:
         for precision in ("float32", "float16") if target == "gpu" or not self.judge else verify.PRECISIONS:
             self._file(precision)
         within = self.made.gan.recipe.export.fid_within
-        chosen, reason = choose.choose(list(self._checked.values()), target, within)
+        times = None if target == "gpu" or not self.judge else self._times()
+        chosen, reason = choose.choose(list(self._checked.values()), target, within, times)
         content = (self.folder / f"generator_{chosen}.tflite").read_bytes()
         (self.folder / AUTO).write_bytes(content)
         for precision in self._checked.keys() - set(wanted):
             (self.folder / f"generator_{precision}.tflite").unlink()
         tried = [
             {key: file[key] for key in ("precision", "bytes", "steady", "fid", "fid_change", "psnr_db")}
-            for file in self._checked.values()
+            | ({"rounds_ms": [round(one, 4) for one in times[precision]]} if times else {})
+            for precision, file in self._checked.items()
         ]
         return [{**self._checked[chosen], "file": AUTO, "tried": tried}, *listed], reason
+
+    def _times(self) -> dict[str, list[float]]:
+        """Milliseconds of each file on one thread, round after round."""
+        inputs = self.reference.first()
+        opened = {name: open_file(self.folder / f"generator_{name}.tflite", inputs) for name in self._checked}
+        return choose.time_in_rounds({name: lambda run=run: run(inputs) for name, run in opened.items()})
 
     def _file(self, precision: str) -> None:
         if precision in self._checked:

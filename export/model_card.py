@@ -337,12 +337,15 @@ def _packed(vectors: np.ndarray) -> dict[str, Any]:
 
 def _memorised(found: Mapping[str, Any] | None) -> str:
     if found is None:
-        return "Not looked at: no training samples were at hand."
+        return "Not checked: no training samples were at hand."
+    if found["closer_share"] is None:
+        return f"Not judged: {found['reason']} They are in `{CLOSEST}`, where the images were at hand."
+    low, high = found["expected_range"]
     text = (
         f"{found['closer_share']:.1%} of {found['samples']:,} samples are closer to one of "
         f"{found['training_samples']:,} training images than nine tenths of these are to each other, in the features "
-        "of a network that was fitted to them; of samples as new as other real images, 10% are. The closest pairs "
-        f"stand in `{CLOSEST}`, where the images were at hand."
+        f"of a network that was fitted to them. Of samples that are as new as other real images, {low:.0%} to "
+        f"{high:.0%} are; of copies, all. The closest pairs are in `{CLOSEST}`, where the images were at hand."
     )
     return f"{text} **{found['warning']}**" if found["warning"] else text
 

@@ -1,6 +1,7 @@
 """How good exported files still are: their FID over the same latents, and whether the generator copies images."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ import numpy as np
 from ganzoo import presets
 from ganzoo.domains import get_domain
 from ganzoo.errors import ExportError, GanzooError
+from ganzoo.evaluation import read_reals
 from ganzoo.gan import GAN
 from ganzoo.metrics import real_set
 from ganzoo.metrics.real_set import RealSet
@@ -23,7 +25,11 @@ from .reference import draw_inputs, one_by_one
 
 _MOST_REALS = 20_000
 _PAIRS = 8
-_WARN_ABOVE = 0.3  # of samples closer to a training image than nine tenths of these are to each other; 0.1 if new
+_NEW = 0.1  # of new samples, the share that is closer to a training image than nine tenths of these are to each other
+_WARN_ABOVE = 0.3  # from this share on
+# Measured (tests/benchmarks/neighbour_samples.md): with fewer training images blobs had a share of up to 0.48, from 500
+# on of 0.02 at most. Copies have a share of 1 whatever the number, so they are reported anyway.
+FEWEST_TRAINED, _COPIES = 500, 0.9
 
 log = logging.getLogger("ganzoo")
 
@@ -45,14 +51,14 @@ def find_reals(gan: GAN, name: str | None, data: Any = None) -> RealSet | None:
             raise ExportError(f"No real samples judge exports of the domain '{gan.recipe.domain}': leave --data out.")
         return None
     if data is not None:
-        return domain.real_set(domain.read(data, gan.recipe.data).some(_MOST_REALS))
+        return domain.real_set(read_reals(gan, data).samples, _MOST_REALS)
     if name is None:
         return None
     known = described(run_of(Path(name)))
     if known.get("given"):
         try:
-            found = domain.read(known["given"], gan.recipe.data)
-            reals = domain.real_set(found.some(_MOST_REALS))
+            found = read_reals(gan, known["given"])
+            reals = domain.real_set(found.samples, _MOST_REALS)
         except GanzooError as error:  # no longer there, or too few
             log.warning("The export is judged without real samples: %s Give --data.", error)
             return None
@@ -91,7 +97,7 @@ class Judge:
     @cached_property
     def features(self) -> np.ndarray:
         """Of Keras' samples."""
-        return self.reals.look(self._images(self.generator.samples(self.inputs)))
+        return self.reals.features_of(self._images(self.generator.samples(self.inputs)))
 
     @cached_property
     def fid(self) -> float:
@@ -110,21 +116,40 @@ class Judge:
         return self.reals.fid(self._images(made))
 
     def memorised(self) -> dict[str, Any]:
-        """What share of the samples is close to a training image, and a warning where it is too great."""
+        """What share of the samples is close to a training image, what it would be of new ones, and a warning.
+
+        Returns:
+            `samples`, `training_samples`, `closer_share` (None where it is withheld: with fewer training images than
+            `FEWEST_TRAINED` bad samples that copy nothing can have a share of up to a half), `reason` (why it is
+            withheld, or None), `expected_share` (of new samples), `expected_range` (between which it is for new samples
+            in 95% of cases), `warning` (or None).
+        """
         _, _, share = self.closest
-        return {
+        trained = len(self.reals.features)
+        spread = 2.0 * math.sqrt(_NEW * (1 - _NEW) * (1 / self.count + 1 / trained))
+        found: dict[str, Any] = {
             "samples": self.count,
-            "training_samples": len(self.reals.features),
+            "training_samples": trained,
             "closer_share": share,
-            "expected_share": 0.1,
-            "warning": (
-                f"{share:.0%} of the samples are closer to a training image than nine tenths of these are to each "
-                "other (10% if the samples are new): the generator may have learnt them by heart. Look at the closest "
-                "pairs; train it on more images, for a shorter time, or with more augmentation."
-                if share > _WARN_ABOVE
-                else None
-            ),
+            "reason": None,
+            "expected_share": _NEW,
+            "expected_range": [round(max(_NEW - spread, 0.0), 3), round(_NEW + spread, 3)],
+            "warning": None,
         }
+        if trained < FEWEST_TRAINED and share < _COPIES:
+            reason = (
+                f"{trained} training images are too few to tell copies from other samples: {FEWEST_TRAINED} are "
+                "needed. See the closest pairs."
+            )
+            return found | {"closer_share": None, "reason": reason}
+        if share > _WARN_ABOVE:
+            found["warning"] = (
+                f"{share:.0%} of the samples are closer to a training image than nine tenths of these are to each "
+                f"other. Of new samples, {found['expected_range'][0]:.0%} to {found['expected_range'][1]:.0%} are. The "
+                "generator may have memorised training images. See the closest pairs; train it on more images, for a "
+                "shorter time, or with more augmentation."
+            )
+        return found
 
     def draw_closest(self, path: Path) -> bool:
         """Write the closest pairs as an image, samples above their nearest training images; False if not at hand."""
@@ -149,9 +174,11 @@ class Judge:
 
 
 def refuse_if_memorised(found: Mapping[str, Any], within: float | None) -> None:
-    """Raises `ExportError` where the recipe's `export.memorised_within` is exceeded."""
-    if within is not None and found["closer_share"] > within:
+    """Raises `ExportError` where the recipe's `export.memorised_within` is exceeded by a share that is not withheld."""
+    share = found["closer_share"]
+    if within is not None and share is not None and share > within:
         raise ExportError(
-            f"{found['closer_share']:.0%} of the samples are closer to a training image than nine tenths of these "
-            f"are to each other; the recipe allows {within:.0%} (export.memorised_within). It is not exported."
+            f"The export is refused: {share:.0%} of the samples are closer to a training image than nine tenths of "
+            f"these are to each other. Allowed by the recipe: {within:.0%} (export.memorised_within). Train on more "
+            "images or for a shorter time, or raise that key."
         )

@@ -1,4 +1,4 @@
-"""Scores of an entry's or a run's generator on data."""
+"""Scores of a generator against real data."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,15 +9,18 @@ import numpy as np
 from ganzoo import presets, registry
 from ganzoo.cache import read_json, write_json
 from ganzoo.domains import get_domain
+from ganzoo.errors import EvaluationError
 from ganzoo.report import write_report
+from ganzoo.runs.class_names import labels_for
 
 if TYPE_CHECKING:
+    from ganzoo.data import SampleSet
     from ganzoo.gan import GAN
     from ganzoo.metrics.scorecard import Scorecard
 
 
 def evaluate(
-    name: str,
+    source: "GAN | str | Path",
     data: Any,
     samples: int | None = None,
     networks: Sequence[str] | None = None,
@@ -25,26 +28,52 @@ def evaluate(
     subsamples: int = 0,
     width: float = 1.0,
 ) -> "Scorecard":
-    """The scorecard of an entry's or a run's averaged generator; a run keeps it in `scores.json`.
+    """The scorecard of an averaged generator; that of a run is added to its `scores.json` and its report.
 
     Args:
-        name: an entry with published weights, or a run directory.
-        data: real data, as for `ganzoo.train`.
-        samples: at most so many generated samples; half as many as there are reals, at most.
-        networks: feature networks, the recipe's by default.
-        seed: of the samples and of the split of the reals.
-        subsamples: over how many the scores' deviations are taken (2 or more), see `ganzoo.metrics.scorecard`.
-        width: the share of the generator's channels, see `GAN.widths`; a run keeps the scores of the whole one alone.
+        source: a GAN, an entry with published weights, or a run directory.
+        data: real data, as for `ganzoo.train`. Where both the GAN and the data have classes, these are matched by name
+            and generated as often as the data have them.
+        samples: how many samples are generated at most; never more than half of the real ones.
+        networks: feature networks, the recipe's `evaluation.networks` by default.
+        seed: of the samples, and of the choice of the real ones that are compared.
+        subsamples: over how many subsamples the standard deviations of the scores are taken: 0 (none), or 2 or more;
+            see `ganzoo.metrics.scorecard`.
+        width: the share of the generator's channels, see `GAN.widths`; a run keeps the scores of width 1 only.
+
+    Raises:
+        EvaluationError: `source` is nothing that can be scored, the classes of the data are not those of the
+            generator, or there are too few samples.
+        WeightsError: the entry or run has no weights.
     """
-    gan = presets.load(name).at_width(width)
-    classes = getattr(gan.recipe.model, "classes", None)
-    real = get_domain(gan.recipe.domain).read(data, gan.recipe.data, bool(classes))
-    labels = real.labels if classes and len(real.class_names) == classes else None
-    card = score(gan, real.samples, samples, networks, seed, labels, subsamples)
-    run = Path(name)
-    if width == 1.0 and (run / registry.RUN_RECIPE).is_file() and (run / "checkpoints").is_dir():
+    gan, where = _loaded(source)
+    gan = gan.at_width(width)
+    real = read_reals(gan, data)
+    card = score(gan, real.samples, samples, networks, seed, labels_for(gan, real, where), subsamples)
+    run = None if where is None else Path(where)
+    if run and width == 1.0 and (run / registry.RUN_RECIPE).is_file() and (run / "checkpoints").is_dir():
         remember(run, gan, card)
     return card
+
+
+def _loaded(source: Any) -> tuple["GAN", str | None]:
+    """The GAN, and the entry, run or preset that it was loaded from, if any."""
+    if isinstance(source, str | Path):
+        return presets.load(str(source)), str(source)
+    from ganzoo.gan import GAN
+
+    if not isinstance(source, GAN):
+        raise EvaluationError(
+            "Only a generator of this package can be scored. Expected: a GAN, the name of an entry, or a run "
+            f"directory. Received: {type(source).__name__}. Score arrays of samples with "
+            "ganzoo.metrics.scorecard.scorecard(real, fake)."
+        )
+    return source, None
+
+
+def read_reals(gan: "GAN", data: Any) -> "SampleSet":
+    """Real data in the form that the GAN was trained on: every command that scores reads them here, and so alike."""
+    return get_domain(gan.recipe.domain).read(data, gan.recipe.data, bool(gan.conditions_spec()))
 
 
 def score(

@@ -21,6 +21,7 @@ from ganzoo.cache import atomic_write_bytes, guard, is_number, read_bytes
 
 _POINTS = 150  # of a curve
 _COLOURS = 8
+_MARKED = 20  # points of a curve, at most, that are marked
 
 
 def write_page(path: Path, title: str, parts: Sequence[str]) -> Path:
@@ -93,9 +94,20 @@ def chart(
     axis: str = "samples seen",
     log: bool = False,
 ) -> str:
-    """Curves as SVG: long ones are averaged in groups, single outliers cut at the edge; both are said beneath.
+    """Curves as SVG: long ones are averaged in groups, single outliers cut at the edge; both are noted beneath.
 
-    `log`: a logarithmic height, if any value is positive; those at 0 or below are drawn as the lowest positive one.
+    Curves of few points (a single one, too) have their points marked.
+
+    Args:
+        title: of the chart; with the protocol of the score where the page has others of the same name.
+        xs: in rising order.
+        series: by name, a value or None for each x.
+        events: `(x, text)`, drawn as vertical lines.
+        axis: what `xs` are.
+        log: a logarithmic height, if any value is positive; those at 0 or below are drawn as the lowest positive one.
+
+    Returns:
+        HTML; nothing where no value is known.
     """
     size = math.ceil(len(xs) / _POINTS)
     middles, *curves = [[_mean(v[i : i + size]) for i in range(0, len(xs), size)] for v in (xs, *series.values())]
@@ -127,6 +139,10 @@ def chart(
         points = [None if value is None else f"{x(at)},{y(value)}" for at, value in zip(middles, curve, strict=True)]
         path = " ".join(("L" if i and points[i - 1] else "M") + point + "h0" for i, point in enumerate(points) if point)
         svg.append(f'<path class="curve c{number % _COLOURS}" d="{path}"/>')
+        marked = [point for point in points if point]
+        if len(marked) <= _MARKED:
+            circles = "".join('<circle cx="{}" cy="{}" r="4"/>'.format(*point.split(",")) for point in marked)
+            svg.append(f'<g class="c{number % _COLOURS}">{circles}</g>')
         last = next((value for value in reversed(series[name]) if value is not None), None)
         legend += f'<li class="c{number % _COLOURS}"><i></i><span>{escape(name)} <b>{show(last)}</b></span></li>'
     edges = [x(middles[0]), *(x((a + b) / 2) for a, b in itertools.pairwise(middles)), x(middles[-1])]
@@ -175,8 +191,14 @@ def _powers(low: float, high: float) -> list[float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers, three or more, the first not above `low`, the last not below `high`."""
-    span = high - low or abs(high) or 1.0
+    """Round numbers, three or more, the first not above `low`, the last not below `high`.
+
+    A single value is in the middle.
+    """
+    if high == low:
+        room = abs(high) / 2 or 1.0
+        low, high = low - room, high + room
+    span = high - low
     power = 10.0 ** math.floor(math.log10(span / 4))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power * 4.5 >= span)
     first = math.floor(low / step)

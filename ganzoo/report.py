@@ -13,7 +13,7 @@ from typing import Any
 from ganzoo import run_exports
 from ganzoo.cache import is_number, read_json, read_objects
 from ganzoo.errors import EvaluationError, GanzooError, TrainingError
-from ganzoo.metrics.scorecard import Scorecard, compare
+from ganzoo.metrics.scorecard import EXPLAINED, Scorecard, compare
 from ganzoo.origins import REPORT
 from ganzoo.page import (
     bullets,
@@ -57,8 +57,8 @@ def write_report(run: Path) -> Path:
     ]
     checks = read_objects(run / "checks.jsonl", unread=unread)
     sections = {
-        "Events": table(("samples", "event"), events),
         "Samples over time": _samples(run / "samples", unread),
+        "Events": table(("samples", "event"), events),
         "Scores": _from_json(run / "scores.json", _scores, unread),
         "Best weights": _checks(checks, events),
         "Guards": _guards(read_objects(run / "guards.jsonl", unread=unread), events),
@@ -140,7 +140,7 @@ def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, M
         title = f"{network.name}: {network.dim} features, trained on {network.trained_on}"
         blocks.append((title, measured, network.floor, ratios.get(network.name, {}), network.marks, network.reasons))
     head = ["samples seen", *(f"{samples:,}" for samples, _ in cards), "real vs real", *["change"][: len(ratios)]]
-    html = ""
+    html = pairs(list(EXPLAINED.items()), "terms")
     for title, measured, floor, rated, marks, reasons in blocks:
         rows = []
         for name in sorted(floor, key=lambda name: name != "average"):
@@ -148,10 +148,10 @@ def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, M
             label = f"{'level ' * name.isdigit()}{name} {_BEST.get(name, '↓')}"
             rows.append([label, *(scores[name] for scores in measured), floor[name], *change])
         html += f"<h3>{show(title)}</h3>" + "".join(f'<p class="mark">⚠ {show(mark)}</p>' for mark in marks)
-        html += table(head, rows, "scores") + bullets(list(reasons.values()))
+        html += table(head, rows, "scores") + bullets(list(dict.fromkeys(reasons.values())))
     size = "x".join(str(number) for number in last.protocol["resolution"])
     note = f"{last.protocol['samples']:,} samples on each side, {size}. ↓ lower is better, ↑ higher is better."
-    return f'{html}<p class="faint">{show(note)} Real vs real: what a perfect generator would get.</p>'
+    return f'{html}<p class="faint">{show(note)} Real vs real: what other real images score, the best there can be.</p>'
 
 
 def _checks(checks: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]]) -> str:
@@ -161,22 +161,41 @@ def _checks(checks: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any
         return ""
     xs = sorted(score_at)
     best = min(xs, key=lambda samples: score_at[samples])
-    text = f"Lowest score {show(score_at[best])} after {best:,} samples: the weights in best/."
-    drawn = chart("score while training", xs, {checks[-1].get("name", "score"): [score_at[x] for x in xs]}, events)
+    name, protocol = str(checks[-1].get("name", "score")), _check_protocol(checks)
+    text = (
+        f"{show(name)}{escape(protocol)}: a quicker form of the score under Scores, and not comparable with it. "
+        f"Lowest value {show(score_at[best])} after {best:,} samples: the weights in best/."
+    )
+    drawn = chart(f"{name} while training{protocol}", xs, {name: [score_at[x] for x in xs]}, events)
     return f'<p>{text}</p><div class="charts">{drawn}</div>'
 
 
-def _guards(looks: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]]) -> str:
-    """What the guards against collapse saw, over samples seen; their warnings are events."""
-    looks = [look for look in looks if is_number(look.get("samples"))]
-    if not looks:
+def _check_protocol(checks: Sequence[Mapping[str, Any]]) -> str:
+    counts = {check["count"] for check in checks if is_number(check.get("count"))}
+    return f" ({counts.pop():,} samples)" if len(counts) == 1 else ""
+
+
+_GUARDED = {
+    "spread": "the mean distance between two samples, divided by that between two real images; near 0: all are alike",
+    "coverage": "the share of real images that have a sample nearby",
+    "recall": "the share of real images that lie within the range of the samples",
+    "lead": "how much higher the discriminator rates real images than samples, in logits",
+}
+
+
+def _guards(found: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]]) -> str:
+    """What the guards against collapse measured, over samples seen; their warnings are events."""
+    found = [one for one in found if is_number(one.get("samples"))]
+    if not found:
         return ""
-    xs = [look["samples"] for look in looks]
-    shares = {name: [look.get(name) for look in looks] for name in ("spread", "coverage", "recall")}
-    lead = {"lead of the discriminator": [look.get("lead") for look in looks]}
-    charts = chart("samples beside reals", xs, shares, events) + chart("lead, logits", xs, lead, events)
-    warned = sum(bool(look.get("signs")) for look in looks)
-    return f'<p>{len(looks)} looks, {warned} with a warning.</p><div class="charts">{charts}</div>'
+    xs = [one["samples"] for one in found]
+    shares = {name: [one.get(name) for one in found] for name in ("spread", "coverage", "recall")}
+    lead = {"lead of the discriminator": [one.get("lead") for one in found]}
+    charts = chart("samples compared with real images, 8 x 8 colours", xs, shares, events)
+    charts += chart("lead of the discriminator, logits", xs, lead, events)
+    warned = sum(bool(one.get("signs")) for one in found)
+    text = f"{len(found)} {'check' if len(found) == 1 else 'checks'}, {warned} with a warning."
+    return f'<p>{text}</p>{pairs(list(_GUARDED.items()), "terms")}<div class="charts">{charts}</div>'
 
 
 def _curves(metrics: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]]) -> str:

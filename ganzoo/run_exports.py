@@ -1,6 +1,7 @@
 """What was exported of a run, and how good each file is for its size and its time."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def remember(run: Path, out: Path, width: float, card: Mapping[str, Any]) -> boo
     path = run / EXPORTS
     before = [one for one in read_json(path, list) if one.get("out") != where] if path.is_file() else []
     kept = {"out": where, "width": width, "samples_seen": card["samples_seen"], "fid": card["fid"]}
+    kept["fid_samples"] = card.get("fid_samples")
     kept["files"] = [
         {
             "file": file["file"],
@@ -52,18 +54,24 @@ def best_files(run: Path) -> list[dict[str, Any]]:
 
 def to_html(exports: Sequence[Mapping[str, Any]]) -> str:
     """A table of all files, and FID against size and time, a curve for each precision."""
+    counts = sorted({one["fid_samples"] for one in exports if is_number(one.get("fid_samples"))})
+    protocol = "".join(f" of {count:,} samples" for count in counts[:1] if len(counts) == 1)
+    note = (
+        f"FID of exports: the distance between the features of the file's samples{protocol} and of all real images. "
+        "Compare it between files, not with the FID under Scores, which is of other numbers of images."
+    )
     rows = [
         [one["out"], f"{one['width']:.0%}", file["file"], file["precision"], *(file[key] for key in (*_AXES, "fid"))]
         for one in exports
         for file in one["files"]
     ]
-    head = ("export", "channels", "file", "numbers", *_AXES.values(), "FID ↓")
+    head = ("export", "channels", "file", "numbers", *_AXES.values(), "FID of exports ↓")
     precisions = dict.fromkeys(file["precision"] for one in exports for file in one["files"])
     known = {
         precision: [file for one in exports for file in one["files"] if file["precision"] == precision]
         for precision in precisions
     }
-    return table(head, rows) + curves(known)
+    return f'{table(head, rows, "files")}<p class="faint">{escape(note)}</p>{curves(known)}'
 
 
 def curves(files: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -75,5 +83,5 @@ def curves(files: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             for name, found in files.items()
         }
         xs, series = on_one_axis(known)
-        drawn += chart(f"FID against {key}", xs, series, axis=axis, log=True) if series else ""
+        drawn += chart(f"FID of exports against {key}", xs, series, axis=axis, log=True) if series else ""
     return f'<div class="charts">{drawn}</div>' if drawn else ""

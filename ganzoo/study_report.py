@@ -15,6 +15,7 @@ _SCRATCH = "scratch"
 _EARLY = 0.25  # the share of the time at which scores are told beside the last ones
 _MANY = 10  # from this ratio to scratch's score on, the ratio is told and no percentage
 _SHOWN = 3  # rows with curves beside `scratch`, the best ones
+_MARKED = 20  # points of a curve, at most, that are marked
 _KID, _SLICED = "kid", "sliced"  # how the names of their curves begin
 
 log = logging.getLogger("ganzoo")
@@ -103,7 +104,9 @@ def draw(cells: Sequence[Mapping[str, Any]], path: Path) -> None:
             for cell in (cell for cell in mine if cell["row"] == row):
                 seconds, values = zip(*cell["curves"][score], strict=True)
                 label = row if cell["seed"] == min(c["seed"] for c in mine if c["row"] == row) else None
-                axis.plot(np.array(seconds) / 60, np.maximum(values, 1e-3), color=f"C{index}", label=label, lw=1.4)
+                few = "o" if len(values) <= _MARKED else None  # a single point has no line
+                minutes, heights = np.array(seconds) / 60, np.maximum(values, 1e-3)
+                axis.plot(minutes, heights, color=f"C{index}", label=label, lw=1.4, marker=few, markersize=3)
         axis.set(title=name, xlabel="minutes, pretraining included", ylabel="KID to training data", yscale="log")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
@@ -130,7 +133,8 @@ def _protocol(cell: Mapping[str, Any]) -> str:
     return (
         f"`{cell['entry']}`, {cell['minutes']:g} processor minutes a run; {samples:,} samples against as many "
         f"reals{seen}. Real against real: sliced Wasserstein {min(floors):.1f} to {max(floors):.1f}, KID "
-        f"{network['floor']['kid']:.3f}, FID {network['floor']['fid']:.1f}, recall {network['floor']['recall']:.2f}. "
+        f"{_number(network['floor']['kid'], 3)}, FID {_number(network['floor']['fid'], 1)}, recall "
+        f"{_number(network['floor']['recall'], 2)}. "
         "Numbers of several seeds stand beside each other; +-: the largest deviation over subsamples; *: flattered, "
         "the network that scores was trained on what a network that taught was. Gains: the seeds' means to scratch's. "
         f"Early: after {_EARLY:.0%} of the time. Time: the share of a run's after which it has the score with which "
@@ -164,7 +168,7 @@ def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
 
 
 def _numbers(cells: Sequence[Mapping[str, Any]], score: str, digits: int) -> str:
-    found = ", ".join("-" if cell[score] is None else f"{cell[score]:.{digits}f}" for cell in cells)
+    found = ", ".join(_number(cell[score], digits) for cell in cells)
     cards = [cell["scorecard"] for cell in cells]
     if score == "sliced_wasserstein":
         deviations = [card["sliced_wasserstein_deviation"].get("average") for card in cards]
@@ -172,6 +176,10 @@ def _numbers(cells: Sequence[Mapping[str, Any]], score: str, digits: int) -> str
         deviations = [card["networks"][0]["deviations"].get(score) for card in cards]
     known = [deviation for deviation in deviations if deviation is not None]
     return found + (f" +- {max(known):.{digits}f}" if known else "")
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _gain(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any]], score: str) -> str:

@@ -66,23 +66,51 @@ def test_the_fewest_floats_that_pass_are_taken(made, quantizer):
         assert error(content, reference) == pytest.approx(found["error"])
 
 
-def told(precision, size, ms, change):
-    return {"precision": precision, "bytes": size, "fid_change": change, "steady": {"1": {"minimum_ms": ms}}}
+def described(precision, size, change):
+    return {"precision": precision, "bytes": size, "fid_change": change}
 
 
 def test_auto_takes_the_fastest_that_is_good():
     files = [
-        told("float32", 100, 1.0, 0.0),
-        told("float16", 50, 1.05, 0.001),
-        told("dynamic", 27, 0.5, 0.01),
-        told("int8", 26, 0.3, 0.03),
+        described("float32", 100, 0.0),
+        described("float16", 50, 0.001),
+        described("dynamic", 27, 0.01),
+        described("int8", 26, 0.03),
     ]
-    chosen, reason = choose.choose(files, "cpu", 0.02)
-    assert chosen == "dynamic" and "0.50 of float32's time and 0.27 of its size" in reason
-    assert "int8 (+3.0%)" in reason and "float16 (1.05)" in reason
-    assert choose.choose(files, "cpu", 0.05)[0] == "int8"
-    assert choose.choose(files, "cpu", 0.0)[0] == "float32"
+    noise = np.array([1.0, 1.1, 0.98, 1.02, 1.3, 0.99, 1.01, 1.0, 1.04])
+    times = {"float32": noise, "float16": 1.05 * noise, "dynamic": 0.5 * noise, "int8": 0.3 * noise}
+    chosen, reason = choose.choose(files, "cpu", 0.02, times)
+    assert chosen == "dynamic" and "0.50 (0.50 to 0.50) of float32's time" in reason and "0.27 of float32's" in reason
+    assert "int8 (+3.0%)" in reason and "float16 1.05" in reason
+    assert choose.choose(files, "cpu", 0.05, times)[0] == "int8"
+    assert choose.choose(files, "cpu", 0.0, times)[0] == "float32"
     assert choose.choose(files[:2], "gpu", 0.02)[0] == "float16"
+
+
+def test_auto_asks_for_a_difference_beyond_noise():
+    files = [described("float32", 100, 0.0), described("float16", 50, 0.0), described("int8", 27, 0.01)]
+    random = np.random.default_rng(0)
+    float16, int8 = 1 + 0.1 * random.random((2, 9))
+    level = {"float32": float16, "float16": float16, "int8": 0.99 * int8}
+    chosen, reason = choose.choose(files, "cpu", 0.02, level)
+    assert chosen == "float16" and "no 8-bit file with a good FID is faster beyond noise" in reason
+    assert choose.choose(files, "cpu", 0.02, {**level, "int8": 0.97 * float16})[0] == "float16", "too little to matter"
+    assert choose.choose(files, "cpu", 0.02, {**level, "int8": 0.6 * int8})[0] == "int8"
+    once = np.where(np.arange(9) == 4, 3.0, 0.6) * int8  # one disturbed round is no matter, two are
+    assert choose.choose(files, "cpu", 0.02, {**level, "int8": once})[0] == "int8"
+    once[5] = 3.0
+    assert choose.choose(files, "cpu", 0.02, {**level, "int8": once})[0] == "float16"
+    both = [*files, described("dynamic", 26, 0.01)]
+    times = {**level, "int8": 0.6 * int8, "dynamic": 0.601 * int8}
+    assert choose.choose(both, "cpu", 0.02, times)[0] == "dynamic", "level within noise, and smaller"
+
+
+def test_files_are_timed_in_turn():
+    order = []
+    times = choose.time_in_rounds({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3)
+    assert [len(found) for found in times.values()] == [3, 3] and min(map(min, times.values())) > 0
+    turns = [name for at, name in enumerate(order) if at == 0 or order[at - 1] != name]
+    assert turns == ["a", "b", "a", "b"]  # b is the last of the first round and the first of the second
 
 
 def test_auto_needs_real_samples_on_a_processor(made, tmp_path):
@@ -111,18 +139,36 @@ def test_files_are_judged_over_the_same_latents(tmp_path):
     export.verify_export(tmp_path)
 
 
+def judged(made, reals, samples, monkeypatch):
+    monkeypatch.setattr(quality.Judge, "features", reals.features_of(samples))
+    return quality.Judge(made, reals, len(samples)).memorised()
+
+
+def noisy(reals):
+    return np.clip(reals + np.random.default_rng(0).integers(-3, 4, reals.shape), 0, 255).astype("uint8")
+
+
 def test_samples_that_are_copies_are_told_and_refused(made, monkeypatch):
-    reals = real_set.real_set(images(400))
-    noisy = np.clip(reals.images + np.random.default_rng(0).integers(-3, 4, reals.images.shape), 0, 255)
-    for samples, share, warned in ((noisy.astype("uint8"), 1.0, True), (images(400, seed=1), 0.1, False)):
-        monkeypatch.setattr(quality.Judge, "features", reals.look(samples))
-        judge = quality.Judge(made, reals, 400)
-        found = judge.memorised()
+    reals = real_set.real_set(images(600))
+    for samples, share, warned in ((noisy(reals.images), 1.0, True), (images(600, seed=1), 0.1, False)):
+        found = judged(made, reals, samples, monkeypatch)
         assert abs(found["closer_share"] - share) < 0.1 and (found["warning"] is not None) == warned
+        assert found["expected_range"] == [0.065, 0.135]  # 0.1 -+ 2 sqrt(0.1 * 0.9 * (1/600 + 1/600))
+        assert "to 14% are" in model_card._memorised(found)
         if warned:
             with pytest.raises(ExportError, match=r"memorised_within"):
                 quality.refuse_if_memorised(found, 0.5)
         quality.refuse_if_memorised(found, None)
+
+
+def test_memorisation_is_not_judged_by_few_training_images_unless_all_is_copied(made, monkeypatch):
+    reals = real_set.real_set(images(100))
+    found = judged(made, reals, images(100, seed=1), monkeypatch)
+    assert found["closer_share"] is None and found["warning"] is None and "500 are needed" in found["reason"]
+    assert model_card._memorised(found).startswith("Not judged: 100 training images are too few")
+    quality.refuse_if_memorised(found, 0.01)
+    found = judged(made, reals, noisy(reals.images), monkeypatch)
+    assert found["closer_share"] == 1.0 and "memorised training images" in found["warning"] and not found["reason"]
 
 
 def test_reals_are_kept_without_their_images(tmp_path):

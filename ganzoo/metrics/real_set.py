@@ -11,10 +11,12 @@ import numpy as np
 
 from ganzoo.cache import read_safetensors, write_arrays
 from ganzoo.errors import EvaluationError
+from ganzoo.metrics.arrays import check_images
 from ganzoo.metrics.feature_networks import FeatureNetwork
 from ganzoo.metrics.features import extract
 from ganzoo.metrics.frechet import frechet_distance
 from ganzoo.metrics.neighbours import nearest, nearest_others
+from ganzoo.metrics.scorecard import halves
 from ganzoo.metrics.self_supervised import fitted, network_of
 
 FILE = "reals.safetensors"
@@ -39,7 +41,7 @@ class RealSet:
     size: tuple[int, int]
     images: np.ndarray | None = field(default=None, repr=False)
 
-    def look(self, samples: np.ndarray) -> np.ndarray:
+    def features_of(self, samples: np.ndarray) -> np.ndarray:
         """Features `(M, dim)` of uint8 images of the same size; raises `EvaluationError` where it is another."""
         if samples.shape[1:3] != self.size:
             raise EvaluationError(
@@ -49,7 +51,7 @@ class RealSet:
 
     def fid(self, samples: np.ndarray) -> float:
         """The Frechet distance of samples, uint8 or their features, to the reals."""
-        return frechet_distance(self.features, samples if samples.ndim == 2 else self.look(samples))
+        return frechet_distance(self.features, samples if samples.ndim == 2 else self.features_of(samples))
 
     def closest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """For samples' features: distances to their nearest reals, these reals' indices, and the share of close ones.
@@ -62,9 +64,20 @@ class RealSet:
         return distances, indices, float(np.mean(distances < limit))
 
 
-def real_set(images: np.ndarray) -> RealSet:
-    """The set of uint8 images `(N, height, width, channels)`, N >= 4; the network is fitted, or in the cache."""
-    network, arrays = fitted(images)
+def real_set(images: np.ndarray, most: int | None = None) -> RealSet:
+    """The set of uint8 images `(N, height, width, channels)`, N >= 8.
+
+    The network is that of the scorecards (`ganzoo.metrics.scorecard.halves`): fitted to half of the images, once, and
+    then read from the cache.
+
+    Args:
+        images: all real images.
+        most: keep the features of so many of them at most, a fixed random choice.
+    """
+    images = check_images(images, "real")
+    network, arrays = fitted(halves(images)[1])
+    if most is not None and most < len(images):
+        images = images[np.random.default_rng(0).permutation(len(images))[:most]]
     return RealSet(network, arrays, extract(network, images, cached=True), tuple(images.shape[1:3]), images)
 
 

@@ -1,14 +1,15 @@
 """The scorecard: never one number, and never two numbers under different protocols.
 
-The real set is put in an order of its own, and split by the seed into two disjoint halves A and B of N // 2. With M
-fakes, n = min(M, N // 2, max_samples). The scores compare n fakes with n images of A; the floor compares n images
-of B with the same n of A: it is what a perfect generator would get. The self-supervised network is fitted to A alone,
-so to it both fakes and B are new. One split is one draw: the sliced Wasserstein floor is also told for others, and
-differences of scores smaller than the range of these floors mean nothing.
+The real set is put in an order of its own, and split into two disjoint halves A and B of N // 2, the same for every
+seed. With M fakes, n = min(M, N // 2, max_samples). The scores compare n fakes with n images of A; the floor compares n
+images of B with the same n of A: it is what a perfect generator would get. The self-supervised network is fitted to A
+alone, so to it both fakes and B are new. One split is one draw: the sliced Wasserstein floor is also given for others,
+and differences of scores smaller than the range of these floors mean nothing.
 """
 
 import contextlib
 import hashlib
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,11 +26,14 @@ from ganzoo.metrics.kernel import kernel_distance
 from ganzoo.metrics.neighbours import density_coverage, precision_recall
 from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_wasserstein
 
-SCORING_VERSION = 1  # raise it whenever the same images would get other numbers
+SCORING_VERSION = 2  # raise it whenever the same images would get other numbers
+_SPLIT_SEED = 0  # of the halves, for every seed of a scorecard
+_NARROW = 0.1  # recall; real images had 0.5 to 0.9, coloured blobs 0.0, with a precision of up to 1
 _PRECISION_NEIGHBOURS = 3
 _DENSITY_NEIGHBOURS = 5
 _QUICK_DIRECTIONS = 64  # of the sliced Wasserstein distance where only its spread is wanted
 _SPLITS = 3  # for which the floor of the sliced Wasserstein distance is taken
+NEIGHBOURS_FROM = 250  # compared samples; fewer give good scores to bad samples: tests/benchmarks/neighbour_samples.md
 _SCORES = {
     "fid": "lower",
     "kid": "lower",
@@ -38,6 +42,17 @@ _SCORES = {
     "density": "1",
     "coverage": "higher",
 }
+
+
+EXPLAINED = {
+    "sliced Wasserstein": "how far colours and edges of generated patches are from those of real ones; 0 is best",
+    "FID, KID": "how far the features of generated images, as a set, are from those of real ones; 0 is best",
+    "precision": "share of generated images that lie among the real ones; low: many do not look real",
+    "recall": "share of real images that lie among the generated ones; low: little variety",
+    "density": "how many real images lie around a generated one, to what is usual among real ones; 1 is best",
+    "coverage": "share of real images that have a generated one nearby; low: parts of the data are left out",
+}
+_NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
 
 
 class NetworkScores(BaseModel):
@@ -96,13 +111,17 @@ class Scorecard(BaseModel):
             for score, best in _SCORES.items():
                 deviation = network.deviations.get(score)
                 lines.append(_row(score, network.scores[score], network.floor[score], best, deviation))
-                if score in network.reasons:
-                    lines.append(f"    {network.reasons[score]}")
+            lines += [f"    {reason}" for reason in dict.fromkeys(network.reasons.values())]
         lines.append(
             f"{protocol['samples']} samples on each side (given: {protocol['reals']} reals, {self.fakes_given} fakes), "
             f"{size}, seed {protocol['seed']}"
         )
         lines += [f"resize for {name}: {entry['resize']}" for name, entry in protocol["networks"].items()]
+        lines += ["", "What the scores say (real vs real: what other real images score, the best there can be)"]
+        lines += [
+            textwrap.fill(f"{name}: {text}", 80, initial_indent="  ", subsequent_indent="    ")
+            for name, text in EXPLAINED.items()
+        ]
         return "\n".join(lines)
 
 
@@ -132,10 +151,9 @@ def scorecard(
     Raises:
         EvaluationError: the sets do not fit each other, or there are too few samples for the neighbours.
     """
-    ordered, half_a, half_b, fakes = _split(real, fake, max_samples, seed)
+    ordered, half_a, compared, other_reals, fakes = _split(real, fake, max_samples, seed)
     count, half = len(fakes), len(half_a)
-    compared, other_reals = half_a[:count], half_b[:count]
-    halves = _halves(count, subsamples, seed)
+    pairs = _subsamples(count, subsamples, seed)
 
     floor = _floor(compared, other_reals, seed)
     floors = [floor["average"]]
@@ -147,12 +165,12 @@ def scorecard(
     return Scorecard(
         sliced_wasserstein=sliced_wasserstein(compared, fakes, seed),
         sliced_wasserstein_deviation=_deviations(
-            [sliced_wasserstein(compared[one], fakes[other], seed, _QUICK_DIRECTIONS) for one, other in halves]
+            [sliced_wasserstein(compared[one], fakes[other], seed, _QUICK_DIRECTIONS) for one, other in pairs]
         ),
         sliced_wasserstein_floor=floor,
         sliced_wasserstein_floors=tuple(floors),
         networks=tuple(
-            _network_scores(net, compared, other_reals, fakes, seen_by_discriminator, halves) for net in built
+            _network_scores(net, compared, other_reals, fakes, seen_by_discriminator, pairs) for net in built
         ),
         fakes_given=len(fake),
         protocol={
@@ -173,9 +191,8 @@ def scorecard(
 def network_scores(
     real: np.ndarray, fake: np.ndarray, networks: Sequence[str | FeatureNetwork], seed: int = 0
 ) -> dict[str, dict[str, float | None]]:
-    """The scores of `scorecard` over networks alone, without floors: `{network's name: {score: value}}`."""
-    _, half_a, _, fakes = _split(real, fake, None, seed)
-    compared = half_a[: len(fakes)]
+    """The scores of `scorecard` over networks alone, without floors: `{network's name: {score: value or None}}`."""
+    _, half_a, compared, _, fakes = _split(real, fake, None, seed)
     return {
         network.name: _feature_scores(extract(network, compared, cached=True), extract(network, fakes))[0]
         for network in _built(networks, half_a)
@@ -202,8 +219,20 @@ def compare(a: Scorecard, b: Scorecard) -> dict:
     return ratios | {network.name: _ratios(network.scores, others[network.name].scores) for network in a.networks}
 
 
+def halves(real: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The real images in an order of their own, and the two halves A and B into which every command splits them.
+
+    The split depends on the images alone, neither on their order nor on a seed: the network that is fitted to A is the
+    same for the checks of a training, for every scorecard and for exports, and is found in the cache by all of them.
+    """
+    ordered = real[canonical_order(real)]
+    shuffled = np.random.default_rng(_SPLIT_SEED).permutation(len(ordered))
+    half = len(ordered) // 2
+    return ordered, ordered[shuffled[:half]], ordered[shuffled[half : 2 * half]]
+
+
 def _split(real: np.ndarray, fake: np.ndarray, max_samples: int | None, seed: int) -> tuple[np.ndarray, ...]:
-    """The reals in their own order, their two halves, and as many fakes as are compared."""
+    """The reals in their own order; half A; and, equally many of each, reals of A, reals of B, and fakes."""
     real, fake = check_images(real, "real"), check_images(fake, "fake")
     if real.shape[1:] != fake.shape[1:]:
         raise EvaluationError(
@@ -215,12 +244,14 @@ def _split(real: np.ndarray, fake: np.ndarray, max_samples: int | None, seed: in
             f"A scorecard needs {_DENSITY_NEIGHBOURS + 1} fakes and twice as many reals. "
             f"Received: {len(real)} real, {len(fake)} fake, max_samples {max_samples}."
         )
+    ordered, half_a, half_b = halves(real)
+    chosen = np.arange(count)
+    if seed != _SPLIT_SEED:  # the halves stay: only which of their images are compared depends on the seed
+        chosen = np.random.default_rng((seed, len(half_a))).permutation(len(half_a))[:count]
     generator = np.random.default_rng(seed)
-    ordered = real[canonical_order(real)]
-    shuffled = generator.permutation(len(ordered))
-    half = len(ordered) // 2
+    generator.permutation(len(ordered))
     fakes = fake[generator.permutation(len(fake))[:count]]
-    return ordered, ordered[shuffled[:half]], ordered[shuffled[half : 2 * half]], fakes
+    return ordered, half_a, half_a[chosen], half_b[chosen], fakes
 
 
 def _built(networks: Sequence[str | FeatureNetwork], half: np.ndarray) -> list[FeatureNetwork]:
@@ -239,7 +270,7 @@ def _floor(one: np.ndarray, other: np.ndarray, seed: int) -> dict[str, float]:
     return floor
 
 
-def _halves(count: int, subsamples: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _subsamples(count: int, subsamples: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pairs of random halves of `count` samples: those of the reals, those of the fakes."""
     if subsamples == 1:
         raise EvaluationError("A deviation is over two subsamples or more. Received: 1.")
@@ -261,34 +292,46 @@ def _deviations(found: Sequence[Mapping[str, float | None]]) -> dict[str, float 
     return {name: None if None in values else float(np.std(values, ddof=1)) for name, values in columns.items()}
 
 
-def _network_scores(network: FeatureNetwork, compared, other_reals, fakes, seen, halves) -> NetworkScores:
+def _network_scores(network: FeatureNetwork, compared, other_reals, fakes, seen, pairs) -> NetworkScores:
     real, made = extract(network, compared, cached=True), extract(network, fakes)
     scores, reasons = _feature_scores(real, made)
     floor, _ = _feature_scores(real, extract(network, other_reals, cached=True))
+    deviations = _deviations([_all_scores(real[one], made[other]) for one, other in pairs])
     return NetworkScores(
         name=network.name,
         family=network.family,
         trained_on=network.trained_on,
         dim=network.dim,
-        marks=_marks(network, seen),
+        marks=_marks(network, seen) + _narrow(scores),
         scores=scores,
         floor=floor,
-        deviations=_deviations([_feature_scores(real[one], made[other])[0] for one, other in halves]),
+        deviations={name: None if scores[name] is None else value for name, value in deviations.items()},
         reasons=reasons,
     )
 
 
 def _feature_scores(real: np.ndarray, fake: np.ndarray) -> tuple[dict[str, float | None], dict[str, str]]:
+    """The scores, None where the samples are too few for one, and why."""
     count, dim = real.shape
-    reasons = {}
-    fid = None
-    if count > dim:
-        fid = frechet_distance(real, fake)
-    else:
+    scores, reasons = _all_scores(real, fake), {}
+    if scores["fid"] is None:
         reasons["fid"] = f"no FID: {count} samples give {dim} features a singular covariance; it needs more than {dim}"
-    scores = {"fid": fid, "kid": kernel_distance(real, fake)}
+    if count < NEIGHBOURS_FROM:
+        reason = (
+            f"no {', '.join(_NEIGHBOUR_SCORES[:-1])} and {_NEIGHBOUR_SCORES[-1]}: {count} samples on each side are too "
+            f"few, at which bad samples score as well as good ones; these scores need {NEIGHBOURS_FROM} "
+            f"({2 * NEIGHBOURS_FROM} real images)"
+        )
+        scores |= dict.fromkeys(_NEIGHBOUR_SCORES)
+        reasons |= dict.fromkeys(_NEIGHBOUR_SCORES, reason)
+    return scores, reasons
+
+
+def _all_scores(real: np.ndarray, fake: np.ndarray) -> dict[str, float | None]:
+    count, dim = real.shape
+    scores = {"fid": frechet_distance(real, fake) if count > dim else None, "kid": kernel_distance(real, fake)}
     scores |= precision_recall(real, fake, _PRECISION_NEIGHBOURS)
-    return scores | density_coverage(real, fake, _DENSITY_NEIGHBOURS), reasons
+    return scores | density_coverage(real, fake, _DENSITY_NEIGHBOURS)
 
 
 def _marks(network: FeatureNetwork, seen: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
@@ -309,6 +352,17 @@ def _marks(network: FeatureNetwork, seen: Sequence[Mapping[str, str]]) -> tuple[
         if part["trained_on"] == UNKNOWN and network.trained_on != OF_THE_DATA:
             marks.append(f"perhaps flattering: what {part['backbone']}, which taught the generator, saw is not known")
     return tuple(marks)
+
+
+def _narrow(scores: Mapping[str, float | None]) -> tuple[str, ...]:
+    """A mark where samples lie close together among the reals: precision and density are high for bad ones, too."""
+    precision, recall = scores["precision"], scores["recall"]
+    if recall is None or not (precision > 0.5 and recall < _NARROW):
+        return ()
+    return (
+        f"flattering precision and density: with a recall of {recall:.2f} the samples lie in a small part of the real "
+        "images' range, where simple or blurred images lie, too",
+    )
 
 
 def _ratios(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -63,7 +63,8 @@ class Recipe:
 def fitted_network(real: np.ndarray, recipe: Recipe | None = None) -> FeatureNetwork:
     """The feature network fitted to `real` (uint8 N x H x W x 1 or 3, N >= 4), from the cache where it lies there.
 
-    A fit takes one to two minutes on two cores. The cache's key is the content of `real` and the recipe.
+    A fit takes up to two minutes on two cores. The cache's key is the content of `real` and the recipe. All commands
+    fit it to the same half of the real images, see `ganzoo.metrics.scorecard.halves`.
     """
     return fitted(real, recipe)[0]
 
@@ -172,7 +173,9 @@ def _fit(model, head, real: np.ndarray, recipe: Recipe) -> None:
         images = np.broadcast_to(real[chosen], (batch, *real.shape[1:3], 3)).astype(np.float32)
         loss = step(tf.constant(images), tf.constant(index))
     if not np.isfinite(float(loss)):
-        raise EvaluationError("The self-supervised feature network diverged on these images. Look at the data.")
+        raise EvaluationError(
+            "The feature network of the scores diverged on these images. Check the data: `ganzoo data DATA`."
+        )
     logger.debug("The last loss of the feature network is %.3f.", float(loss))
 
 

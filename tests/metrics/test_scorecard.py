@@ -5,8 +5,9 @@ import pytest
 
 from ganzoo.cache import cache_dir
 from ganzoo.errors import EvaluationError
+from ganzoo.metrics import scorecard as scorecard_module
 from ganzoo.metrics.feature_networks import FeatureNetwork
-from ganzoo.metrics.scorecard import Scorecard, compare, network_scores, scorecard
+from ganzoo.metrics.scorecard import Scorecard, compare, halves, network_scores, scorecard
 
 LITE0 = {"backbone": "efficientnet_lite0", "family": "efficientnet_lite", "trained_on": "imagenet"}
 
@@ -73,6 +74,53 @@ def test_no_fid_where_the_covariance_is_singular():
     assert scores.scores["kid"] is not None
 
 
+NEIGHBOURS = ("precision", "recall", "density", "coverage")
+
+
+def over_network(fakes, count):
+    """The scores of a card over one network, without the rest of it."""
+    real, others = images(2 * count, 0)[:count], images(2 * count, 0)[count:]
+    return scorecard_module._network_scores(network(), real, others, fakes, (), ())
+
+
+def test_neighbour_scores_of_few_samples_are_withheld_with_the_reason():
+    few = over_network(images(249, 5), 249)
+    assert [few.scores[name] for name in NEIGHBOURS] == [None] * 4 == [few.floor[name] for name in NEIGHBOURS]
+    assert few.scores["fid"] is not None and few.scores["kid"] is not None
+    for part in ("249 samples on each side", "250 (500 real images)"):
+        assert part in few.reasons["recall"]
+    enough = over_network(images(250, 5), 250)
+    assert all(enough.scores[name] >= 0 for name in NEIGHBOURS) and not enough.reasons
+    assert card().table().count("are too few") == 1, "one reason for all four"
+
+
+def test_a_high_precision_without_recall_is_marked():
+    alike = np.full((250, 16, 16, 3), 128, np.uint8) + np.arange(250, dtype=np.uint8)[:, None, None, None] % 3
+    found = over_network(alike, 250)
+    assert found.scores["precision"] > 0.5 and found.scores["recall"] < 0.1
+    assert len(found.marks) == 1 and "flattering precision and density: with a recall of 0.0" in found.marks[0]
+    assert over_network(images(250, 5), 250).marks == ()
+
+
+def test_every_seed_compares_within_the_same_halves():
+    """So that one network, fitted to half A, serves all: see test_evaluation.py for the commands."""
+    reals = images(81, 0)
+    sides = [halves(order) for order in (reals, reals[::-1])]
+    for one, other in zip(*sides, strict=True):
+        np.testing.assert_array_equal(one, other)
+    _, half_a, half_b = sides[0]
+    whole = [{image.tobytes() for image in half} for half in (half_a, half_b)]
+    assert len(whole[0]) == len(whole[1]) == 40 and not whole[0] & whole[1]
+    chosen = set()
+    for seed in range(3):
+        _, fitted_to, compared, others, _ = scorecard_module._split(reals, images(20, 5), None, seed)
+        np.testing.assert_array_equal(fitted_to, half_a)
+        found = [{image.tobytes() for image in some} for some in (compared, others)]
+        assert found[0] < whole[0] and found[1] < whole[1]
+        chosen.add(frozenset(found[0]))
+    assert len(chosen) == 3
+
+
 def test_marks():
     seen = (LITE0,)
     networks = (network("a"), network("b", "the evaluated data"), network("c", family="efficientnet_lite"))
@@ -129,9 +177,9 @@ def test_wrong_sets_are_refused():
 
 def test_deviations_are_those_that_new_samples_show():
     """Over halves without replacement: compare with the spread over independent draws of the same number."""
-    told = card(images(200, 5, low=60), images(400, 0), subsamples=8)
+    told = card(images(300, 5, low=60), images(600, 0), subsamples=8)
     seeds = np.random.default_rng(3).integers(100, 2**30, 40)
-    drawn = [network_scores(images(400, int(n) + 1), images(200, int(n), 60), [network()])["means"] for n in seeds]
+    drawn = [network_scores(images(600, int(n) + 1), images(300, int(n), 60), [network()])["means"] for n in seeds]
     for name, deviation in told.networks[0].deviations.items():
         seen = np.std([scores[name] for scores in drawn], ddof=1)
         assert seen / 2.5 < deviation < 2.5 * seen, name
