@@ -22,10 +22,11 @@ OVERRIDES = {
     "data.channels": 1,
     "training.snapshot_every": 5_000,
     "evaluation.every": 20_000,
+    "evaluation.every_samples": 500,
     "evaluation.check_networks": [],
     "export.samples": 1_000,
 }
-SAMPLES, NETWORKS = 1_000, ("self_supervised",)
+SAMPLES, NETWORKS = 500, ("self_supervised",)
 
 
 def demo(run: str | Path = "runs/demo", minutes: float = MINUTES, progress: bool | None = None) -> dict[str, Any]:
