@@ -229,6 +229,7 @@ class Snapshots(Periodic):
     ):
         super().__init__(run, clock, training.snapshot_every)
         self._examples, self._metrics = examples, metrics
+        self._announced = False
         self._most = 60.0 * training.snapshot_minutes or math.inf  # seconds from one snapshot to the next
         self._last, self._took = time.monotonic(), 0.0
 
@@ -268,7 +269,11 @@ class Snapshots(Periodic):
     def _grid(self) -> None:
         shown = self.model.show(self._examples)
         if shown is not None:
-            self.model.domain.save_grid(self._run / "samples" / f"{self.model.sample_count:09d}.png", shown)
+            path = self._run / "samples" / f"{self.model.sample_count:09d}.png"
+            self.model.domain.save_grid(path, shown)
+            if self.model.step_count and not self._announced:
+                log.info("First images, after %s samples: %s", f"{self.model.sample_count:,}", path)
+                self._announced = True
 
 
 class Best(Look):
@@ -326,6 +331,7 @@ class Best(Look):
             "seconds": round(seconds, 1),
             "name": self.model.domain.QUICK_SCORE,
             "score": score,
+            "count": len(self._reals),
             "best": best,
             **more,
         }

@@ -253,7 +253,7 @@ def doctor(data: str | None, fakes: str | None, trial: float | None, also: tuple
 
 @main.command(examples="ganzoo demo\nganzoo demo --minutes 10 --run runs/digits")
 @click.option("--run", default="runs/demo", show_default=True, type=kinds.FOLDER, help="The run directory.")
-@click.option("--minutes", default=4.0, show_default=True, type=kinds.Finite(min=0.05), help="Minutes of training.")
+@click.option("--minutes", default=1.5, show_default=True, type=kinds.Finite(min=0.05), help="Minutes of training.")
 @_json
 @_verb(resumes=True)
 def demo(run: str, minutes: float, as_json: bool) -> None:

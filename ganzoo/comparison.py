@@ -33,8 +33,7 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
         `{"out", "runs": [{"run", "entry", "pretraining_seconds", "seconds", "samples", "scores"}]}`.
 
     Raises:
-        TrainingError: fewer than two runs, or one that is no run, or runs on different data, or scored on different
-            numbers of samples.
+        TrainingError: fewer than two runs, or one that is no run, or runs on different data.
     """
     places = [Path(run).resolve() for run in runs]
     if len(runs) < 2 or len(set(places)) < len(runs):
@@ -43,13 +42,11 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     found = [_read(Path(run), unread) for run in runs]
     data = {run["run"]: run["data"] for run in found}
     if len(set(data.values()) - {None}) > 1:
-        raise TrainingError(f"These runs saw different data, so their scores cannot be compared: {data}.")
-    scored = {run["run"]: run["scored"] for run in found if run["curves"]}
-    if len(set(scored.values())) > 1:
         raise TrainingError(
-            "Scores depend on the number of samples, so these runs cannot be compared (evaluation.every_samples): "
-            f"{scored}."
+            f"These runs were trained on different data, so their scores cannot be compared: {data}. Name runs that "
+            "were trained on the same data."
         )
+    protocols = _name_protocols(found)
     labels = _labels([run["run"] for run in found])
     names = list(dict.fromkeys(name for run in found for name in run["curves"]))
     charts = [_chart(name, found, labels) for name in names]
@@ -71,22 +68,43 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
         "Samples": f'<div class="stage">{"".join(figures)}</div>',
         "Left out of this page": bullets(unread),
     }
-    note = "Lower is better, but for precision, recall, density (best at 1) and coverage."
-    if None in data.values():
-        note += " Whether these runs saw the same data is not known: datasets cannot be looked at."
-    given = {label: run["given"] for label, run in zip(labels, found, strict=True) if run["given"]}
-    if given:
-        told = "; ".join(f"{label}: {', '.join(names)}" for label, names in given.items())
-        note += f" What runs were given ready-made took its time, too, which is not counted here: {told}."
-    counted = {label: run["clocks"] for label, run in zip(labels, found, strict=True)}
-    if len(set().union(*counted.values())) > 1:
-        told = ", ".join(f"{label}: {' and '.join(sorted(names))}" for label, names in counted.items())
-        note += f" These runs counted different times (training.clock), so compare scores over samples: {told}."
+    note = _note(found, labels, protocols)
     body = [f"<h1>{len(found)} runs</h1><p>{escape(note)}</p>"]
     body += [f"<section>\n<h2>{title}</h2>\n{content}\n</section>" for title, content in sections.items() if content]
     path = write_page(Path(out), "Comparison", body)
     kept = ("run", "entry", "pretraining_seconds", "seconds", "samples", "scores")
     return {"out": str(path), "runs": [{key: run[key] for key in kept} for run in found]}
+
+
+def _name_protocols(runs: Sequence[dict[str, Any]]) -> bool:
+    """Whether runs were scored on different numbers of samples; their scores then get names that say on how many."""
+    if len({run["scored"] for run in runs if run["curves"]}) < 2:
+        return False
+    for run in runs:
+        for key in ("curves", "scores"):
+            run[key] = {f"{name} ({run['scored']:,} samples)": value for name, value in run[key].items()}
+    return True
+
+
+def _note(runs: Sequence[Mapping[str, Any]], labels: Sequence[str], protocols: bool) -> str:
+    """What has to be known to read the page."""
+    note = "Lower is better, except for precision, recall and coverage (higher is better) and density (best at 1)."
+    if protocols:
+        note += (
+            " These runs were scored on different numbers of samples (evaluation.every_samples), and scores depend on "
+            "the number of samples: the name of each score states it, and only scores of the same name are comparable."
+        )
+    if None in (run["data"] for run in runs):
+        note += " It is not known whether these runs were trained on the same data: a dataset cannot be checked."
+    given = {label: run["given"] for label, run in zip(labels, runs, strict=True) if run["given"]}
+    if given:
+        listed = "; ".join(f"{label}: {', '.join(names)}" for label, names in given.items())
+        note += f" The training of weights that runs were given took time, too, which is not counted here: {listed}."
+    counted = {label: run["clocks"] for label, run in zip(labels, runs, strict=True)}
+    if len(set().union(*counted.values())) > 1:
+        listed = ", ".join(f"{label}: {' and '.join(sorted(names))}" for label, names in counted.items())
+        note += f" These runs counted different times (training.clock), so compare scores over samples: {listed}."
+    return note
 
 
 def curves(run: Path, unread: list[str]) -> dict[str, list[tuple[float, float]]]:
@@ -97,7 +115,7 @@ def curves(run: Path, unread: list[str]) -> dict[str, list[tuple[float, float]]]
         scores = {str(check.get("name")): check.get("score"), **_flat(check.get("scores"))}
         for name, value in scores.items():
             if is_number(value):
-                # A resumed run takes looks again: the last one at a number of samples counts.
+                # A resumed run is checked again: the last check at a number of samples counts.
                 found.setdefault(name, {})[check.get("samples")] = (before + check["seconds"], value)
     return {name: sorted(points.values()) for name, points in found.items()}
 

@@ -263,3 +263,50 @@ def test_a_logarithmic_chart_shows_what_is_not_positive():
     marks = {float(text): float(y) for y, text in re.findall(r'y="([\d.]+)" class="y">([\d.]+)<', page)}
     assert marks == {1.0: 10.0, 0.5: pytest.approx(96.1, abs=0.1), 0.2: 210.0}
     assert float(re.findall(r"[ML][\d.]+,([\d.]+)h0", page)[1]) == pytest.approx(159.6, abs=0.1)
+
+
+def drawn(*arguments, **options):
+    html = chart(*arguments, **options)
+    ticks = re.findall(r'class="y">([^<]*)</text>', html)
+    return html, [float(tick) for tick in ticks], re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', html)
+
+
+def test_a_single_point_is_marked_in_the_middle():
+    _, ticks, points = drawn("score", [1000], {"fid": [42.0]})
+    assert len(points) == 1 and ticks[0] < 42 < ticks[-1] and len(ticks) >= 3
+    x, y = map(float, points[0])
+    assert 150 < x < 340 and 40 < y < 180, "neither at an edge nor beyond it"
+
+
+def test_few_points_are_marked_and_many_are_a_line():
+    xs = list(range(100))
+    assert not drawn("score", xs, {"fid": [float(x) for x in xs]})[2]
+    two = {"int8": [1.5, None, None], "float16": [None, 1.4, 1.3]}
+    assert len(drawn("score", [1, 2, 3], two)[2]) == 3
+    assert len(drawn("score", [1, 2, 3], two, log=True)[2]) == 3
+
+
+def test_a_constant_curve_is_drawn_in_the_middle():
+    html, ticks, _ = drawn("lead", list(range(100)), {"lead": [3.0] * 100})
+    height = float(re.search(r'class="curve c0" d="M[\d.]+,([\d.]+)', html).group(1))
+    assert ticks[0] < 3 < ticks[-1] and 60 < height < 160
+
+
+def test_a_single_chart_is_no_wider_than_one_of_several(run):
+    style = page(run).split("</style>")[0]
+    assert ".charts { display: grid; grid-template-columns: repeat(auto-fill," in style  # auto-fit stretches one chart
+
+
+def test_scores_are_explained_and_checks_named_with_their_protocol(run):
+    checks = [{"samples": 1000, "seconds": 9.5, "name": "sliced Wasserstein x1000", "score": 50.0, "count": 500}]
+    write_lines(run / "checks.jsonl", checks)
+    text = page(run)
+    assert text.index("<dt>FID, KID</dt>") < text.index("<td>fid ↓</td>") and "<dt>recall</dt>" in text
+    assert "<h3>Sliced Wasserstein x1000 while training (500 samples)</h3>" in text
+    assert "not comparable with it" in text
+
+
+def test_names_of_users_are_escaped_in_charts():
+    html = chart("<b>&", [1, 2], {"<i onload=x>": [1.0, 2.0]}, [(1, "<script>")], axis='"><u>')
+    assert not {tag for tag, _ in Checker(html).tags} & {"u", "script"} and "<b>&" not in html
+    assert not any(tag == "i" and attributes for tag, attributes in Checker(html).tags)
