@@ -13,6 +13,12 @@ ROUNDS = 9  # of timing: the interval without its two extremes has a coverage of
 _ROUND_SECONDS = 0.04  # for each file
 _WORTHWHILE = 0.95  # of the other file's time: a smaller gain is not worth rounding
 _FLOATS = ("float32", "float16")
+RULE = (
+    f"How it was chosen: all files are timed in turn, in {ROUNDS} rounds. Beside the median of the rounds' ratios is "
+    "their interval without the two extremes (96% of such intervals hold the true median). An 8-bit file is taken only "
+    "if it is faster than the float file beyond noise: the interval lies below 1, and the median is "
+    f"{_WORTHWHILE:g} or less. Of those the fastest is taken; of files level with it within noise, the smallest."
+)
 _KEPT = (1, 2, 4, 8, 12, 16, 24, 32)  # so many operators in float are tried, those with the largest errors
 
 
@@ -146,11 +152,7 @@ def _reason(
         text += f" Times of the others to {usual}'s: {', '.join(f'{name} {against(name)}' for name in others)}."
     if bad := [f"{name} ({file['fid_change']:+z.1%})" for name, file in files.items() if name not in good]:
         text += f" A FID more than {fid_within:.0%} above float32's: {', '.join(bad)}."
-    return (
-        f"{text} Rule: all files are timed in turn in {len(times[usual])} rounds; in brackets is the interval of the "
-        "rounds' ratios without the two extremes. An 8-bit file is taken only if this interval lies below 1 and the "
-        f"median is {_WORTHWHILE:g} or less."
-    )
+    return text
 
 
 def _listed(operator: Operator, share: float) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ganzoo.run_data import described as described_data
 from ganzoo.run_data import run_of
 
 from . import gpu
+from .choose import RULE
 from .directions import principal_directions
 from .files import AUTO, CARD, CLOSEST, MARKDOWN
 from .generator import Generator
@@ -284,6 +285,7 @@ def _files(card: Mapping[str, Any]) -> list[str]:
         "## Files",
         "",
         *([f"`{AUTO}` is {card['chosen']}", ""] if card["chosen"] else []),
+        *([RULE, ""] if any("rounds_ms" in one for file in card["files"] for one in file.get("tried", ())) else []),
         text,
         "",
         "| file | numbers | bytes | maximum, mean error | FID, change | first run | threads: ms | memory | time to "

@@ -83,6 +83,8 @@ def exported(card: Mapping[str, Any], out: str | Path) -> str:
     memorised = card.get("memorised")
     if memorised is None:
         lines.append("Not checked for copies of training images: no training images were available.")
+    elif memorised["closer_share"] is None:
+        lines.append(f"Not judged whether training images are copied: {memorised['reason']}")
     lines.append(f"{_agree(card['files'])} Details: {Path(out) / 'MODEL_CARD.md'}")
     return "\n".join(lines)
 
