@@ -8,7 +8,7 @@ import io
 import itertools
 import math
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -136,19 +136,11 @@ def chart(
     svg += [f'<text x="{x(t)}" y="230" class="x">{t:,.7g}</text>' for t in x_ticks]
     legend, notes = "", [f"each point is the mean of {size} lines"] * (size > 1)
     for number, (name, curve) in enumerate(zip(series, curves, strict=True)):
-        points = [None if value is None else f"{x(at)},{y(value)}" for at, value in zip(middles, curve, strict=True)]
-        path = " ".join(("L" if i and points[i - 1] else "M") + point + "h0" for i, point in enumerate(points) if point)
-        svg.append(f'<path class="curve c{number % _COLOURS}" d="{path}"/>')
-        marked = [point for point in points if point]
-        if len(marked) <= _MARKED:
-            circles = "".join('<circle cx="{}" cy="{}" r="4"/>'.format(*point.split(",")) for point in marked)
-            svg.append(f'<g class="c{number % _COLOURS}">{circles}</g>')
+        points = [None if value is None else (x(at), y(value)) for at, value in zip(middles, curve, strict=True)]
+        svg.append(_curve(points, f"c{number % _COLOURS}"))
         last = next((value for value in reversed(series[name]) if value is not None), None)
         legend += f'<li class="c{number % _COLOURS}"><i></i><span>{escape(name)} <b>{show(last)}</b></span></li>'
-    edges = [x(middles[0]), *(x((a + b) / 2) for a, b in itertools.pairwise(middles)), x(middles[-1])]
-    for at, left, right, *values in zip(middles, edges, edges[1:], *curves, strict=False):
-        hover = "\n".join(f"{n}: {show(v)}" for n, v in zip((axis, *series), (round(at, 2), *values), strict=True))
-        svg.append(f'<rect x="{left}" width="{right - left:.1f}" height="210"><title>{escape(hover)}</title></rect>')
+    svg += _hover(x, middles, (axis, *series), curves)
     for at, text in events:
         if is_number(at) and x_ticks[0] <= at <= x_ticks[-1]:
             svg.append(f'<path class="event" d="M{x(at)} 10V210"><title>{at:,}: {show(text)}</title></path>')
@@ -159,6 +151,27 @@ def chart(
         f'<svg viewBox="0 0 460 252" role="img" aria-label="{escape(title)} over {escape(axis)}">{"".join(svg)}'
         f'<text x="245" y="249" class="x">{escape(axis)}</text></svg><p class="faint">{"; ".join(notes)}</p></div>'
     )
+
+
+def _curve(points: Sequence[tuple[float, float] | None], style: str) -> str:
+    """A line through the points, broken at those that are None; few points are marked."""
+    texts = [None if point is None else f"{point[0]},{point[1]}" for point in points]
+    path = " ".join(("L" if i and texts[i - 1] else "M") + text + "h0" for i, text in enumerate(texts) if text)
+    marked = [point for point in points if point]
+    circles = "".join(f'<circle cx="{x}" cy="{y}" r="4"/>' for x, y in marked) if len(marked) <= _MARKED else ""
+    return f'<path class="curve {style}" d="{path}"/>' + (f'<g class="{style}">{circles}</g>' if circles else "")
+
+
+def _hover(x: Callable, middles: Sequence[float], names: Sequence[str], curves: Sequence[Sequence[Any]]) -> list[str]:
+    """For each place on the axis a strip that shows the values there when it is pointed at."""
+    edges = [x(middles[0]), *(x((a + b) / 2) for a, b in itertools.pairwise(middles)), x(middles[-1])]
+    strips = []
+    for at, left, right, *values in zip(middles, edges, edges[1:], *curves, strict=False):
+        if left == right:  # a single place: a strip about its mark
+            left, right = left - 12, right + 12
+        text = "\n".join(f"{name}: {show(v)}" for name, v in zip(names, (round(at, 2), *values), strict=True))
+        strips.append(f'<rect x="{left}" width="{right - left:.1f}" height="210"><title>{escape(text)}</title></rect>')
+    return strips
 
 
 def on_one_axis(

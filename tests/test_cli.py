@@ -452,6 +452,8 @@ def test_the_demonstration_goes_the_whole_way_and_goes_on(tmp_path):
     assert again["samples"] > first["samples"] > 0
     distances = [again[when]["sliced_wasserstein"]["average"] for when in ("before", "after")]
     assert distances[1] < distances[0]
-    assert "real against real" in again["text"] and Image.open(again["grid"]).size[0] > 8 * 32
+    assert set(again["steps"]) == {"training", "samples", "feature network", "scores", "export", "report"}
+    assert all(f"{name} {seconds:.0f}" in again["text"] for name, seconds in again["steps"].items())
+    assert "KID, network self_supervised" in again["text"] and Image.open(again["grid"]).size[0] > 8 * 32
     assert (run / "export" / "generator_float16.tflite").stat().st_size > 100_000
     assert len(json.loads((run / "scores.json").read_text())) == 2

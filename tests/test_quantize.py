@@ -1,5 +1,7 @@
 """8-bit files: which operators stay in float, what `auto` takes, and how files are judged."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -107,7 +109,12 @@ def test_auto_asks_for_a_difference_beyond_noise():
 
 def test_files_are_timed_in_turn():
     order = []
-    times = choose.time_in_rounds({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3)
+
+    def run(name):
+        order.append(name)
+        time.sleep(0.002)
+
+    times = choose.time_in_rounds({"a": lambda: run("a"), "b": lambda: run("b")}, rounds=3)
     assert [len(found) for found in times.values()] == [3, 3] and min(map(min, times.values())) > 0
     turns = [name for at, name in enumerate(order) if at == 0 or order[at - 1] != name]
     assert turns == ["a", "b", "a", "b"]  # b is the last of the first round and the first of the second
