@@ -49,7 +49,7 @@ EXPLAINED = {
     "FID, KID": "how far the features of generated images, as a set, are from those of real ones; 0 is best",
     "precision": "share of generated images that lie among the real ones; low: many do not look real",
     "recall": "share of real images that lie among the generated ones; low: little variety",
-    "density": "how many real images lie around a generated one, to what is usual among real ones; 1 is best",
+    "density": "how many real images lie near a generated one, compared with a real one; 1 is best",
     "coverage": "share of real images that have a generated one nearby; low: parts of the data are left out",
 }
 _NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
