@@ -21,7 +21,7 @@ import numpy as np
 from ganzoo import registry
 from ganzoo.backbone_catalogue import distinct
 from ganzoo.cache import has_checksum, read_safetensors, write_arrays, write_text
-from ganzoo.errors import WeightsError, unknown_name
+from ganzoo.errors import GanzooError, WeightsError, unknown_name
 from ganzoo.foreign_weights import SUFFIXES, is_weights_file, mapped
 from ganzoo.runs import checkpoints
 
@@ -308,6 +308,16 @@ def samples_seen(folder: Path) -> int | None:
     if not re.fullmatch("[0-9]{1,16}", text):
         raise WeightsError(f"{folder / WEIGHTS_FILE} is damaged: '{text}' is no number of samples.")
     return int(text)
+
+
+def whole_at(folder: Path) -> int | None:
+    """The samples that the model of a preset had seen, if all of the preset is there and whole; None if not."""
+    try:
+        read_safetensors(folder / WEIGHTS_FILE)
+        checkpoints.check_recipe(folder / WEIGHTS_FILE, folder / registry.RUN_RECIPE)
+        return samples_seen(folder)
+    except GanzooError:
+        return None
 
 
 def teachers_of(folder: Path) -> list[dict[str, str]]:

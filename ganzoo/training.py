@@ -332,7 +332,7 @@ def _restore(gan: "PhasedModel", run: Path) -> SoFar:
     for name in (METRICS, GUARDS):
         _keep(run / name, [line for line in read_objects(run / name, "samples") if line["samples"] <= seen])
     # A later check stays where its weights are the best that there are: they are in `best/`.
-    kept = presets.samples_seen(run / "best")
+    kept = presets.whole_at(run / "best")
     checks = read_objects(run / CHECKS, "samples")
     _keep(run / CHECKS, [one for one in checks if one["samples"] <= seen or one["samples"] == kept])
     events = read_objects(run / EVENTS, "samples")
@@ -392,8 +392,9 @@ def _fit(
             if stop.signal is not None:
                 _report_stop(gan, run, stop)
         seconds = clock.seconds()
-    elif presets.samples_seen(run / "preset") != seen:
-        # The process died between the last checkpoint and its preset.
+    elif presets.whole_at(run / "preset") != seen:
+        # The process died between the last checkpoint and its preset, or the preset was damaged since.
+        log.info("The preset of %s is written again from the last checkpoint.", run)
         snapshots = callbacks.Snapshots(run, callbacks.Clock(seconds), gan.recipe.training, examples(sample_set))
         snapshots.set_model(gan)
         snapshots.show()

@@ -210,6 +210,17 @@ def test_presets_are_checked(run, caplog):
     assert "has no checksum" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "recipe.yaml"])
+def test_a_damaged_preset_is_written_again_from_the_checkpoint(name, run, caplog):
+    path = run / "preset" / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7] + b"x" + whole[-6:])
+    caplog.set_level("INFO", "ganzoo")
+    train(ENTRY, images(), run, samples=16)
+    assert "is written again from the last checkpoint" in caplog.text
+    assert path.read_bytes()[-100:] == whole[-100:] and presets.load(str(run)).sample_count == 16
+
+
 def test_a_preset_older_than_the_newest_checkpoint_is_reported(run, caplog):
     presets.load(str(run))
     assert "The preset of" not in caplog.text

@@ -35,8 +35,14 @@ def locked(run: Path) -> Iterator[None]:
             file.flush()
         yield
     finally:
-        with contextlib.suppress(OSError):
+        try:
             path.unlink()
+        except PermissionError:  # on Windows an open file cannot be removed
+            file.close()
+            with contextlib.suppress(OSError):
+                path.unlink()
+        except FileNotFoundError:
+            pass
         file.close()
 
 
