@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo import registry, run_exports
-from ganzoo.cache import is_number, read_objects
+from ganzoo.cache import guard, is_number, read_objects
 from ganzoo.errors import TrainingError
 from ganzoo.origins import clocks, pretraining_time, untimed_sources
 from ganzoo.page import bullets, chart, image, on_one_axis, show, table, write_page
@@ -39,7 +39,10 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     if len(runs) < 2 or len(set(places)) < len(runs):
         raise TrainingError("Two runs or more, each named once, can be compared. Name their directories.")
     unread: list[str] = []
-    found = [_read(Path(run), unread) for run in runs]
+    found = []
+    for run in runs:
+        with guard(run, TrainingError, "Values in the files of this run were changed. Leave it out."):
+            found.append(_read(Path(run), unread))
     data = {run["run"]: run["data"] for run in found}
     if len(set(data.values()) - {None}) > 1:
         raise TrainingError(
@@ -111,12 +114,12 @@ def curves(run: Path, unread: list[str]) -> dict[str, list[tuple[float, float]]]
     """A run's scores by name, each a list of (seconds of training and pretraining, score)."""
     before = pretraining_time(run)
     found: dict[str, dict[float, tuple[float, float]]] = {}
-    for check in read_objects(run / "checks.jsonl", "seconds", unread=unread):
+    for check in read_objects(run / "checks.jsonl", "seconds", "samples", unread=unread):
         scores = {str(check.get("name")): check.get("score"), **_flat(check.get("scores"))}
         for name, value in scores.items():
             if is_number(value):
                 # A resumed run is checked again: the last check at a number of samples counts.
-                found.setdefault(name, {})[check.get("samples")] = (before + check["seconds"], value)
+                found.setdefault(name, {})[check["samples"]] = (before + check["seconds"], value)
     return {name: sorted(points.values()) for name, points in found.items()}
 
 

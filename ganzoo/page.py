@@ -55,7 +55,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], style: str = "") -
 
 def pairs(rows: Sequence[tuple[str, Any]], style: str) -> str:
     """A list of names with their values; those that are None are left out."""
-    shown = [f"<div><dt>{escape(name)}</dt><dd>{show(value)}</dd></div>" for name, value in rows if value is not None]
+    shown = [f"<div><dt>{show(name)}</dt><dd>{show(value)}</dd></div>" for name, value in rows if value is not None]
     return f'<dl class="{style}">{"".join(shown)}</dl>'
 
 
@@ -139,7 +139,7 @@ def chart(
         points = [None if value is None else (x(at), y(value)) for at, value in zip(middles, curve, strict=True)]
         svg.append(_curve(points, f"c{number % _COLOURS}"))
         last = next((value for value in reversed(series[name]) if value is not None), None)
-        legend += f'<li class="c{number % _COLOURS}"><i></i><span>{escape(name)} <b>{show(last)}</b></span></li>'
+        legend += f'<li class="c{number % _COLOURS}"><i></i><span>{show(name)} <b>{show(last)}</b></span></li>'
     svg += _hover(x, middles, (axis, *series), curves)
     for at, text in events:
         if is_number(at) and x_ticks[0] <= at <= x_ticks[-1]:

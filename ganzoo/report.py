@@ -55,7 +55,7 @@ def write_report(run: Path) -> Path:
     events = [
         (line.get("samples", ""), line.get("text", "")) for line in read_objects(run / "events.jsonl", unread=unread)
     ]
-    checks = read_objects(run / "checks.jsonl", unread=unread)
+    checks = read_objects(run / "checks.jsonl", "samples", unread=unread)
     sections = {
         "Samples over time": _samples(run / "samples", unread),
         "Events": table(("samples", "event"), events),

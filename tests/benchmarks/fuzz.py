@@ -1,6 +1,6 @@
 """Damages files of every kind that ganzoo reads, and counts what becomes of them.
 
-    python tests/benchmarks/fuzz.py                                  # all: 3,500 cases
+    python tests/benchmarks/fuzz.py                                  # all: 3,800 cases
     python tests/benchmarks/fuzz.py --only pth,data --cases 100      # some of them
 
 A case is a small whole file in which bytes or values were changed at random (the same for the same seed). A reader must
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-CASES = {"recipes": 1000, "presets": 500, "checkpoints": 500, "pth": 500, "exports": 500, "data": 500}
+CASES = {"recipes": 1000, "presets": 500, "checkpoints": 500, "pth": 500, "exports": 500, "data": 500, "runs": 300}
 SECONDS = 90.0  # of a case; the first one also imports TensorFlow
 MEMORY = 12 << 30  # bytes of addresses of a process; TensorFlow alone maps some
 ENTRIES = ("image/dcgan_32", "image/wgan_gp_32", "image/projected_mobile_64")
@@ -428,6 +428,59 @@ class Data:
         return None
 
 
+class Runs:
+    """A run directory, reported, compared and described."""
+
+    def __init__(self, folder: Path):
+        import ganzoo
+        from ganzoo import recipe_files
+        from ganzoo.registry import get_entry
+
+        small = recipe_files.merge(get_entry("image/dcgan_32").raw["tiny"], {"data": {"channels": 1}})
+        reals = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 1), dtype=np.uint8)
+        np.save(folder / "reals.npy", reals)
+        small = recipe_files.merge(small, recipe_files.nest({"training.samples": 64, "guards.every": 16}))
+        self.folder = folder / "run"
+        ganzoo.train("image/dcgan_32", str(folder / "reals.npy"), self.folder, overrides=small)
+        kinds = (".json", ".jsonl", ".yaml")
+        self.names = sorted(path.name for path in self.folder.iterdir() if path.suffix in kinds)
+
+    def run(self, folder: Path, random: np.random.Generator) -> str | None:
+        import ganzoo
+        from ganzoo.report import write_report
+        from ganzoo.run_data import described
+
+        run = folder / "run"
+        shutil.copytree(self.folder, run)
+        path = run / random.choice(self.names)
+        before = path.read_bytes()
+        if random.random() < 0.05:
+            another_kind(path, random)
+        elif path.suffix == ".json" and random.random() < 0.7:
+            path.write_text(json.dumps(changed_values(json.loads(before), random)))
+        elif path.suffix == ".jsonl" and before and random.random() < 0.7:
+            lines = before.decode().splitlines()
+            index = random.integers(len(lines))
+            lines[index] = json.dumps(changed_values(json.loads(lines[index]), random))
+            path.write_text("\n".join(lines) + "\n")
+        else:
+            path.write_bytes(changed_bytes(before, random))
+        refused = None
+        for read in (
+            lambda: write_report(run),
+            lambda: ganzoo.compare_runs([str(run), str(self.folder)], folder / "page.html"),
+            lambda: described(run),
+            lambda: ganzoo.get_entry(str(run)).recipe(),
+        ):
+            try:
+                read()
+            except ganzoo.GanzooError as error:
+                refused = error
+        if refused:
+            raise refused
+        return None
+
+
 KINDS: dict[str, Callable[[Path], Any]] = {
     "recipes": Recipes,
     "presets": Presets,
@@ -435,6 +488,7 @@ KINDS: dict[str, Callable[[Path], Any]] = {
     "pth": Pth,
     "exports": Exports,
     "data": Data,
+    "runs": Runs,
 }
 
 
