@@ -12,6 +12,7 @@ from ganzoo.domains import get_domain
 from ganzoo.errors import EvaluationError
 from ganzoo.report import write_report
 from ganzoo.runs.class_names import labels_for
+from ganzoo.runs.progress import task
 
 if TYPE_CHECKING:
     from ganzoo.data import SampleSet
@@ -76,6 +77,7 @@ def read_reals(gan: "GAN", data: Any) -> "SampleSet":
     return get_domain(gan.recipe.domain).read(data, gan.recipe.data, bool(gan.conditions_spec()))
 
 
+@task("Scoring")
 def score(
     gan: "GAN",
     real: Any,
