@@ -25,8 +25,8 @@ def as_text(operators: Sequence[str]) -> str:
     """What is known of operators, for a card."""
     if not operators:
         return (
-            "No operator of these files is on our list of those that a GPU delegate refuses. That is no proof: try it "
-            "on the phones that you mean, with a processor as the second choice."
+            "No operator of these files is on our list of those that a GPU delegate refuses. This is not a proof: test "
+            "the files on your phones, with the processor as a fallback."
         )
     told = [f"- {name}: {known()[name]['doubt']} ({known()[name]['source']})" for name in operators]
     return "\n".join(["Known to be refused, or slow, by a GPU delegate:", "", *told])

@@ -39,7 +39,7 @@ def check_saved_model(path: Path) -> None:
     with guard(file, ExportError, "Export again."):
         found = saved_model_pb2.SavedModel.FromString(read_bytes(file, MOST_ARRAYS))
     if len(found.meta_graphs) != 1 or not found.meta_graphs[0].HasField("object_graph_def"):
-        raise ExportError(f"{file} is no SavedModel of TensorFlow 2 with one graph. Export again.")
+        raise ExportError(f"{file} is not a SavedModel of TensorFlow 2 with one graph. Export again.")
     graph = found.meta_graphs[0]
     kinds = {node.WhichOneof("kind") for node in graph.object_graph_def.nodes} - _KINDS
     foreign = sorted(set(_operators(graph))) + sorted(kinds)

@@ -69,4 +69,4 @@ def extract(content: bytes, name: str = "The file") -> dict[str, Any]:
                     return found
     except Exception as error:  # broken offsets and lengths raise errors of many kinds
         raise ExportError(f"{name} is damaged: its metadata cannot be read ({type(error).__name__}).") from None
-    raise ExportError(f"{name} holds no metadata of ganzoo: it is no export, or another tool dropped them.")
+    raise ExportError(f"{name} has no metadata of ganzoo: it is not an export, or another tool removed them.")

@@ -193,7 +193,7 @@ def _files(path: Path) -> list[Path]:
     found = sorted(path.rglob("*")) if path.is_dir() else [path]
     for file in found:
         if not file.is_dir() and not (file.is_file() and (file == path or not file.is_symlink())):
-            raise FileProblem(f"holds {file.name}, which is no regular file")
+            raise FileProblem(f"holds {file.name}, which is not a regular file")
     return [file for file in found if not file.is_dir()]
 
 

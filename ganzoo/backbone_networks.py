@@ -52,7 +52,7 @@ def _library_network(
     path = None if weights in (None, "default") else Path(name)
     if path is not None and not path.is_file():
         raise WeightsError(
-            f"weights='{weights}' is no file. Give 'default', None (random), the path of one, or RUN:trunk."
+            f"weights='{weights}' is not a file. Give 'default', None (random), the path of one, or RUN:trunk."
         )
     if weights == "default" and info.trained_on is None:
         raise WeightsError(
@@ -105,8 +105,8 @@ def _hub_network(
         ) from None
     if weights is None:
         raise WeightsError(
-            f"'{info.name}' cannot begin with random weights: keras_hub fetches its form together with its weights. "
-            "Give weights='default', or the folder of a saved preset."
+            f"'{info.name}' cannot start from random weights: keras_hub loads its architecture together with its "
+            "weights. Give weights='default', or the folder of a saved preset."
         )
     if weights == "default":
         source = info.name.partition("/")[2]
@@ -114,7 +114,7 @@ def _hub_network(
         source = str(weights)
         _check_preset(Path(weights))
     else:
-        raise WeightsError(f"weights='{weights}' is no folder of a keras_hub preset: it holds no config.json.")
+        raise WeightsError(f"weights='{weights}' is not a folder of a keras_hub preset: it holds no config.json.")
     with _download(info) if weights == "default" else contextlib.nullcontext():
         network = _built(info, shape, lambda: hub.models.Backbone.from_preset(source, image_shape=shape))
     try:

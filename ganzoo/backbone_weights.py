@@ -141,7 +141,7 @@ def load_trunk(trunk: "keras.Model", source: str, info: BackboneInfo, levels: li
     arrays, _ = read_part(where, part)
     if wrong := fill(trunk, {name: arrays[name] for name in named_variables(trunk) if name in arrays}):
         raise WeightsError(
-            f"{source} is no trunk of '{info.name}', or ends below the levels {levels}: {wrong}. Name levels up to a "
-            "quarter of the side that it was trained at (model.levels, model.matching_levels, model.ensemble_levels), "
-            "or the backbone that it is."
+            f"{source} is not a trunk of '{info.name}', or ends below the levels {levels}: {wrong}. Name levels up to "
+            "a quarter of the side that it was trained at (model.levels, model.matching_levels, "
+            "model.ensemble_levels), or the backbone that it is."
         )

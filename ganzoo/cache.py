@@ -125,12 +125,12 @@ def _storage_error(path: Path, error: Exception) -> StorageError:
     if number in _FULL or (number is None and free < 2**20):
         limit = "It reached a limit on the size of files" if number == errno.EFBIG else "The disk is full"
         text = (
-            f"{path} cannot be written. {limit} ({free / 1e6:,.0f} MB are free). What was written before is whole. "
-            "Free some space, then run the same command again."
+            f"{path} cannot be written. {limit} ({free / 1e6:,.0f} MB are free). Files that were written before are "
+            "complete. Free some space, then run the same command again."
         )
     else:
         reason = os.strerror(number) if number else str(error)
-        text = f"{path} cannot be written: {reason}. Files that were written before are whole. Name another folder."
+        text = f"{path} cannot be written: {reason}. Files that were written before are complete. Name another folder."
     found = StorageError(text)
     found.errno = number
     return found
@@ -267,7 +267,7 @@ def keep(path: Path, write: Callable[[], Any]) -> None:
     try:
         write()
     except StorageError as error:
-        log.warning("%s It will be computed again next time.", error)
+        log.warning("%s It is computed again next time.", error)
 
 
 def has_checksum(path: str | Path) -> bool:
@@ -385,7 +385,7 @@ def check_plain(value: Any) -> None:
             if isinstance(one, dict):
                 for key in one:
                     if not isinstance(key, str):
-                        raise FileProblem(f"has the key {key!r:.80}, which is no text. Write it in quotes")
+                        raise FileProblem(f"has the key {key!r:.80}, which is not text. Write it in quotes")
                     _check_text(key)
                 below.extend(one.values())
             elif isinstance(one, list):
@@ -408,7 +408,7 @@ def _check_text(text: str) -> None:
         try:
             text.encode("utf-8", "surrogateescape")  # names of files may be any bytes
         except UnicodeEncodeError:
-            raise FileProblem(f"holds a text that is no Unicode ({text!r:.80})") from None
+            raise FileProblem(f"holds a text that is not Unicode ({text!r:.80})") from None
 
 
 def parse_json(content: str | bytes) -> Any:
@@ -456,7 +456,7 @@ def read_objects(path: Path, *numbers: str, unread: list[str] | None = None, sta
         elif all(is_number(value.get(name)) for name in numbers):
             found.append(value)
     if broken and unread is not None:
-        unread.append(f"{path.name}: lines that are no JSON objects: {broken}")
+        unread.append(f"{path.name}: lines that are not JSON objects: {broken}")
     return found
 
 
@@ -507,7 +507,7 @@ def read_npz(path: str | Path, most: int = MOST_ARRAYS) -> dict[str, Any]:
                 version = np.lib.format.read_magic(packed)
                 read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
                 if version not in read:
-                    raise FileProblem(f"is damaged ('{member.filename:.80}' is no array that is read)")
+                    raise FileProblem(f"is damaged ('{member.filename:.80}' is not a supported array)")
                 shape, columns, dtype = read[version](packed)
                 if dtype.hasobject or dtype.itemsize == 0:
                     raise FileProblem(f"holds objects in '{member.filename:.80}', which could run code")

@@ -46,8 +46,8 @@ class Teacher:
             raise WeightsError(f"The teacher of this run cannot be loaded. {error}") from None
         if self.options.sha256 not in (None, digest):
             raise WeightsError(
-                f"The teacher {self.options.teacher} has other weights than when this run was begun. Give it back the "
-                "weights that it had, or distil it in a new directory."
+                f"The teacher {self.options.teacher} has other weights than when this run was started. Restore its "
+                "weights, or distil it in a new directory."
             )
         self.gan.trainable = False
         check_fit(self.gan, gan)
@@ -99,13 +99,13 @@ def check_fit(teacher: "GAN", student: "GAN") -> None:
             if what == "conditions":
                 counts = [next((spec.classes for spec in found.values()), 0) for found in (theirs, own)]
                 raise RecipeError(
-                    f"{teacher.recipe.entry} cannot teach {student.recipe.entry}: it has {counts[0]} classes, the "
-                    f"other {counts[1]}. Take a student that is conditional as the teacher is."
+                    f"{teacher.recipe.entry} cannot be the teacher of {student.recipe.entry}: it has {counts[0]} "
+                    f"classes, the other {counts[1]}. Take a student that is conditional as the teacher is."
                 )
             raise RecipeError(
-                f"{teacher.recipe.entry} cannot teach {student.recipe.entry}: it has {what} {theirs}, the other "
-                f"{own}. Set the recipe's model and data keys to the teacher's (--set model.latent_dim=..., data.size, "
-                "data.channels, model.classes), or take an entry that has them."
+                f"{teacher.recipe.entry} cannot be the teacher of {student.recipe.entry}: it has {what} {theirs}, the "
+                f"other {own}. Set the recipe's model and data keys to the teacher's (--set model.latent_dim=..., "
+                "data.size, data.channels, model.classes), or take an entry that has them."
             )
 
 

@@ -190,7 +190,9 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     if facts["exact_duplicates"] + facts["near_duplicates"] > 0.2 * count:
         plan.reasons.append("Check the duplicates first: they are more than a fifth of the images.")
     if facts["near_empty"]:
-        plan.reasons.append(f"{facts['near_empty']} images have nearly one colour: remove them if they are no samples.")
+        plan.reasons.append(
+            f"{facts['near_empty']} images have nearly one colour: remove them if they are not samples."
+        )
     _choose_backbone(plan, facts.get("probe") or {})
     minutes = 10 if count < _FEW else 30
     if speed and plan.verb == "train":

@@ -128,8 +128,8 @@ class Joining(keras.callbacks.Callback):
         super().__init__()
         if data is None or len(data) < FEWEST_PROBED:
             raise DataError(
-                f"model.ensemble measures on {FEWEST_PROBED} real samples or more which network tells most. Received: "
-                f"{'a dataset that is not looked at' if data is None else len(data)}. Give a folder or arrays."
+                f"model.ensemble needs {FEWEST_PROBED} real samples or more to compare its networks. Received: "
+                f"{'a tf.data.Dataset' if data is None else len(data)}. Give a folder or arrays."
             )
         self._run = run
         self._reals = data.some(_PROBED)
@@ -146,6 +146,6 @@ class Joining(keras.callbacks.Callback):
         best = most_telling(told)
         self.model.ensemble.join(best, seen)
         shares = "; ".join(f"{name} {result}" for name, result in told.items())
-        text = f"{best} joins the discriminator (told apart by a linear probe: {shares})"
+        text = f"{best} joins the discriminator (accuracy of a linear probe: {shares})"
         log.info("After %s samples: %s", f"{seen:,}", text)
         keep_event(self._run, seen, text, repeats=True)

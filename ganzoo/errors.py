@@ -1,4 +1,4 @@
-"""Errors whose text is written for the user: what went wrong, what was expected, what was received, the mend."""
+"""Errors whose text is written for the user: what went wrong, what was expected, what was received, the fix."""
 
 import difflib
 from collections.abc import Iterable

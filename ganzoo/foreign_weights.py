@@ -88,7 +88,7 @@ def mapped(
     tensors = read_tensors(path)
     if mapping is None:
         raise WeightsError(
-            f"{path} has names of its own: give a mapping ({path},mapping=FILE.yaml), with a line "
+            f"{path} has its own names: give a mapping ({path},mapping=FILE.yaml), with a line "
             f"`NAME: TENSOR` or `NAME: {{from: TENSOR, transpose: [2, 3, 1, 0]}}` for each of these weights: "
             f"{_listed(wanted)}. Its tensors are: {_listed({name: a.shape for name, a in tensors.items()})}."
         )

@@ -61,12 +61,12 @@ class GAN(PhasedModel):
                 "consolidation out."
             )
         if self.recipe.guards.act and not self.recipe.guards.every:
-            raise RecipeError("guards.act says what is done at a warning, but guards.every = 0: nothing looks.")
+            raise RecipeError("guards.act says what is done at a warning, but guards.every = 0: nothing is checked.")
         if "augment" in self.recipe.guards.act:
             if not self.recipe.augment.policy or self.recipe.augment.probability >= MOST_AUGMENTED:
                 raise RecipeError(
                     f"guards.act: 'augment' raises augment.probability up to {MOST_AUGMENTED}. Give an augment.policy, "
-                    "and a lower probability to begin with."
+                    "and a lower initial probability."
                 )
             self.augment_probability = self.add_weight(
                 name="augment_probability",

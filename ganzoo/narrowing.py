@@ -234,12 +234,12 @@ def _sizes(theirs: _Channels, wide: keras.Model, network: keras.Model) -> dict[i
     """How many channels the narrower network has of each of the wider one's atoms."""
     if [layer.name for layer in wide.layers] != [layer.name for layer in network.layers]:
         others = {layer.name for layer in wide.layers} ^ {layer.name for layer in network.layers}
-        raise WeightsError(f"The networks have not the same layers: only one of them has {sorted(others)[:3]}.")
+        raise WeightsError(f"The networks do not have the same layers: only one of them has {sorted(others)[:3]}.")
     ours = _channels(network)
     for theirs_end, ours_end in zip((*wide.inputs, *wide.outputs), (*network.inputs, *network.outputs), strict=True):
         if theirs_end.shape != ours_end.shape:
             raise WeightsError(
-                f"The networks have not the same inputs and outputs: {theirs_end.shape}, {ours_end.shape}."
+                f"The networks do not have the same inputs and outputs: {theirs_end.shape}, {ours_end.shape}."
             )
     sizes: dict[int, int] = {}
     for name in (layer.name for layer in wide.layers):

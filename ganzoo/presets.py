@@ -119,8 +119,9 @@ def load(name: str, **overrides: Any) -> "GAN":
     if recipe.pretrain:
         parts = sorted({key.split("/")[0] for key in arrays})
         raise WeightsError(
-            f"{name} is no GAN but a run of `pretrain {recipe.pretrain['method']}`, with the parts {parts}. Train one "
-            f"that starts from them: `ganzoo train {recipe.entry} --data DATA --run DIR --init PART={name}:{parts[0]}`."
+            f"{name} is not a GAN but a run of `pretrain {recipe.pretrain['method']}`, with the parts {parts}. Train "
+            f"one that starts from them: `ganzoo train {recipe.entry} --data DATA --run DIR "
+            f"--init PART={name}:{parts[0]}`."
         )
     if name in registry.list_entries():
         published = registry.get_entry(name).recipe()
@@ -306,7 +307,7 @@ def samples_seen(folder: Path) -> int | None:
         return None
     text = metadata.get(SEEN, "0")
     if not re.fullmatch("[0-9]{1,16}", text):
-        raise WeightsError(f"{folder / WEIGHTS_FILE} is damaged: '{text}' is no number of samples.")
+        raise WeightsError(f"{folder / WEIGHTS_FILE} is damaged: '{text}' is not a number of samples.")
     return int(text)
 
 
@@ -332,7 +333,7 @@ def teachers_of(folder: Path) -> list[dict[str, str]]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise WeightsError(f"{folder / WEIGHTS_FILE} is damaged: '{text[:60]}' is no list of pretrained networks.")
+        raise WeightsError(f"{folder / WEIGHTS_FILE} is damaged: '{text[:60]}' is not a list of pretrained networks.")
     return found
 
 
@@ -410,7 +411,7 @@ def _from_backbone(
             break
     if not wanted.keys() & arrays.keys():
         raise WeightsError(
-            f"{target} is no network like {name}: its weights fit nowhere. Take an entry whose discriminator may be "
+            f"{target} is not a network like {name}: its weights fit nowhere. Take an entry whose discriminator may be "
             f"one, such as image/projected_mobile_64 with --set model.trunk={name}."
         )
     if wanted.keys() <= arrays.keys():

@@ -101,9 +101,9 @@ def get_entry(name: str) -> ZooEntry:
         if (folder / RUN_RECIPE).is_file():
             return ZooEntry(str(name), folder / RUN_RECIPE, recipe_files.read_yaml(folder / RUN_RECIPE))
     if Path(name).is_dir():
-        raise RecipeError(f"{name} is no run directory: it holds no {RUN_RECIPE}.")
+        raise RecipeError(f"{name} is not a run directory: it holds no {RUN_RECIPE}.")
     domains = {file.split("/")[0] for file in files}
-    also = "" if name.split("/")[0] in domains else " Nor is there a run directory of that name."
+    also = "" if name.split("/")[0] in domains else " There is no run directory of that name either."
     raise RecipeError(unknown_name("entry", name, files) + also)
 
 
@@ -203,7 +203,7 @@ def _check_registered(module: str) -> None:
             return
         raise RecipeError(f"The architecture '{module}' does not exist: the package {package} has no such module.")
     raise RecipeError(
-        f"The architecture '{module}' lies in a package that is not registered as a plug-in. A recipe may name modules "
+        f"The architecture '{module}' is in a package that is not registered as a plug-in. A recipe may name modules "
         f"of ganzoo.gans, and of packages under the entry point ganzoo.zoo: {_plug_ins() or 'none is installed'}. "
         "Install the package that registers it."
     )

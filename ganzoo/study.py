@@ -358,7 +358,7 @@ def _subset(plan: Mapping[str, Any], source: Any, reference: int, overrides: Map
     found = get_domain(recipe.domain).read(source, recipe.data, True)
     count = plan.get("count") or len(found)
     if count > len(found):
-        raise DataError(f"The study wants {count} samples, {found.source} has {len(found)}. Give more.")
+        raise DataError(f"The study needs {count} samples, {found.source} has {len(found)}. Give more.")
     order = np.random.default_rng(0).permutation(len(found))
     chosen, others = np.sort(order[:count]), np.sort(order[count:][:reference])
     held_out = len(others) >= reference // 4
@@ -416,7 +416,9 @@ def _restore(out: Path) -> None:
     if (out / RESULTS).is_file():
         for cell in read_json(out / RESULTS, list):
             if not isinstance(cell, dict) or not {"set", "row", "seed", "conditions"} <= set(cell):
-                raise GanzooError(f"{out / RESULTS} is no study's results. Remove it, or name another --out.")
+                raise GanzooError(
+                    f"{out / RESULTS} does not hold results of a study. Remove it, or name another --out."
+                )
             path = out / cell["set"] / _folder(cell["row"]) / str(cell["seed"]) / RESULT
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)

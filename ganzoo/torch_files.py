@@ -93,7 +93,7 @@ def read_state_dict(path: str | PathLike) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # whatever broken bytes can raise inside pickle, zipfile or numpy
         raise WeightsError(
-            f"The file '{path}' is truncated or is no PyTorch checkpoint ({type(error).__name__}: {error}). "
+            f"The file '{path}' is truncated or is not a PyTorch checkpoint ({type(error).__name__}: {error}). "
             "Fetch it again, or give a file written by torch.save(model.state_dict(), ...)."
         ) from None
 
@@ -116,8 +116,8 @@ class _Unpickler(pickle.Unpickler):
                 return lambda data, *_: data
             return lambda storage, offset, size, stride, *_: _Tensor(storage, offset, size, stride)
         raise WeightsError(
-            f"The file '{self.path}' was refused: it names '{module}.{name}', which is no part of a tensor and could "
-            "run code. Expected a plain state dict: torch.save(model.state_dict(), ...)."
+            f"The file '{self.path}' was refused: it names '{module}.{name}', which is not a part of a tensor and "
+            "could run code. Expected a plain state dict: torch.save(model.state_dict(), ...)."
         )
 
     def persistent_load(self, saved: Any) -> _Storage:
@@ -189,7 +189,9 @@ def _read_legacy(content: bytes, path: Path) -> tuple[Any, dict[str, np.ndarray]
         return _Unpickler(stream, path).load()
 
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
-        raise WeightsError(f"The file '{path}' is no PyTorch checkpoint: it does not open with PyTorch's magic number.")
+        raise WeightsError(
+            f"The file '{path}' is not a PyTorch checkpoint: it does not start with PyTorch's magic number."
+        )
     if load().get("little_endian") is not True:
         raise WeightsError(f"The file '{path}' was written on a big-endian machine, which is not supported.")
     unpickler = _Unpickler(stream, path)

@@ -83,9 +83,13 @@ def train(
         scores and images.
 
     Raises:
+<<<<<<< HEAD
         GanzooError: says what is wrong and how to fix it. Checkpoints that were written before are whole.
         KeyboardInterrupt: Ctrl-C.
         SystemExit: SIGTERM or SIGHUP.
+=======
+        GanzooError: with the fix in its text; checkpoints written before stay whole.
+>>>>>>> 486a1f3 (Errors and log lines in plain words)
     """
     changes = _changes(overrides, seed, init)
     with shown(progress):
@@ -118,7 +122,11 @@ def pretrain(
         As `train`, and `parts`: the names of the preset's parts.
 
     Raises:
+<<<<<<< HEAD
         GanzooError: says what is wrong and how to fix it; a `RecipeError` where the method does not support the entry.
+=======
+        GanzooError: with the fix in its text; a `RecipeError` where the method does not support the entry.
+>>>>>>> 486a1f3 (Errors and log lines in plain words)
     """
     changes = _changes(overrides, seed, init)
     with shown(progress):
@@ -170,7 +178,9 @@ def _go_alone(
     recipe, sample_set = begin(run, method, name, data, changes)
     if sample_set is None and not recipe.pretrain:
         if recipe.guards.act:
-            raise TrainingError("guards.act needs data that can be looked at: a folder, a file or arrays, no dataset.")
+            raise TrainingError(
+                "guards.act needs data that can be examined: a folder, a file or arrays, not a tf.data.Dataset."
+            )
         log.info(
             "A tf.data.Dataset cannot be examined: there are no guards against collapse, no scores and no best weights."
         )
@@ -215,8 +225,8 @@ def _begin(
     left = {*_FOLDERS, "data.json", REPORT, LOCK}  # of a run that never began
     if others := sorted(path.name for path in run.iterdir() if path.name not in left):
         raise TrainingError(
-            f"{run} exists and is no run directory: it has no {registry.RUN_RECIPE}, but {others[:3]}. Name a new or "
-            "empty folder."
+            f"{run} exists and is not a run directory: it has no {registry.RUN_RECIPE}, but {others[:3]}. Name a new "
+            "or empty folder."
         )
     if method is None:
         entry = registry.get_entry(name)
@@ -267,7 +277,7 @@ def _resume(
     saved = entry.recipe()
     if saved.pretrain.get("method") != method:
         was = f"`pretrain {saved.pretrain['method']}`" if saved.pretrain else "`train`"
-        raise TrainingError(f"{run} was begun with {was}. Name another directory.")
+        raise TrainingError(f"{run} was started with {was}. Name another directory.")
     if method is not None:
         changes = pretraining.without_idle(method, changes)
     if changes:
@@ -281,7 +291,7 @@ def _resume(
         ]
         if different:
             raise TrainingError(
-                f"{run} was begun with another recipe: {'; '.join(different)}. Resume it without these changes, or "
+                f"{run} was started with another recipe: {'; '.join(different)}. Resume it without these changes, or "
                 "train in a new directory (with --init to start from its weights)."
             )
     if registry.get_entry(name).recipe().entry != saved.entry:
@@ -291,8 +301,8 @@ def _resume(
     now = sample_set.fingerprint if sample_set is not None else None
     if before != now:
         raise TrainingError(
-            f"The data differ from those that {run} was begun with (sha256 {now} and {before}). Give the same data, or "
-            "train in a new directory with --init."
+            f"The data differ from those that {run} was started with (sha256 {now} and {before}). Give the same data, "
+            "or train in a new directory with --init."
         )
     return recipe, sample_set
 

@@ -205,7 +205,7 @@ def test_a_fine_tuned_trunk_is_frozen_under_small_heads(tiny, reals, tmp_path):
     assert all(np.array_equal(one, two) for one, two in zip(before, gan.frozen.network.weights, strict=True))
     for wrong, message in (
         ({"levels": [4, 8, 16]}, r"ends below the levels \[4, 8, 16\]"),
-        ({"backbone": "efficientnet_lite1"}, "is no trunk of 'efficientnet_lite1'"),
+        ({"backbone": "efficientnet_lite1"}, "is not a trunk of 'efficientnet_lite1'"),
         ({"backbone_weights": f"{tmp_path}:generator"}, "takes the trunk of a run"),
         ({"backbone_weights": f"{tmp_path}/no:trunk"}, "Nor is there a run directory"),
     ):

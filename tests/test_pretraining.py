@@ -105,9 +105,9 @@ def test_a_resumed_pretraining_equals_an_unbroken_one(method, tmp_path):
     pretrain(method, entry.name, images, tmp_path / "broken", samples=64, overrides=idle)
     whole, broken = (presets.read_weights(str(tmp_path / run)) for run in ("unbroken", "broken"))
     assert whole.keys() == broken.keys() and all(np.array_equal(whole[key], broken[key]) for key in whole)
-    with pytest.raises(TrainingError, match=f"was begun with `pretrain {method}`"):
+    with pytest.raises(TrainingError, match=f"was started with `pretrain {method}`"):
         train(entry.name, images, tmp_path / "broken", samples=64, overrides=entry.raw["tiny"])
-    with pytest.raises(WeightsError, match="is no GAN but a run of `pretrain"):
+    with pytest.raises(WeightsError, match="is not a GAN but a run of `pretrain"):
         presets.load(str(tmp_path / "broken"))
 
 

@@ -73,7 +73,7 @@ def make_run(run):
     problems = [{"path": "<script>alert(1)</script>.png", "reason": "no image & 'text'"}]
     data = {"source": "photos", "count": 1234, "fingerprint": "abc", "class_counts": {"<i>": 7, "dogs": 1227}}
     (run / "data.json").write_text(json.dumps(data | {"notes": ["2 were animated"], "problems": problems}))
-    marks = ("flattering: efficientnet_lite0, which taught the generator, is of the same family",)
+    marks = ("flattering: efficientnet_lite0, which trained the generator, is of the same family",)
     scores = [{"samples": 290_000, "scorecard": card(10.0, marks)}, {"samples": 0, "scorecard": card(80.0, marks)}]
     (run / "scores.json").write_text(json.dumps(scores))
     transfer = {"target": "discriminator.trunk", "source": "imagenet/lite0", "loaded": ["stem/kernel", "<u>"]}
@@ -204,7 +204,7 @@ def test_torn_and_repeated_lines(run):
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"samples": 402000, "generator_loss": 2.0}\n{"samples": 403000, "generator_loss": 2.0}\n')
     text = page(run)
-    assert "403,000" in text and "metrics.jsonl: lines that are no JSON objects: 1" in text
+    assert "403,000" in text and "metrics.jsonl: lines that are not JSON objects: 1" in text
 
 
 def test_what_cannot_be_read_is_named(run):

@@ -202,7 +202,7 @@ def test_presets_are_checked(run, caplog):
         with pytest.raises(WeightsError, match="are NaN or infinite"):
             presets.load(str(run))
     save_file(arrays, path, {"samples_seen": "-5"})
-    with pytest.raises(WeightsError, match="'-5' is no number of samples"):
+    with pytest.raises(WeightsError, match="'-5' is not a number of samples"):
         presets.load(str(run))
     save_file(arrays, path, {"samples_seen": "16"})
     caplog.set_level("INFO", "ganzoo")
@@ -449,7 +449,7 @@ def test_an_export_on_a_full_disk_ends_clearly_and_leaves_nothing(form, run, tmp
 def test_a_cache_on_a_full_disk_costs_only_a_warning(tmp_path, caplog):
     with limited(50_000):
         cache.keep(tmp_path / "x.npy", lambda: cache.write_array(tmp_path / "x.npy", ARRAY))
-    assert "It will be computed again next time" in caplog.text and list(tmp_path.iterdir()) == []
+    assert "It is computed again next time" in caplog.text and list(tmp_path.iterdir()) == []
 
 
 # Signals.

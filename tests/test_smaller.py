@@ -354,9 +354,9 @@ def test_a_plain_student_of_an_elastic_teacher_takes_its_trunk_and_the_head_of_t
 
 
 def test_teachers_that_do_not_fit_are_refused(teacher, tmp_path, tiny):
-    with pytest.raises(RecipeError, match=r"cannot teach .*latents"):
+    with pytest.raises(RecipeError, match=r"cannot be the teacher of .*latents"):
         distill(str(teacher), "image/dcgan_32", None, tmp_path / "a", overrides={"model.latent_dim": 5})
-    with pytest.raises(RecipeError, match=r"cannot teach .*has 10 classes, the other 0"):
+    with pytest.raises(RecipeError, match=r"cannot be the teacher of .*has 10 classes, the other 0"):
         distill("image/wgan_gp_32", "image/dcgan_32", None, tmp_path / "b", overrides={"model.latent_dim": 128})
     with pytest.raises(RecipeError, match="one width for each resolution"):
         distill(str(teacher), MOBILE, None, tmp_path / "c")

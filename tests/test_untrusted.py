@@ -147,7 +147,7 @@ def test_lines_that_are_no_objects_are_counted_not_raised(tmp_path):
     unread = []
     found = cache.read_objects(tmp_path / "x.jsonl", "samples", unread=unread)
     assert [one["samples"] for one in found] == [1, 2]
-    assert unread == ["x.jsonl: lines that are no JSON objects: 3"]
+    assert unread == ["x.jsonl: lines that are not JSON objects: 3"]
 
 
 READERS = {

@@ -79,7 +79,7 @@ def exported(card: Mapping[str, Any], out: str | Path) -> str:
         lines.append(f"generator.tflite is {card['chosen']}")
     failed = [file["file"] for file in card["files"] if file.get("passed") is False]
     if failed:
-        lines.append(f"Below the quality that is asked of 8-bit files: {', '.join(failed)}.")
+        lines.append(f"Below the required quality of 8-bit files: {', '.join(failed)}.")
     memorised = card.get("memorised")
     if memorised is None:
         lines.append("Not checked for copies of training images: no training images were available.")

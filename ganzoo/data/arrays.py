@@ -41,7 +41,7 @@ def _images(array: np.ndarray, source: str) -> tuple[np.ndarray, str | None]:
     if array.ndim != 4 or array.shape[-1] not in _MODES or 0 in array.shape:
         hint = ""
         if array.ndim == 4 and array.shape[1] in _MODES:
-            hint = " The channels seem to come first: give array.transpose(0, 2, 3, 1)."
+            hint = " The channels seem to be the first axis: give array.transpose(0, 2, 3, 1)."
         raise DataError(f"{source[:1].upper()}{source[1:]} has the shape {array.shape}. {RULE}{hint}")
     return to_uint8(array, source)
 

@@ -80,7 +80,7 @@ def find_files(folder: Path) -> tuple[list[ImageFile], list[Problem]]:
                     seen.add(_identity(found))
                     walk.append((entry.path, inner))
                 if Path(entry.name).suffix.lower() in EXTENSIONS:
-                    problems.append(Problem(inner, "a folder, in spite of its name; what lies in it is read"))
+                    problems.append(Problem(inner, "a folder with the name of a file; the files in it are read"))
             elif stat.S_ISREG(found.st_mode):
                 key = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
                 files.append(ImageFile(inner, partial(open_regular, entry.path), key))

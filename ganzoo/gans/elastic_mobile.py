@@ -67,13 +67,13 @@ class ElasticMobileGAN(ProjectedMobileGAN):
         options = recipe.model
         if options.plain_weight <= 0 or options.projected_weight > 0 or options.matching_weight > 0 or options.ensemble:
             raise RecipeError(
-                "An elastic generator is judged by the plain discriminator's heads, one for each width; what sees all "
-                "widths as one cannot tell them apart: model.projected_weight = 0, matching_weight = 0, ensemble = []."
+                "An elastic generator needs one discriminator head for each width, which only the plain discriminator "
+                "has. Set model.plain_weight > 0, model.projected_weight = 0, matching_weight = 0 and ensemble = []."
             )
         if recipe.training.precision == "mixed_float16":
             raise RecipeError("Widths share gradients between optimizers: take precision mixed_bfloat16.")
         if recipe.consolidation:
-            raise RecipeError("consolidation holds a generator of one width back: set it to 0.")
+            raise RecipeError("consolidation works for generators of one width only. Set it to 0.")
         super().__init__(recipe)
 
     def build_networks(self) -> None:

@@ -158,7 +158,7 @@ class ProjectedMobileGAN(GAN):
         for switch, keys, off in (("projected_weight", _PROJECTED, "0"), ("ensemble", _ENSEMBLE, "empty")):
             idle = [] if getattr(options, switch) else [f"model.{key}" for key in keys if key in changed]
             if idle:
-                log.warning("No effect while model.%s is %s: %s.", switch, off, ", ".join(idle))
+                log.warning("These keys have no effect while model.%s is %s: %s.", switch, off, ", ".join(idle))
         super().__init__(recipe)
 
     def build_networks(self) -> None:

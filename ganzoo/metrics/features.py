@@ -36,6 +36,6 @@ def _read(path, shape: tuple[int, int]) -> np.ndarray | None:
     try:
         features = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        logger.warning("The cached features %s are damaged (%s) and are made again.", path, error)
+        logger.warning("The cached features %s are damaged (%s) and are computed again.", path, error)
         return None
     return features if features.shape == shape and features.dtype == np.float32 else None

@@ -276,8 +276,8 @@ def _subsamples(count: int, subsamples: int, seed: int) -> list[tuple[np.ndarray
         raise EvaluationError("A deviation is over two subsamples or more. Received: 1.")
     if subsamples and count // 2 <= _DENSITY_NEIGHBOURS:
         raise EvaluationError(
-            f"Deviations are taken over halves, and those of {count} samples have not {_DENSITY_NEIGHBOURS} neighbours "
-            "each. Give more samples, or no subsamples."
+            f"Deviations are taken over halves, and those of {count} samples do not have {_DENSITY_NEIGHBOURS} "
+            "neighbours each. Give more samples, or no subsamples."
         )
     generator = np.random.default_rng((seed, subsamples))
     draws = ((generator.permutation(count), generator.permutation(count)) for _ in range(subsamples))
@@ -344,13 +344,15 @@ def _marks(network: FeatureNetwork, seen: Sequence[Mapping[str, str]]) -> tuple[
                 f"Received: {dict(part)}, without {sorted(missing)}."
             )
         if part["family"] == network.family:
-            marks.append(f"flattering: {part['backbone']}, which taught the generator, is of the same family")
+            marks.append(f"flattering: {part['backbone']}, which trained the generator, is of the same family")
         if part["trained_on"] == network.trained_on:
             marks.append(
-                f"flattering: {part['backbone']}, which taught the generator, was trained on {part['trained_on']} too"
+                f"flattering: {part['backbone']}, which trained the generator, was trained on {part['trained_on']} too"
             )
         if part["trained_on"] == UNKNOWN and network.trained_on != OF_THE_DATA:
-            marks.append(f"perhaps flattering: what {part['backbone']}, which taught the generator, saw is not known")
+            marks.append(
+                f"perhaps flattering: what {part['backbone']}, which trained the generator, was trained on is not known"
+            )
     return tuple(marks)
 
 

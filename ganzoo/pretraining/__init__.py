@@ -95,7 +95,7 @@ def without_idle(method: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
         idle += [f"training.{key}" for key in training if key in _IDLE_IN_TRAINING]
         given["training"] = {key: value for key, value in training.items() if key not in _IDLE_IN_TRAINING}
     if idle:
-        log.warning("No effect on a pretraining: %s.", ", ".join(idle))
+        log.warning("These keys have no effect on a pretraining: %s.", ", ".join(idle))
     return given
 
 

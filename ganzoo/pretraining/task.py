@@ -101,11 +101,11 @@ class Task:
         """(height, width, channels) of the GAN's images.
 
         Raises:
-            RecipeError: its samples are no images.
+            RecipeError: its samples are not images.
         """
         shapes = self.gan.sample_shapes()
         if len(shapes) != 1 or len(shapes[0]) != 3:
-            raise self.refuse("its samples are no images.")
+            raise self.refuse("its samples are not images.")
         return shapes[0]
 
     def trunk(self) -> keras.Model:

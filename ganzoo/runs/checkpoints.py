@@ -91,7 +91,7 @@ def load(model: Any, run: Path) -> SoFar | None:
     if reasons:
         told = "\n".join(f"- {path.name}: {reason}" for path, reason in reasons.items())
         raise TrainingError(
-            f"No checkpoint in {run / FOLDER} can be used:\n{told}\nPut back a whole one, or start in a new run "
+            f"No checkpoint in {run / FOLDER} can be used:\n{told}\nRestore one from a backup, or start in a new run "
             f"directory (--init generator={run}:generator takes the weights of its preset)."
         )
     return None

@@ -51,7 +51,7 @@ class Stop(keras.callbacks.Callback):
     def _take(self, number: int, frame: Any) -> None:
         self.signal = number
         self._give_back()
-        log.warning("%s: the state is saved after this step. A second one ends at once.", self.name)
+        log.warning("%s: the state is saved after this step. A second signal stops at once.", self.name)
 
     def _give_back(self) -> None:
         while self._before:

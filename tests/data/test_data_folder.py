@@ -158,7 +158,7 @@ def test_folders_are_classes_only_where_the_entry_is_labelled(tmp_path):
     some = load_images(tmp_path / "set", ImageOptions(16, labelled=True))
     assert some.class_names == ("cat", "dog") and some.labels.tolist() == [0, 0, 1] and some.labels.dtype == np.int32
     assert some.class_counts == {"cat": 2, "dog": 1}
-    assert some.problems == [("0.png", "lies outside the class folders")]
+    assert some.problems == [("0.png", "is outside the class folders")]
     assert some.notes[0] == "2 sub-folders read as classes: cat, dog"
     flat = load_images(tmp_path / "set" / "dog", ImageOptions(16, labelled=True))
     assert flat.labels is None and "no classes" in flat.notes[0]
