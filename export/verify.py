@@ -154,7 +154,7 @@ def _check_magic(path: Path) -> None:
         with open_regular(path, MOST_ARRAYS) as file:
             head = file.read(8)
         if head[4:8] != b"TFL3":
-            raise FileProblem("is no TFLite file")
+            raise FileProblem("is not a TFLite file")
 
 
 def check_identity(path: Path, listed: Mapping[str, Any], card: Mapping[str, Any]) -> None:
@@ -174,7 +174,7 @@ def read_checked(path: Path, listed: Mapping[str, Any], card: Mapping[str, Any])
     with guard(path, ExportError, "Export again."):
         content = read_bytes(path, MOST_ARRAYS)
         if content[4:8] != b"TFL3":
-            raise FileProblem("is no TFLite file")
+            raise FileProblem("is not a TFLite file")
     _compare(path, len(content), listed, lambda: hashlib.sha256(content).hexdigest())
     if metadata.extract(content, path.name) != card["metadata"]:
         raise ExportError(f"{path} says other things of itself than {CARD}. Export again.")

@@ -332,7 +332,7 @@ def open_regular(path: str | Path, most: int) -> BinaryIO:
     """A regular file of at most `most` bytes, opened to be read. It never waits, as opening a named pipe would.
 
     Raises:
-        FileProblem: it is no regular file (a folder, a device, a pipe, a socket), or it is larger.
+        FileProblem: it is not a regular file (a folder, a device, a pipe, a socket), or it is larger.
         OSError: it cannot be opened.
     """
     if os.path.isdir(path):  # which Windows reports as a missing permission
@@ -341,7 +341,7 @@ def open_regular(path: str | Path, most: int) -> BinaryIO:
     try:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
-            raise FileProblem("is no regular file")
+            raise FileProblem("is not a regular file")
         if facts.st_size > most:
             raise FileProblem(f"has {facts.st_size:,} bytes; at most {most:,} are read")
     except BaseException:

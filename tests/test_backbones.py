@@ -230,7 +230,7 @@ def test_no_network_is_one_quick_error(name, address, monkeypatch, tmp_path, cap
 def test_unpublished_missing_and_wrong_weights(tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match="No weights of 'keras_cv/resnet18' are published"):
         backbones.create("keras_cv/resnet18", (64, 64, 3))
-    with pytest.raises(WeightsError, match="is no file"):
+    with pytest.raises(WeightsError, match="is not a file"):
         backbones.create("efficientnet_lite0", (64, 64, 3), weights=tmp_path / "none.pth")
     with pytest.raises(WeightsError, match="expected 320 tensors"):
         backbones.create("efficientnet_lite1", (64, 64, 3), weights=backbone_weights.lite_file("efficientnet_lite0"))

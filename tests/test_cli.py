@@ -336,7 +336,7 @@ def test_a_study_refuses_what_it_cannot_do(folder, tmp_path):
     tiny = [*tiny_settings(), "--set", "evaluation.check_networks=[]"]
     command = ("bench", "guards", "--out", tmp_path, "--minutes", 0.02, "--row", "scratch", "--seed", 0, *tiny)
     few = refused(*command, "--data", f"fashion_1000={folder}")
-    assert f"wants 1000 samples, the folder {folder} has {IMAGES}" in few
+    assert f"needs 1000 samples, the folder {folder} has {IMAGES}" in few
     assert "Unknown row of the study guards 'tenfoldd'. Did you mean 'tenfold'?" in refused(
         "bench", "guards", "--out", tmp_path, "--data", f"fashion_1000={folder}", "--row", "tenfoldd"
     )

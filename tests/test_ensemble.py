@@ -207,7 +207,7 @@ def test_a_fine_tuned_trunk_is_frozen_under_small_heads(tiny, reals, tmp_path):
         ({"levels": [4, 8, 16]}, r"ends below the levels \[4, 8, 16\]"),
         ({"backbone": "efficientnet_lite1"}, "is not a trunk of 'efficientnet_lite1'"),
         ({"backbone_weights": f"{tmp_path}:generator"}, "takes the trunk of a run"),
-        ({"backbone_weights": f"{tmp_path}/no:trunk"}, "Nor is there a run directory"),
+        ({"backbone_weights": f"{tmp_path}/no:trunk"}, "There is no run directory of that name"),
     ):
         with pytest.raises(GanzooError, match=message):
             tiny(ENTRY, model=heads | wrong)

@@ -147,5 +147,5 @@ def test_a_file_that_takes_too_long(folder, monkeypatch):
 def test_no_wait_for_a_pipe(name, folder):
     (folder / name).unlink()
     os.mkfifo(folder / name)
-    with pytest.raises(ExportError, match=f"{name}.* (is no regular file|cannot be read|has 0 bytes)"):
+    with pytest.raises(ExportError, match=f"{name}.* (is not a regular file|cannot be read|has 0 bytes)"):
         export.verify_export(folder)

@@ -317,11 +317,11 @@ def test_sampled_latents_are_to_be_the_codes_of_what_they_give():
 def test_keys_without_effect_on_a_pretraining_are_told(caplog):
     idle = {"consolidation": 5.0, "guards.act": ["slow_discriminator"], "evaluation.every": 1_000}
     pretraining.recipe("rotation", "image/dcgan_32", idle)
-    assert "No effect on a pretraining: consolidation, evaluation, guards." in caplog.text
+    assert "These keys have no effect on a pretraining: consolidation, evaluation, guards." in caplog.text
     caplog.clear()
     idle = {"augment.policy": ["cutout"], "training.ema_half_life": 5, "training.d_steps": 3}
     assert pretraining.recipe("rotation", "image/dcgan_32", idle).training.d_steps == 1
-    assert "No effect on a pretraining: augment, training.ema_half_life, training.d_steps." in caplog.text
+    assert "These keys have no effect on a pretraining: augment, training.ema_half_life, training.d_steps." in caplog.text
     caplog.clear()
     pretraining.recipe("classifier", "image/dcgan_32", {"augment.policy": ["cutout"]})
     assert not caplog.text

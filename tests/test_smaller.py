@@ -114,7 +114,7 @@ def test_widths_that_are_not_there_are_refused(tiny):
     with pytest.raises(TrainingError, match="multiple of 4"):
         tiny(ELASTIC, **{"model.narrower": [0.75, 0.5], "training.batch_size": 6})
     for key, value in (("projected_weight", 1.0), ("matching_weight", 1.0), ("ensemble", ["efficientnet_lite0"])):
-        with pytest.raises(RecipeError, match="one for each width"):
+        with pytest.raises(RecipeError, match="one discriminator head for each width"):
             tiny(ELASTIC, **{f"model.{key}": value})
 
 
@@ -377,7 +377,7 @@ def test_a_teacher_that_changed_or_is_gone_is_told(teacher, tmp_path):
     train(str(source), "mnist5k", source, samples=128)
     with pytest.raises(TrainingError, match=r"distillation\.sha256"):
         distill(str(source), "image/dcgan_32", "mnist5k", run, samples=16, overrides=QUICK)
-    with pytest.raises(WeightsError, match="has other weights than when this run was begun"):
+    with pytest.raises(WeightsError, match="has other weights than when this run was started"):
         train(str(run), "mnist5k", run, samples=16)
     shutil.rmtree(source)
     with pytest.raises(WeightsError, match=r"The teacher of this run cannot be loaded\."):

@@ -431,10 +431,10 @@ def test_every_way_to_fine_tune(how, tmp_path):
     lower = {f"discriminator/trunk/down_{size}/kernel" for size in (16, 8)}
     assert (kernels <= still) == (how == "scale") and (lower <= still) == (how == "freeze_d")
     if how != "all":
-        with pytest.raises(TrainingError, match="begun with another recipe"):
+        with pytest.raises(TrainingError, match="started with another recipe"):
             finetune(str(tmp_path / "first"), data[:20], run, how="all", samples=64)
         shutil.rmtree(tmp_path / "first")  # what it gave is in the run, and so is how
-        with pytest.raises(TrainingError, match="begun with another recipe"):
+        with pytest.raises(TrainingError, match="started with another recipe"):
             finetune(str(tmp_path / "first"), data[:20], run, how="all", samples=64)
 
 

@@ -169,7 +169,7 @@ def test_no_reader_waits_for_a_pipe_or_reads_a_device(kind, tmp_path):
     os.symlink("/dev/zero", tmp_path / "device")
     (tmp_path / "folder").mkdir()
     for name in ("pipe", "device", "folder"):
-        with pytest.raises(error, match=f"{name} is (no regular file|a folder)"):
+        with pytest.raises(error, match=f"{name} is (not a regular file|a folder)"):
             read(tmp_path / name)
 
 

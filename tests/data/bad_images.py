@@ -93,7 +93,7 @@ def make_bad(folder: Path) -> dict[str, str]:
     os.mkfifo(folder / "pipe.png")
     expected["pipe.png"] = "a named pipe"
     (folder / "folder.png").mkdir()
-    expected["folder.png"] = "a folder, in spite of its name"
+    expected["folder.png"] = "a folder with the name of a file"
     here = os.getcwd()
     with socket.socket(socket.AF_UNIX) as listener:
         os.chdir(folder)  # a socket's path may have only a hundred characters

@@ -171,7 +171,7 @@ def test_wrong_sets_are_refused():
         card(images(5, 5))
     with pytest.raises(EvaluationError, match="two subsamples or more"):
         card(images(200, 5), subsamples=1)
-    with pytest.raises(EvaluationError, match="those of 11 samples have not 5 neighbours"):
+    with pytest.raises(EvaluationError, match="those of 11 samples do not have 5 neighbours"):
         card(images(11, 5), subsamples=4)
 
 
