@@ -263,7 +263,7 @@ def _signature(card: Mapping[str, Any]) -> list[str]:
         lines += [f"Classes, from 0 on: {', '.join(map(inline, described['class_names']))}.", ""]
     return [
         *lines,
-        "Inputs have no fixed order: read their names. All of this stands inside the TFLite files, too, as JSON in "
+        "Inputs have no fixed order: use their names. The TFLite files contain all of this, as JSON in "
         "their metadata `ganzoo`.",
         "",
     ]
@@ -318,7 +318,7 @@ def _remarks(file: Mapping[str, Any]) -> list[str]:
         told = ", ".join(f"{one['layer']} ({one['kind']}, {one['share_of_error']:.0%})" for one in kept)
         lines += [f"Activations of `{file['file']}` in float, with their share of the error of int8: {told}.", ""]
     if file.get("passed") is False:
-        lines += [f"`{file['file']}` misses the quality that is asked of an 8-bit file.", ""]
+        lines += [f"`{file['file']}` does not reach the required quality of an 8-bit file.", ""]
     return lines
 
 
@@ -341,13 +341,13 @@ def _memorised(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "Not checked: no training samples were at hand."
     if found["closer_share"] is None:
-        return f"Not judged: {found['reason']} They are in `{CLOSEST}`, where the images were at hand."
+        return f"Not judged: {found['reason']} They are in `{CLOSEST}`, where the images were available."
     low, high = found["expected_range"]
     text = (
         f"{found['closer_share']:.1%} of {found['samples']:,} samples are closer to one of "
         f"{found['training_samples']:,} training images than nine tenths of these are to each other, in the features "
         f"of a network that was fitted to them. Of samples that are as new as other real images, {low:.0%} to "
-        f"{high:.0%} are; of copies, all. The closest pairs are in `{CLOSEST}`, where the images were at hand."
+        f"{high:.0%} are; of copies, all. The closest pairs are in `{CLOSEST}`, where the images were available."
     )
     return f"{text} **{found['warning']}**" if found["warning"] else text
 

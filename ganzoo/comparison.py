@@ -71,21 +71,7 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
         "Samples": f'<div class="stage">{"".join(figures)}</div>',
         "Left out of this page": bullets(unread),
     }
-<<<<<<< HEAD
     note = _note(found, labels, protocols)
-=======
-    note = "Lower is better, but for precision, recall, density (best at 1) and coverage."
-    if None in data.values():
-        note += " Whether these runs saw the same data is not known: a tf.data.Dataset cannot be examined."
-    given = {label: run["given"] for label, run in zip(labels, found, strict=True) if run["given"]}
-    if given:
-        told = "; ".join(f"{label}: {', '.join(names)}" for label, names in given.items())
-        note += f" What runs were given ready-made took its time, too, which is not counted here: {told}."
-    counted = {label: run["clocks"] for label, run in zip(labels, found, strict=True)}
-    if len(set().union(*counted.values())) > 1:
-        told = ", ".join(f"{label}: {' and '.join(sorted(names))}" for label, names in counted.items())
-        note += f" These runs counted different times (training.clock), so compare scores over samples: {told}."
->>>>>>> 486a1f3 (Errors and log lines in plain words)
     body = [f"<h1>{len(found)} runs</h1><p>{escape(note)}</p>"]
     body += [f"<section>\n<h2>{title}</h2>\n{content}\n</section>" for title, content in sections.items() if content]
     path = write_page(Path(out), "Comparison", body)

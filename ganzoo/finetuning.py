@@ -43,12 +43,8 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
         As `train`.
 
     Raises:
-<<<<<<< HEAD
         GanzooError: says what is wrong and how to fix it; a `WeightsError` where `name` has no weights, or one does
             not fit.
-=======
-        GanzooError: with the fix in its text; a `WeightsError` where `name` has no weights, or one does not fit.
->>>>>>> 486a1f3 (Errors and log lines in plain words)
     """
     if how is not None and how not in FINETUNING:
         raise RecipeError(unknown_name("way to fine-tune (--how)", how, FINETUNING))
@@ -85,11 +81,7 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
             raise
         raise WeightsError(
             f"{error} If the data have no classes (a folder of images, not of folders), a conditional generator's "
-<<<<<<< HEAD
             f"first layer has other inputs: `--init generator={name}:generator,partial` gives it fresh weights."
-=======
-            f"first layer has other inputs: `--init generator={name}:generator,partial` starts it from fresh weights."
->>>>>>> 486a1f3 (Errors and log lines in plain words)
         ) from None
 
 
@@ -112,13 +104,8 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
         As `train`.
 
     Raises:
-<<<<<<< HEAD
         GanzooError: says what is wrong and how to fix it; a `WeightsError` where the teacher has no weights, a
             `RecipeError` where the student cannot have its sizes.
-=======
-        GanzooError: with the fix in its text; a `WeightsError` where the teacher has no weights, a `RecipeError` where
-            the student cannot have its sizes.
->>>>>>> 486a1f3 (Errors and log lines in plain words)
     """
     from ganzoo.distillation import check_fit, weights_digest
     from ganzoo.narrowing import fits

@@ -176,11 +176,7 @@ class Guard(Look):
                 done.append(f"raised the probability of augmentation to {float(probability):.2f}")
         told = list(done)
         if not done and not self._idle and "go_back" not in self._options.act:
-<<<<<<< HEAD
             told.append("can do no more of what guards.act allows it")
-=======
-            told.append("has done all that guards.act allows")
->>>>>>> 486a1f3 (Errors and log lines in plain words)
             self._idle = True
         for text in told:
             log.warning("The guard %s.", text)
@@ -243,17 +239,10 @@ def _told(sign: str, looks: list[Mapping[str, Any]]) -> str:
         lead = look["lead"] if look["lead"] > LEAD else np.mean([one["lead"] for one in looks[-LOOKS:]])
         return f"The discriminator leads by {lead:.1f} logits, so the generator learns little"
     if sign == "spread":
-<<<<<<< HEAD
         return f"The samples are alike: their mean distance is {look['spread']:.2f} of that of the real images"
     if sign == "recall":
         return f"Recall is {look['recall']:.0%} (real images within the samples' range), less than half of its best"
     return f"Coverage is {look['coverage']:.0%} (real images with a sample near them), less than half of its best"
-=======
-        return f"The samples are alike: their distances are {look['spread']:.2f} of those of the real images"
-    if sign == "recall":
-        return f"The samples' range contains {look['recall']:.0%} of the real images (recall), less than half of before"
-    return f"The samples cover {look['coverage']:.0%} of the real images, less than half of before"
->>>>>>> 486a1f3 (Errors and log lines in plain words)
 
 
 def _spread(features: np.ndarray) -> float:

@@ -45,11 +45,7 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
         for kind in ("skipped", "mismatched"):
             if names := getattr(report, kind):
                 log.warning(
-<<<<<<< HEAD
                     "%s: %d weights were not loaded (the target keeps its fresh ones), %s: %s",
-=======
-                    "%s: %d weights were not loaded (these weights of the target stay fresh), %s: %s",
->>>>>>> 486a1f3 (Errors and log lines in plain words)
                     report.target,
                     len(names),
                     kind,
@@ -57,11 +53,7 @@ def load_first_weights(gan: "PhasedModel", run: Path) -> None:
                 )
         if report.share < _LITTLE:
             log.warning(
-<<<<<<< HEAD
                 "%s: only %.1g%% of its parameters were loaded. Most layers of the two have different widths.",
-=======
-                "%s: %.1g%% of its parameters were loaded, because most widths of the two differ.",
->>>>>>> 486a1f3 (Errors and log lines in plain words)
                 report.target,
                 100 * report.share,
             )
@@ -104,11 +96,7 @@ def _compare_classes(report: presets.TransferReport, source: Path, run: Path) ->
     theirs, own = (list(described(one).get("class_counts") or {}) for one in (source, run))
     if theirs and own and theirs != own and any("classes" in name.split("/") for name in report.loaded):
         log.warning(
-<<<<<<< HEAD
             "%s: the class embeddings of %s are those of %s, but these data have %s. Each class starts as another one.",
-=======
-            "%s: the embeddings of %s are of the classes %s, these data have %s: each starts from another one.",
->>>>>>> 486a1f3 (Errors and log lines in plain words)
             report.target,
             report.source,
             theirs,

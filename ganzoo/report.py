@@ -188,7 +188,6 @@ def _guards(found: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]
     found = [one for one in found if is_number(one.get("samples"))]
     if not found:
         return ""
-<<<<<<< HEAD
     xs = [one["samples"] for one in found]
     shares = {name: [one.get(name) for one in found] for name in ("spread", "coverage", "recall")}
     lead = {"lead of the discriminator": [one.get("lead") for one in found]}
@@ -197,14 +196,6 @@ def _guards(found: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]
     warned = sum(bool(one.get("signs")) for one in found)
     text = f"{len(found)} {'check' if len(found) == 1 else 'checks'}, {warned} with a warning."
     return f'<p>{text}</p>{pairs(list(_GUARDED.items()), "terms")}<div class="charts">{charts}</div>'
-=======
-    xs = [look["samples"] for look in looks]
-    shares = {name: [look.get(name) for look in looks] for name in ("spread", "coverage", "recall")}
-    lead = {"lead of the discriminator": [look.get("lead") for look in looks]}
-    charts = chart("samples beside reals", xs, shares, events) + chart("lead, logits", xs, lead, events)
-    warned = sum(bool(look.get("signs")) for look in looks)
-    return f'<p>{len(looks)} checks, {warned} with a warning.</p><div class="charts">{charts}</div>'
->>>>>>> 486a1f3 (Errors and log lines in plain words)
 
 
 def _curves(metrics: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]]) -> str:

@@ -83,13 +83,9 @@ def train(
         scores and images.
 
     Raises:
-<<<<<<< HEAD
         GanzooError: says what is wrong and how to fix it. Checkpoints that were written before are whole.
         KeyboardInterrupt: Ctrl-C.
         SystemExit: SIGTERM or SIGHUP.
-=======
-        GanzooError: with the fix in its text; checkpoints written before stay whole.
->>>>>>> 486a1f3 (Errors and log lines in plain words)
     """
     changes = _changes(overrides, seed, init)
     with shown(progress):
@@ -122,11 +118,7 @@ def pretrain(
         As `train`, and `parts`: the names of the preset's parts.
 
     Raises:
-<<<<<<< HEAD
         GanzooError: says what is wrong and how to fix it; a `RecipeError` where the method does not support the entry.
-=======
-        GanzooError: with the fix in its text; a `RecipeError` where the method does not support the entry.
->>>>>>> 486a1f3 (Errors and log lines in plain words)
     """
     changes = _changes(overrides, seed, init)
     with shown(progress):

@@ -292,7 +292,7 @@ def test_options_out_of_range_are_refused(options, message, tiny):
 
 def test_keys_of_an_absent_branch_are_told(tiny, caplog):
     tiny("image/projected_mobile_64", model={"projected_weight": 0.0, "levels": [8]})
-    assert "These keys have no effect while model.projected_weight is 0: model.levels, model.mixing_width." in caplog.text
+    assert "have no effect while model.projected_weight is 0: model.levels, model.mixing_width." in caplog.text
 
 
 def test_features_are_measured_once(tiny, reals):

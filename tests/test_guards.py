@@ -146,7 +146,7 @@ def test_a_guard_slows_the_discriminator_to_a_sixteenth(tmp_path, monkeypatch):
     train(ENTRY, data, tmp_path, samples=48, overrides=recipe_files.merge(TINY, changes))
     texts = [json.loads(line)["text"] for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     acts = [text for text in texts if text.startswith("The guard")]
-    assert len(acts) == 5 and "has done all" in acts[-1] and acts[-2].endswith("to 1.25e-05.")
+    assert len(acts) == 5 and "can do no more" in acts[-1] and acts[-2].endswith("to 1.25e-05.")
 
 
 def spreads_that(change, monkeypatch):

@@ -46,7 +46,7 @@ def to_uint8(array: np.ndarray, source: str) -> tuple[np.ndarray, str | None]:
         code = "array * 17" if high <= 15 else f"array * (255 / {high})"
         raise DataError(
             f"{_wrong(source, array, low, high)} As images of 8 bits they would be black. If they have fewer bits, "
-            f"scale them: `({code}).astype('uint8')`. If they are class numbers, they are no images. {RULE}"
+            f"scale them: `({code}).astype('uint8')`. If they are class numbers, they are not images. {RULE}"
         )
     if high <= 255:
         text = None

@@ -210,11 +210,7 @@ def _labels_from_folders(found: Arrangement, inner: dict[str, str]) -> None:
         found.files = [file for file in found.files if file.path in inside]
         found.notes.append(f"{len(names):,} sub-folders read as classes: {listed(names)}")
     elif not names:
-<<<<<<< HEAD
         found.notes.append("no classes: the images lie in no sub-folders, and there is no file of labels")
-=======
-        found.notes.append("the entry takes classes, but the images are not in sub-folders: no classes")
->>>>>>> 486a1f3 (Errors and log lines in plain words)
     else:
         plural = "" if len(names) == 1 else "s"
         found.notes.append(
