@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from ganzoo.errors import ExportError
-from ganzoo.quiet import no_stderr
+from ganzoo.quiet import no_output, no_stderr
+from ganzoo.runs import progress
 
 from .files import SIGNATURE, Run, builtin_operators
 from .reference import OUTPUT, Reference, one_by_one
@@ -108,7 +109,7 @@ class Quantizer:
 
         manager = recipe_manager.RecipeManager()
         manager.load_quantization_recipe(recipe.static_wi8_ai8())
-        with warnings.catch_warnings(), no_stderr():
+        with progress.task("Measuring the ranges for 8 bits"), warnings.catch_warnings(), no_output():
             warnings.simplefilter("ignore")
             found = calibrator.Calibrator(self.content, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
             found.calibrate({SIGNATURE: list(one_by_one(self._inputs))}, manager)
@@ -133,7 +134,7 @@ class Quantizer:
             else:
                 made.update_quantization_recipe(_exactly(operator), anything, algorithm_key=never)
         try:
-            with no_stderr():
+            with no_output():
                 done = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
         except (ValueError, RuntimeError, KeyError) as error:
             raise ExportError(f"litert-quantizer fails on this generator: {str(error).splitlines()[0]}") from error

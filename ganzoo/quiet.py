@@ -14,11 +14,20 @@ def no_stderr() -> Iterator[None]:
     kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 2)
     try:
-        yield
+        # Where a progress bar stands in for `sys.stderr`, that does not end in the file that is closed here.
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+            yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(sink)
+
+
+@contextlib.contextmanager
+def no_output() -> Iterator[None]:
+    """As `no_stderr`, and what Python prints to standard output goes nowhere either."""
+    with no_stderr(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def load_tensorflow() -> None:

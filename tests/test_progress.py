@@ -134,6 +134,31 @@ def test_in_a_terminal_lines_are_drawn_and_taken_away():
     assert written.rstrip().endswith("finished") and "\x1b[?25h" in written  # the cursor is there again
 
 
+NOISY = """
+import sys, time
+from ganzoo.quiet import no_output, no_stderr
+from ganzoo.runs import progress
+before = sys.stderr, sys.stdout
+with progress.task("Exporting", 2) as advance:
+    time.sleep(1.0)
+    with no_output():
+        print("chatter 1"); print("chatter 2", file=sys.stderr)
+    with no_stderr():
+        print("chatter 3", file=sys.stderr)
+        time.sleep(0.5)
+    print("seen 1", file=sys.stderr)
+    print("seen 2")
+assert (sys.stderr, sys.stdout) == before
+print("seen 3", file=sys.stderr)
+"""
+
+
+def test_the_chatter_of_libraries_is_not_seen_and_messages_are():
+    written = in_a_terminal(NOISY)
+    assert "chatter" not in written and "Exporting" in written
+    assert [re.search(rf"^[^\n]*seen {index}\r?$", written, re.M) is not None for index in (1, 2, 3)] == [True] * 3
+
+
 def test_a_terminal_that_knows_ascii_alone_gets_it():
     written = in_a_terminal(CODE, encoding="ascii")
     assert written.isascii() and "\\u65e5" in written and "######------" in written

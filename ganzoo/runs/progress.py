@@ -171,24 +171,39 @@ class _Terminal:
         self._file = open(  # noqa: SIM115
             os.dup(sys.stderr.fileno()), "w", encoding=self._encoding, errors="backslashreplace"
         )
+        self._above()
         threading.Thread(target=self._start, name="ganzoo-progress", daemon=True).start()
+
+    def _above(self) -> None:
+        """Let what is printed meanwhile appear above the lines.
+
+        It is done here, in the thread of the task: what replaces standard error inside it then restores this.
+        """
+        from rich.console import Console
+        from rich.file_proxy import FileProxy
+
+        self._console = Console(file=self._file, force_terminal=True)
+        self._streams = {"stderr": (sys.stderr, FileProxy(self._console, sys.stderr))}
+        if sys.stdout.isatty():
+            self._streams["stdout"] = (sys.stdout, FileProxy(self._console, sys.stdout))
+        for name, (_, above) in self._streams.items():
+            setattr(sys, name, above)
 
     def _start(self) -> None:
         if self._ended.wait(_SHORT):  # it was over before anything was to be drawn
             return
-        from rich.console import Console
         from rich.live import Live
 
         with _lock:
             if self._ended.is_set():
                 return
-            self._console = Console(file=self._file, force_terminal=True)
             self._live = Live(
                 console=self._console,
                 get_renderable=self._lines,
                 refresh_per_second=4,
                 transient=True,
-                redirect_stdout=sys.stdout.isatty(),
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
             self._live.start()
 
@@ -213,6 +228,10 @@ class _Terminal:
         self._ended.set()
         if self._live:
             self._live.stop()
+        for name, (before, above) in self._streams.items():
+            above.flush()
+            if getattr(sys, name) is above:
+                setattr(sys, name, before)
         self._file.close()
 
 
