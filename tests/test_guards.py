@@ -121,7 +121,7 @@ def test_a_guard_warns_acts_and_a_resumed_run_is_the_same(tmp_path, monkeypatch)
     assert acts == [one for one in (24, 48) if one in warned]  # again after three looks, while the sign lasts
     assert float(one["augment_probability"]) == pytest.approx(0.2 + 0.1 * len(acts))
     assert all(np.array_equal(value, other[key]) for key, value in one.items() if key != "run/seconds")
-    assert "looks, " in (tmp_path / "whole/report.html").read_text()
+    assert "checks, " in (tmp_path / "whole/report.html").read_text()
 
 
 def test_a_guard_says_once_that_it_can_do_no_more(tmp_path, monkeypatch):
