@@ -5,11 +5,14 @@
     gan.compile()
     gan.fit(dataset)
 
-Everything is imported when it is first used: a plain `import ganzoo` loads no TensorFlow.
+Everything is imported when it is first used: a plain `import ganzoo` loads no TensorFlow. Models that were saved with
+`gan.save("x.keras")` can be loaded by `keras.saving.load_model` after it.
 """
 
 import importlib
 from typing import Any
+
+from ganzoo.core.registration import register_with_keras
 
 _HOMES = {
     "list_entries": "registry",
@@ -45,3 +48,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+register_with_keras()

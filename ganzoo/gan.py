@@ -15,7 +15,7 @@ import tensorflow as tf
 from ganzoo import distribution
 from ganzoo.augment import augment
 from ganzoo.backbone_catalogue import distinct
-from ganzoo.config import Auxiliary, Optimizer, Recipe
+from ganzoo.config import Auxiliary, Recipe
 from ganzoo.consolidation import Consolidation
 from ganzoo.distillation import Teacher
 from ganzoo.distribution import GlobalRandom
@@ -149,7 +149,7 @@ class GAN(PhasedModel):
         """All networks, the averaged generator as `generator`."""
         return {**self.networks(), **self.fixed_networks(), "generator": self.generator_ema}
 
-    def compile(self, run_eagerly: bool = False, jit_compile: bool | None = None) -> None:
+    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
         """As `PhasedModel.compile`."""
         share = self.recipe.training.batch_size // distribution.strategy_of(self).num_replicas_in_sync
         for rule in self.recipe.auxiliary:
@@ -159,7 +159,7 @@ class GAN(PhasedModel):
                 )
         if self.recipe.distillation and self.teacher is None:
             self.teacher = Teacher(self)
-        super().compile(run_eagerly, jit_compile)
+        super().compile(optimizer, **kwargs)
 
     def begin(self) -> None:
         """Measure what the first weights are worth, where they are to be kept."""
@@ -189,11 +189,9 @@ class GAN(PhasedModel):
         auxiliary = {} if self.auxiliary is None else {"auxiliary": self.auxiliary}
         return {"generator": self.generator, "discriminator": self.discriminator, **auxiliary}
 
-    def optimizer_options(self, network: str) -> Optimizer | None:
-        """The recipe's; the heads of auxiliary losses train as the discriminator does."""
-        return super().optimizer_options(network) or (
-            super().optimizer_options("discriminator") if network == "auxiliary" else None
-        )
+    def trains_as(self, network: str) -> str:
+        """The heads of auxiliary losses train as the discriminator does."""
+        return "discriminator" if network == "auxiliary" else super().trains_as(network)
 
     def observe(self, samples: Any, conditions: Mapping[str, tf.Tensor]) -> Any:
         """What the trained part of the discriminator looks at: the samples, or features of a frozen network."""

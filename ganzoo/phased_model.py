@@ -20,6 +20,10 @@ import tensorflow as tf
 
 from ganzoo import distribution
 from ganzoo.config import Optimizer, Recipe, Section, validate
+from ganzoo.core import batches as given_batches
+from ganzoo.core import optimizers as given_optimizers
+from ganzoo.core.batches import as_dict
+from ganzoo.core.registration import register_classes
 from ganzoo.distribution import GlobalRandom
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError, unknown_name
@@ -38,8 +42,9 @@ TOO_FEW = "A batch has fewer samples than a step takes apart (training.d_steps)"
 class PhasedModel(keras.Model):
     """Networks that are trained in phases.
 
-    `model.compile(); model.fit(dataset)` trains it. A batch of the dataset is a tensor of reals, or a dict with `real`
-    and the conditions (`class_id`); images are uint8, or float32 in [-1, 1].
+    `model.compile(); model.fit(dataset)` trains it. A batch of the dataset is a tensor of samples, or a dict with
+    `real` and the conditions (`class_id`). Images are integers in 0..255 or floats in [-1, 1]; `ganzoo.data.pixel_range` says
+    how that is checked.
 
     Args:
         recipe: a validated recipe.
@@ -48,23 +53,34 @@ class PhasedModel(keras.Model):
 
     Options: type[Section] = Section
     adapted: tuple[str, ...] = ()  # the fixed networks that `adapt` sets anew for other data
-    remedy = "Lower the learning rates, or use precision float32."  # against numbers that are not finite
+    remedy = "Lower the learning rates, or use precision float32."  # against values that are not finite
     first_reals = 512  # how many real samples `adapt` is given, if there are so many
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Register each class with Keras, so that `keras.saving.load_model` finds it."""
+        super().__init_subclass__(**kwargs)
+        keras.saving.register_keras_serializable(package=cls.__module__.partition(".")[0])(cls)
 
     def __init__(self, recipe: Recipe, name: str):
         super().__init__(name=name)
+        register_classes()
         self.recipe = recipe
         self.options = recipe.model
         self.domain = get_domain(recipe.domain)
         with _dtype_policy(recipe.training.precision):
             self.build_networks()
-        for average, live in self.averages().values():
+        for name, network in self.networks().items():
+            network.name = name
+        for name, (average, live) in self.averages().items():
+            average.name = name
             average.trainable = False
             for mean, weight in zip(average.weights, live.weights, strict=True):
                 mean.assign(weight)
         self.step, self.samples_seen = self._counter("step"), self._counter("samples_seen")
         self.built = True
         self._begun = False
+        self._range: Any = None  # what `train_on_batch` has seen of the pixels
+        self._given: dict[str, Any] = {}  # the optimizers that `compile` was given
         self.inherited_sources: list[dict[str, str]] = []  # of the weights that it began with
         # Of two rules for a layer the later moment has the last word.
         rules = sorted(recipe.freeze, key=lambda rule: math.inf if rule.until is None else rule.until)
@@ -99,8 +115,12 @@ class PhasedModel(keras.Model):
         raise NotImplementedError
 
     def optimizer_options(self, network: str) -> Optimizer | None:
-        """The optimizer of a network; the recipe's."""
-        return self.recipe.optimizers.get(network)
+        """What the recipe says of a network's optimizer, or of that which the network follows."""
+        return self.recipe.optimizers.get(network) or self.recipe.optimizers.get(self.trains_as(network))
+
+    def trains_as(self, network: str) -> str:
+        """The network whose optimizer a network's is like where it is given none of its own."""
+        return network
 
     def sample_shapes(self) -> list[tuple[int, ...]]:
         """The shapes of a sample's leaves, without the batch."""
@@ -181,14 +201,41 @@ class PhasedModel(keras.Model):
 
     # The step.
 
-    def compile(self, run_eagerly: bool = False, jit_compile: bool | None = None) -> None:
-        """Build one optimizer for each network, from the recipe.
+    def compile(
+        self,
+        optimizer: Any = None,
+        *,
+        optimizers: Mapping[str, Any] | None = None,
+        run_eagerly: bool = False,
+        jit_compile: bool | None = None,
+        **unknown: Any,
+    ) -> None:
+        """Build one optimizer for each network: the recipe's, unless others are given.
+
+        Afterwards `model.optimizers` holds them by network, and `model.optimizer` is a
+        `ganzoo.core.optimizers.JointOptimizer`: setting its learning rate scales all of them.
 
         Args:
+            optimizer: one for all networks, of which each gets a copy: a Keras optimizer or a name, such as
+                `keras.optimizers.Adam(2e-4, beta_1=0.5)`. A name has Keras' defaults (of "adam" a learning rate of
+                1e-3, beta_1 0.9), which are high for most GANs.
+            optimizers: by network (`generator`, `discriminator`); networks that are not named keep the recipe's.
             run_eagerly: run steps without a graph, to debug them.
             jit_compile: compile losses and gradients with XLA; the recipe's `training.jit_compile` by default. It
                 is left off where there are several replicas.
+            unknown: other arguments of `keras.Model.compile`, which are refused: the losses are the recipe's.
+
+        Raises:
+            GanzooError: an unknown network or optimizer, an argument that does not apply, or a batch size that the
+                replicas cannot share.
         """
+        if unknown := {key: value for key, value in unknown.items() if value is not None}:
+            raise TrainingError(
+                f"compile does not take {sorted(unknown)}. The losses of {self.recipe.entry} are set by its recipe "
+                "(ganzoo.create(NAME, objective=..., regularizers=...)); compile takes optimizer, optimizers, "
+                "run_eagerly and jit_compile."
+            )
+        self._given = given_optimizers.chosen(optimizer, optimizers, self.networks())
         if unknown := set(self.recipe.optimizers) - set(self.networks()):
             raise RecipeError(unknown_name("network (key 'optimizers')", min(unknown), self.networks()))
         size, replicas = self.recipe.training.batch_size, distribution.strategy_of(self).num_replicas_in_sync
@@ -208,10 +255,8 @@ class PhasedModel(keras.Model):
         for layers in later:
             set_trainable(layers, True)  # an optimizer must know from the start what it will train
         with distribution.scope(distribution.strategy_of(self)):
-            self.optimizers = {
-                name: _build_optimizer(self.recipe, name, self.optimizer_options(name), network)
-                for name, network in self.networks().items()
-            }
+            self.optimizers = {name: self._build_optimizer(name, network) for name, network in self.networks().items()}
+        self.optimizer = given_optimizers.JointOptimizer(self.optimizers)
         self._late, groups = {}, self.late()
         for name, network in self.networks().items():
             own = {id(weight) for weight in network.trainable_variables}
@@ -238,53 +283,165 @@ class PhasedModel(keras.Model):
         return self.samples_seen.value >= samples
 
     def get_compile_config(self) -> dict[str, Any]:
-        """What `compile` was told beyond the recipe."""
-        return {"jit_compile": self._jit}
+        """What `compile` was given beside the recipe; empty before `compile`."""
+        if not self.compiled:
+            return {}
+        kept = {name: keras.saving.serialize_keras_object(self._clone_given(name)) for name in self._given}
+        return {"jit_compile": self._jit, "optimizers": kept or None}
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile as before saving."""
-        self.compile(**config)
+        kept = config.get("optimizers") or {}
+        given = {name: keras.saving.deserialize_keras_object(one) for name, one in kept.items()}
+        self.compile(optimizers=given or None, jit_compile=config.get("jit_compile"))
 
-    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+    def _clone_given(self, network: str) -> keras.optimizers.Optimizer:
+        return given_optimizers.cloned(self._given[network], network)
+
+    def _build_optimizer(self, name: str, network: keras.Model) -> keras.optimizers.Optimizer:
+        followed = name if name in self._given else self.trains_as(name)
+        if followed in self._given:
+            optimizer = given_optimizers.cloned(self._given[followed], name)
+        elif (options := self.optimizer_options(name)) is not None:
+            optimizer = given_optimizers.from_options(options, name)
+        else:
+            raise TrainingError(f"The recipe {self.recipe.entry} has no optimizer for '{name}': add optimizers.{name}.")
+        if self.recipe.training.precision == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name=f"{name}_scale")
+        optimizer.build(network.trainable_variables)
+        return optimizer
+
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Train, as `keras.Model.fit`; afterwards averaged networks are calibrated and ready.
 
+        Args:
+            x: a `tf.data.Dataset` of batches, a `PyDataset`, a generator, an array `(samples, ...)`, or a dict of
+                arrays (`real` and the conditions). Arrays are cut into batches of the recipe's
+                `training.batch_size * training.d_steps` samples by default. Images are integers in 0..255 or floats in
+                [-1, 1]: what is told from the first samples stands in `ganzoo.data.pixel_range`.
+            y: None; class ids belong to the dict.
+            kwargs: as in `keras.Model.fit` (`epochs`, `steps_per_epoch`, `callbacks`, `validation_data`, ...).
+
         Raises:
+            DataError: shape, range or class ids of the samples are not those that the recipe expects.
             TrainingError: a loss or a gradient became NaN or infinite (before it reached a weight), or memory ran out.
         """
-        self.look_at(args[0] if args else kwargs["x"])
-        if isinstance(args[0] if args else kwargs.get("x"), tf.data.Dataset):
+        if y is not None:
+            as_dict((x, y))
+        x = self.look_at(x)
+        if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # a dataset has its own order, and Keras would warn
+        elif given_batches.is_arrays(x) and kwargs.get("batch_size") is None:
+            kwargs["batch_size"] = self.recipe.training.batch_size * self.recipe.training.d_steps
         if any(until is not None for until, _ in self._frozen):
             kwargs["callbacks"] = [*(kwargs.get("callbacks") or ()), Thaw()]
+        with self._errors_in_words():
+            history = super().fit(x, **kwargs)
+        self.calibrate()
+        return history
+
+    def train_on_batch(self, x: Any, y: Any = None, return_dict: bool = False, **kwargs: Any) -> Any:
+        """One step on a batch, as `keras.Model.train_on_batch`; the losses.
+
+        Call `calibrate` after the last one, before samples are made or saved: `fit` does it by itself.
+
+        Args:
+            x: as a batch of `fit`.
+            y: None; class ids belong to the dict.
+            return_dict: the losses by name, instead of a list in the order of their names.
+            kwargs: sample and class weights, which do not apply to a GAN.
+
+        Raises:
+            DataError, TrainingError: as `fit`.
+        """
+        if given := sorted(key for key, value in kwargs.items() if value is not None):
+            raise TrainingError(f"train_on_batch does not take {given}: a GAN's losses have no weights for samples.")
+        if y is not None:
+            as_dict((x, y))
+        batch = {name: tf.nest.map_structure(np.asarray, value) for name, value in as_dict(x).items()}
+        self._check_first(batch)
+        if self._range is None:
+            self._range = self.domain.PixelRange()
+        self._range.see(batch["real"])
+        self._prepare([batch["real"]])
+        self.thaw()
+        with self._errors_in_words():
+            return super().train_on_batch(x, return_dict=return_dict)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """There is none: losses say nothing about quality."""
+        raise TrainingError("A loss of a GAN measures no quality. Use evaluate(data), which scores the samples.")
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """A subclass that makes samples scores them."""
+        raise TrainingError(f"{type(self).__name__} makes no samples that could be scored. Evaluate a GAN.")
+
+    @contextlib.contextmanager
+    def _errors_in_words(self) -> Iterator[None]:
+        """Turn what TensorFlow says about a step into errors that say what to do."""
         try:
-            history = super().fit(*args, **kwargs)
+            yield
         except tf.errors.InvalidArgumentError as error:
-            if TOO_FEW in str(error):
+            text = str(error)
+            if TOO_FEW in text:
                 raise DataError(f"{TOO_FEW}. Batch the data with drop_remainder=True.") from None
-            if UNEVEN in str(error):
+            if UNEVEN in text:
                 raise DataError(
                     f"{UNEVEN} ({self.deals_out()}). Batch the data so, with drop_remainder=True."
                 ) from None
-            if NOT_FINITE not in str(error):
+            for begin in (self.domain.OUT_OF_RANGE, given_batches.WRONG_CLASS):
+                if found := re.search(rf"{begin}[^\n]*", text):
+                    raise DataError(found.group().replace("\\'", "'").strip("]")) from None
+            if NOT_FINITE not in text:
                 raise
-            raise TrainingError(self._diagnosis(str(error))) from None
+            raise TrainingError(self._diagnosis(text)) from None
         except (tf.errors.ResourceExhaustedError, MemoryError):
             batch = self.recipe.training.batch_size
             raise TrainingError(
                 f"Out of memory with training.batch_size = {batch}. Try --set training.batch_size={max(1, batch // 2)} "
                 "in a new run directory (--init takes over weights)."
             ) from None
-        self.calibrate()
-        return history
 
-    def look_at(self, data: Any) -> None:
-        """Before the first step, once: `adapt` to the first samples of whatever `fit` takes, and `begin`."""
+    def look_at(self, data: Any) -> Any:
+        """Check the first samples of whatever `fit` takes; before the first step also `adapt` to them, and `begin`.
+
+        Returns:
+            What goes to `fit`: the same, but for a generator, whose first batches are given again.
+
+        Raises:
+            DataError: the samples have another shape, range or other classes than the recipe says.
+        """
+        if data is None:
+            raise DataError("No data. Give a tf.data.Dataset, a PyDataset, a generator or arrays: model.fit(dataset).")
+        found, data = given_batches.first_batches(data)
+        adapts = not (self.step_count or self._begun) and type(self).adapt is not PhasedModel.adapt
+        pixels, reals, count = self.domain.PixelRange(), [], 0
+        for batch in found:
+            self._check_first(batch)
+            pixels.see(batch["real"])
+            if adapts:
+                reals.append(batch["real"])
+                count += len(batch["real"])
+            if pixels.decided and (not adapts or count >= self.first_reals):
+                break
+        pixels.finish()
+        self._prepare(reals)
+        return data
+
+    def _check_first(self, batch: Mapping[str, Any]) -> None:
+        """Check a batch of arrays before anything is traced."""
+        self._check_names(batch)
+        self._check_shape(batch["real"])
+        for name, spec in self.conditions_spec().items():
+            given_batches.check_ids(name, given_batches.class_ids(name, batch[name], spec.classes), spec.classes)
+
+    def _prepare(self, reals: list[np.ndarray]) -> None:
+        """Before the first step, once: `adapt` to these samples, and `begin`."""
         if self.step_count or self._begun:
             return
-        if type(self).adapt is not PhasedModel.adapt:
-            reals = _first_reals(data, self.first_reals)
-            self._check_shape(reals)
-            self.adapt(self.domain.from_unit(reals) if np.issubdtype(reals.dtype, np.floating) else reals)
+        if reals and type(self).adapt is not PhasedModel.adapt:
+            first = np.concatenate(reals)[: self.first_reals]
+            self.adapt(first if first.dtype == np.uint8 else self.domain.from_unit(self.domain.to_unit(first)))
         self.begin()
         self._begun = True
 
@@ -326,27 +483,37 @@ class PhasedModel(keras.Model):
         return {name: distribution.sum_over_replicas(value) for name, value in logs.items()}
 
     def _unpack(self, data: Any) -> tuple[Any, dict[str, tf.Tensor]]:
-        batch = _as_dict(data)
+        batch = as_dict(data)
+        self._check_names(batch)
+        self._check_shape(batch["real"])
+        checks = [check for leaf in tf.nest.flatten(batch["real"]) for check in self.domain.check_batch(leaf)]
+        conditions = {}
+        for name, spec in self.conditions_spec().items():
+            ids = tf.cast(given_batches.class_ids(name, batch[name], spec.classes), tf.int32)
+            checks.append(given_batches.assert_ids(name, ids, spec.classes))
+            conditions[name] = ids
+        with tf.control_dependencies(checks):
+            real = tf.nest.map_structure(
+                lambda leaf: tf.debugging.check_numerics(leaf, f"the data: a sample {NOT_FINITE}"),
+                self.domain.to_unit(tf.nest.map_structure(tf.identity, batch["real"])),
+            )
+            return real, {name: tf.identity(ids) for name, ids in conditions.items()}
+
+    def _check_names(self, batch: Mapping[str, Any]) -> None:
         wanted = {"real", *self.conditions_spec()}
         if not wanted <= set(batch):
-            raise DataError(f"A batch of {self.recipe.entry} needs {sorted(wanted)}. Received: {sorted(batch)}.")
+            raise DataError(
+                f"A batch of {self.recipe.entry} needs {sorted(wanted)}. Received: {sorted(batch)}. Map your dataset "
+                "with `lambda x, y: {'real': x, 'class_id': y}`; model.classes = 0 trains without classes."
+            )
         if "class_id" in batch and getattr(self.options, "classes", 0) is None:
-            raise DataError("The batches have classes, the recipe has no number of them: set model.classes.")
-        real = tf.nest.map_structure(
-            lambda leaf: tf.debugging.check_numerics(leaf, f"the data: a sample {NOT_FINITE}"),
-            self.domain.to_unit(batch["real"]),
-        )
-        self._check_shape(real)
-        return real, {name: tf.cast(batch[name], tf.int32) for name in self.conditions_spec()}
+            raise DataError(
+                "The batches have classes, but the recipe has no number of them: create the entry with "
+                "model={'classes': NUMBER}."
+            )
 
     def _check_shape(self, real: Any) -> None:
-        expected = self.sample_shapes()
-        received = [tuple(leaf.shape[1:]) for leaf in tf.nest.flatten(real)]
-        if expected != received:
-            raise DataError(
-                f"{self.recipe.entry} makes samples of shape {expected}, the data have {received}. Set the recipe's "
-                "`data` section to the data's size and channels, or resize the data."
-            )
+        given_batches.check_shapes(self.recipe.entry, real, self.sample_shapes())
 
     def _part(self, real: Any, conditions: dict, parts: int, index: int, purpose: str) -> Batch:
         # Every parts-th sample, so that the parts of a global batch are the same however many replicas share it.
@@ -499,66 +666,24 @@ class PhasedModel(keras.Model):
         return found
 
     def get_config(self) -> dict[str, Any]:
-        """The recipe."""
-        return {"recipe": self.recipe.to_dict()}
+        """The recipe, and the pretrained networks that the first weights came from."""
+        sources = [dict(source) for source in self.inherited_sources]
+        return {"recipe": self.recipe.to_dict(), "inherited_sources": sources}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """A model of a saved recipe."""
+        """A model from what `get_config` returned, with fresh weights."""
         from ganzoo.registry import gan_class
 
         raw = config["recipe"]
-        return cls(validate(raw, get_domain(raw["domain"]).Options, gan_class(raw["gan"]).Options))
-
-
-def _as_dict(data: Any) -> dict[str, Any]:
-    """What Keras or a dataset hands over as one batch, as a dict with `real`."""
-    if isinstance(data, tuple) and len(data) == 1:
-        data = data[0]
-    if isinstance(data, tuple | list):
-        raise DataError(
-            "A batch is a tensor of reals, or a dict with 'real' and the conditions. Received: a tuple of "
-            f"{len(data)}. Map your dataset with `lambda x, y: {{'real': x, 'class_id': y}}`, or to x alone."
-        )
-    return dict(data) if isinstance(data, Mapping) else {"real": data}
-
-
-def _first_reals(data: Any, count: int) -> np.ndarray:
-    """Some real samples of whatever `fit` takes."""
-    if isinstance(data, tf.data.Dataset):
-        batches = data.take(count).as_numpy_iterator()
-    elif isinstance(data, keras.utils.PyDataset):
-        batches = (data[index] for index in range(data.num_batches or count))
-    else:
-        return np.asarray(_as_dict(data)["real"])[:count]
-    found: list[np.ndarray] = []
-    for batch in batches:
-        found.append(np.asarray(_as_dict(batch)["real"]))
-        if sum(len(part) for part in found) >= count:
-            break
-    return np.concatenate(found)[:count]
+        model = cls(validate(raw, get_domain(raw["domain"]).Options, gan_class(raw["gan"]).Options))
+        model.inherited_sources = [dict(source) for source in config.get("inherited_sources", ())]
+        return model
 
 
 def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """A network's batch normalisations, those of nested models too."""
     return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-
-
-def _build_optimizer(
-    recipe: Recipe, name: str, options: Optimizer | None, network: keras.Model
-) -> keras.optimizers.Optimizer:
-    if options is None:
-        raise TrainingError(f"The recipe {recipe.entry} has no optimizer for '{name}': add optimizers.{name}.")
-    arguments: dict[str, Any] = {"learning_rate": options.learning_rate, "name": name}
-    if options.name in ("adam", "adamw"):
-        arguments |= {"beta_1": options.beta_1, "beta_2": options.beta_2, "epsilon": options.epsilon}
-    # AdamW has a decay of its own unless it is told otherwise; the others take no zero.
-    arguments["weight_decay"] = options.weight_decay if options.name == "adamw" else options.weight_decay or None
-    optimizer = keras.optimizers.get({"class_name": options.name, "config": arguments})
-    if recipe.training.precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name=f"{name}_scale")
-    optimizer.build(network.trainable_variables)
-    return optimizer
 
 
 @contextlib.contextmanager

@@ -11,13 +11,17 @@ from ganzoo.data import ImageOptions, SampleSet, load_images
 from ganzoo.data.image_files import Progress
 from ganzoo.data.image_grid import grid, save_grid, save_sample
 from ganzoo.data.options import parse_background
+from ganzoo.data.pixel_range import OUT_OF_RANGE, PixelRange, check_batch, to_unit
 from ganzoo.errors import DataError
 from ganzoo.metrics.real_set import real_set
 from ganzoo.metrics.sliced_wasserstein import sliced_wasserstein
 
 __all__ = [
+    "OUT_OF_RANGE",
     "QUICK_SCORE",
     "Options",
+    "PixelRange",
+    "check_batch",
     "from_unit",
     "grid",
     "image_options",
@@ -95,22 +99,6 @@ def small_features(images: np.ndarray) -> np.ndarray:
     sums = np.add.reduceat(np.add.reduceat(images.astype(np.float32), edges[0][:-1], axis=1), edges[1][:-1], axis=2)
     areas = np.diff(edges[0])[:, None] * np.diff(edges[1])[None]
     return (sums / (255.0 * areas[..., None])).reshape(count, -1).astype(np.float32)
-
-
-def to_unit(images: Any) -> Any:
-    """uint8 images -> float32 in [-1, 1]: x / 127.5 - 1. Floats are taken as being in [-1, 1] already.
-
-    A numpy array gives a numpy array, a TensorFlow tensor a tensor.
-    """
-    if isinstance(images, np.ndarray):
-        if images.dtype != np.uint8:
-            return images.astype(np.float32)
-        return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
-    import tensorflow as tf
-
-    if images.dtype != tf.uint8:
-        return tf.cast(images, tf.float32)
-    return tf.cast(images, tf.float32) / 127.5 - 1.0
 
 
 def from_unit(images: Any) -> Any:

@@ -25,7 +25,7 @@ import tensorflow as tf
 from keras import layers
 
 from ganzoo import distribution, registry
-from ganzoo.config import NonNegativeFloat, Optimizer, validate
+from ganzoo.config import NonNegativeFloat, validate
 from ganzoo.domains import get_domain
 from ganzoo.errors import RecipeError, TrainingError
 from ganzoo.gan import GAN
@@ -86,7 +86,8 @@ class ElasticMobileGAN(ProjectedMobileGAN):
     def _build_own(self) -> keras.Model:
         """The weights that belong to each width, as a network with one layer a width."""
         nothing = keras.Input((), name="nothing")
-        holders = [Held(_own(network), name=f"width_{index}") for index, network in enumerate(self.shapes)]
+        shapes = [{name: tuple(value.shape) for name, value in _own(network).items()} for network in self.shapes]
+        holders = [Held(one, name=f"width_{index}") for index, one in enumerate(shapes)]
         made = keras.Model(nothing, [holder(nothing) for holder in holders], name="narrow")
         for holder, network in zip(holders, self.shapes, strict=True):
             holder.take(_own(network))
@@ -121,11 +122,9 @@ class ElasticMobileGAN(ProjectedMobileGAN):
         """As `GAN`; and the average of that."""
         return super().preset_parts() | {"narrow": self.narrow_ema}
 
-    def optimizer_options(self, network: str) -> Optimizer | None:
-        """The recipe's; the narrower generators train as the whole one does."""
-        return super().optimizer_options(network) or (
-            super().optimizer_options("generator") if network == "narrow" else None
-        )
+    def trains_as(self, network: str) -> str:
+        """The narrower generators train as the whole one does."""
+        return "generator" if network == "narrow" else super().trains_as(network)
 
     def phases(self) -> list[Phase]:
         """As `GAN`; the generator's phase trains the narrower ones, too."""
@@ -134,7 +133,7 @@ class ElasticMobileGAN(ProjectedMobileGAN):
             for phase in super().phases()
         ]
 
-    def compile(self, run_eagerly: bool = False, jit_compile: bool | None = None) -> None:
+    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
         """As `GAN.compile`; each width needs its share of a batch on each replica."""
         period = self.deals_out()
         share = self.recipe.training.batch_size // distribution.strategy_of(self).num_replicas_in_sync
@@ -143,7 +142,7 @@ class ElasticMobileGAN(ProjectedMobileGAN):
                 f"training.batch_size: each replica has {share} samples, which must be a multiple of {period}, twice "
                 "the number of model.narrower."
             )
-        super().compile(run_eagerly, jit_compile)
+        super().compile(optimizer, **kwargs)
 
     def begin(self) -> None:
         """As `GAN`; where only the whole generator was given weights, its best channels come first.
@@ -224,12 +223,17 @@ class ElasticMobileGAN(ProjectedMobileGAN):
         return gan
 
 
+@keras.saving.register_keras_serializable(package="ganzoo")
 class Held(layers.Layer):
-    """Weights that are used elsewhere, by name; hands on what it is given."""
+    """Weights that other networks use; returns its input.
 
-    def __init__(self, values: Mapping[str, Any], **kwargs):
+    Args:
+        shapes: the shape of each weight, by name.
+    """
+
+    def __init__(self, shapes: Mapping[str, Sequence[int]], **kwargs):
         super().__init__(**kwargs)
-        self._shapes = {name: tuple(value.shape) for name, value in values.items()}
+        self._shapes = {name: tuple(shape) for name, shape in shapes.items()}
 
     def build(self, input_shape):
         """Make them."""
@@ -239,6 +243,10 @@ class Held(layers.Layer):
     def call(self, inputs):
         """The same."""
         return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        """Its arguments."""
+        return {**super().get_config(), "shapes": {name: list(shape) for name, shape in self._shapes.items()}}
 
     def held(self) -> dict[str, Any]:
         """The weights."""

@@ -363,13 +363,13 @@ class ProjectedMobileGAN(GAN):
 
     # The ensemble.
 
-    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """As `PhasedModel.fit`; says so where nothing was asked for that lets the networks of an ensemble join."""
         if self.options.ensemble and not self._can_join:
             log.warning(
                 "No network of model.ensemble will join: pass `callbacks=gan.callbacks(run, data)`, or use train."
             )
-        return super().fit(*args, **kwargs)
+        return super().fit(x, y, **kwargs)
 
     def period(self) -> int:
         """As `GAN.period`, with the matching."""
@@ -423,6 +423,7 @@ class ProjectedMobileGAN(GAN):
         return weights + self.ensemble.head_weights()
 
 
+@keras.saving.register_keras_serializable(package="ganzoo")
 class InRange(layers.Layer):
     """Cut to [-1, 1] in inference; in training as it is, so that a gradient always comes back."""
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 from ganzoo import distribution
 
 
+@keras.saving.register_keras_serializable(package="ganzoo")
 class BatchNorm(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization(synchronized=True)` with the fused kernel where it applies.
 

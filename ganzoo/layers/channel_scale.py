@@ -9,6 +9,7 @@ from keras import layers
 from ganzoo.backbones import feature_statistics, trunk_class
 
 
+@keras.saving.register_keras_serializable(package="ganzoo")
 class ChannelScale(layers.Layer):
     """(x - mean) * factor for each channel, with fixed numbers."""
 

@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import layers
 
 
+@keras.saving.register_keras_serializable(package="ganzoo")
 class Double(layers.Layer):
     """Nearest-neighbour enlargement by two: (batch, H, W, C) -> (batch, 2H, 2W, C).
 
@@ -28,7 +29,7 @@ def _double(x):
     return doubled, lambda gradient: 4.0 * tf.nn.avg_pool2d(gradient, 2, 2, "VALID")
 
 
-@keras.saving.register_keras_serializable("ganzoo")
+@keras.saving.register_keras_serializable(package="ganzoo")
 class SmoothStart(keras.initializers.Initializer):
     """A depthwise 3x3 kernel that starts as the blur [1 2 1] x [1 2 1] / 16 with a little noise.
 

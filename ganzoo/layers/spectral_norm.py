@@ -58,9 +58,11 @@ class _Spectral:
         return tf.reshape(kernel, (-1, kernel.shape[-1]))
 
 
+@keras.saving.register_keras_serializable(package="ganzoo")
 class SpectralConv2D(_Spectral, keras.layers.Conv2D):
     """`keras.layers.Conv2D` with a spectrally normalised kernel."""
 
 
+@keras.saving.register_keras_serializable(package="ganzoo")
 class SpectralDense(_Spectral, keras.layers.Dense):
     """`keras.layers.Dense` with a spectrally normalised kernel."""
