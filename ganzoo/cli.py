@@ -463,6 +463,7 @@ def evaluate(
     ganzoo generate image/dcgan_32 --out digits.png
     ganzoo generate runs/mine --out samples/ --count 100 --seed 7
     ganzoo generate image/wgan_gp_32 --out sevens.png --condition 7
+    ganzoo generate runs/pets --out cats.png --condition cat
     """
 )
 @click.argument("name", type=kinds.ENTRY)
@@ -474,7 +475,7 @@ def evaluate(
     type=click.FloatRange(min=0, min_open=True),
     help="Scale latents towards their mean: 1 changes nothing; smaller values give less varied samples.",
 )
-@click.option("--condition", type=click.IntRange(min=0), help="Make this class alone, by its number.")
+@click.option("--condition", metavar="CLASS", help="Make this class alone: its name, or its number from 0.")
 @_width
 @_json
 @_verb()
@@ -484,15 +485,16 @@ def generate(
     count: int,
     seed: int,
     truncation: float | None,
-    condition: int | None,
+    condition: str | None,
     width: float,
     as_json: bool,
 ) -> None:
     """Write samples to an image, an array or a folder."""
-    from ganzoo.sampling import generate as function
+    from ganzoo.sampling import describe_classes, write_samples
 
-    path = function(name, out, count, seed, truncation, condition, width)
-    _print({"out": str(path), "count": count}, as_json, f"{count} {'sample' if count == 1 else 'samples'}: {path}")
+    made = write_samples(name, out, count, seed, truncation, condition, width)
+    text = f"{count} {'sample' if count == 1 else 'samples'}: {made['out']}"
+    _print(made, as_json, "\n".join([text, *describe_classes(made["classes"])]))
 
 
 @main.command(examples="ganzoo compare runs/first runs/second --out comparison.html")

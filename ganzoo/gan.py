@@ -4,7 +4,9 @@ A subclass names its `Options` and supplies `build_generator` and `build_discrim
 `networks`, `phases` and what they call. How a step is taken is `ganzoo.phased_model`'s matter.
 """
 
+import itertools
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +19,10 @@ from ganzoo.augment import augment
 from ganzoo.backbone_catalogue import distinct
 from ganzoo.config import Auxiliary, Recipe
 from ganzoo.consolidation import Consolidation
+from ganzoo.core.batches import as_dict, assert_ids, check_ids, class_ids, first_batches, is_arrays
 from ganzoo.distillation import Teacher
 from ganzoo.distribution import GlobalRandom
-from ganzoo.errors import RecipeError, TrainingError
+from ganzoo.errors import DataError, RecipeError, TrainingError
 from ganzoo.objectives import get_objective, sum_of_heads
 from ganzoo.phased_model import PhasedModel, batch_norms
 from ganzoo.phases import Batch, ClassCondition, Latent, Phase
@@ -291,8 +294,140 @@ class GAN(PhasedModel):
     # Sampling.
 
     def call(self, inputs: Any) -> Any:
-        """Samples of the averaged generator, in inference mode."""
+        """Samples of the averaged generator in inference mode, float32; images are in [-1, 1].
+
+        Args:
+            inputs: a dict of latents and conditions by name (`latents_spec`, `conditions_spec`), or the latents alone
+                where there is nothing else.
+        """
+        return self.generator_ema(self._checked_inputs(inputs), training=False)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Samples of the averaged generator for given latents, as `keras.Model.predict`; images are in [-1, 1].
+
+        `generate` draws the latents itself and returns uint8 images.
+
+        Args:
+            x: as for `call`: an array `(samples, latent_dim)`, or a dict with `class_id` too.
+            args: see `kwargs`.
+            kwargs: as in `keras.Model.predict` (`batch_size`, `verbose`, ...).
+
+        Raises:
+            DataError: the inputs are not those of the generator.
+        """
+        if is_arrays(x):
+            self._checked_inputs(x)  # before anything is traced, where the shapes are known
+        with self._errors_in_words():
+            return super().predict(x, *args, **kwargs)
+
+    def predict_step(self, data: Any) -> Any:
+        """Samples for a batch of latents and conditions."""
+        inputs = self._checked_inputs(data[0] if isinstance(data, tuple | list) else data)
         return self.generator_ema(inputs, training=False)
+
+    def _checked_inputs(self, inputs: Any) -> dict[str, Any]:
+        latents, conditions = self.latents_spec(), self.conditions_spec()
+        given = inputs if isinstance(inputs, Mapping) else {next(iter(latents)): inputs}
+        shapes = {name: tuple(value.shape) for name, value in given.items() if hasattr(value, "shape")}
+        wanted = {name: (None, *spec.shape) for name, spec in latents.items()} | dict.fromkeys(conditions, (None,))
+        fits = shapes.keys() >= wanted.keys() and all(shapes[name][1:] == wanted[name][1:] for name in latents)
+        if not fits:
+            raise DataError(
+                f"The generator of {self.recipe.entry} takes inputs of the shapes {wanted}. Received: {shapes}. "
+                "gan.draw_latents(count) and gan.draw_conditions(count) make them; gan.generate(count) makes samples."
+            )
+        found = {name: given[name] for name in latents}
+        for name, spec in conditions.items():
+            ids = tf.cast(class_ids(name, given[name], spec.classes), tf.int32)
+            if tf.executing_eagerly():
+                check_ids(name, np.asarray(ids), spec.classes)
+                found[name] = ids
+            else:
+                with tf.control_dependencies([assert_ids(name, ids, spec.classes)]):
+                    found[name] = tf.identity(ids)
+        return found
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """The domain's quick score of the averaged generator: lower is better, and no network is needed.
+
+        For images it is the sliced Wasserstein distance x1000 between real samples and as many generated ones, of the
+        same classes. `fit(validation_data=...)` logs it at the end of each epoch as `val_` and its name:
+        `val_sliced_wasserstein_x1000`. `ganzoo.evaluate(gan, data)` gives the whole scorecard.
+
+        Args:
+            x: real samples, as for `fit`; the first `evaluation.every_samples` (1,000) of them count.
+            y: None; class ids belong to the dict.
+            steps: at most so many batches.
+            callbacks: Keras' list of callbacks, while `fit` runs.
+            return_dict: `{name: score}` instead of the score.
+            kwargs: other arguments of `keras.Model.evaluate`, which change nothing here.
+
+        Raises:
+            DataError: the samples do not suit, as in `fit`.
+            EvaluationError: there are too few samples, or too small ones.
+        """
+        if y is not None:
+            as_dict((x, y))
+        if x is None:
+            raise DataError("No data. Give real samples: gan.evaluate(dataset).")
+        hooks = callbacks if isinstance(callbacks, keras.callbacks.CallbackList) else None
+        if hooks:
+            hooks.on_test_begin()
+        reals, conditions = self._real_samples(x, steps)
+        with self.calibrated():
+            fakes = self.generate(len(reals), seed=self.recipe.seed, conditions=conditions)
+        logs = {score_name(self.domain.QUICK_SCORE): float(self.domain.quick_score(reals, fakes))}
+        if hooks:
+            hooks.on_test_end(logs)
+        return logs if return_dict else next(iter(logs.values()))
+
+    def _real_samples(self, x: Any, steps: int | None) -> tuple[np.ndarray, dict[str, np.ndarray] | None]:
+        """The first real samples of what `fit` takes, in the domain's units, and their conditions."""
+        most, pixels = self.recipe.evaluation.every_samples, self.domain.PixelRange()
+        batches: list[Mapping[str, Any]] = []
+        for batch in itertools.islice(first_batches(x)[0], steps):
+            self._check_first(batch)
+            pixels.see(batch["real"])
+            batches.append(batch)
+            if sum(len(one["real"]) for one in batches) >= most:
+                break
+        pixels.finish()
+        if not batches:
+            raise DataError("The data to evaluate on are empty. Give real samples.")
+        reals = np.concatenate([one["real"] for one in batches])[:most]
+        if reals.dtype != np.uint8:
+            reals = self.domain.from_unit(self.domain.to_unit(reals))
+        conditions = {
+            name: np.concatenate([class_ids(name, one[name], spec.classes) for one in batches])[:most].astype("int32")
+            for name, spec in self.conditions_spec().items()
+        }
+        return reals, conditions or None
+
+    def export(self, filepath: Any, format: str | None = None, **options: Any) -> dict[str, Any]:
+        """Export the averaged generator to a folder, as `ganzoo.export_generator`; returns its card.
+
+        Args:
+            filepath: the folder.
+            format: one of `tflite`, `saved_model`, `onnx`, or Keras' name for it; the first two by default.
+            options: those of `ganzoo.export_generator` (`formats`, `quantize`, `target`, `data`, `width`).
+
+        Raises:
+            ExportError: as `ganzoo.export_generator`.
+        """
+        import ganzoo
+
+        if format is not None:
+            options["formats"] = ({"tf_saved_model": "saved_model", "litert": "tflite"}.get(format, format),)
+        options = {key: value for key, value in options.items() if key not in ("verbose", "input_signature")}
+        return ganzoo.export_generator(self, filepath, **options)
 
     def draw_latents(self, count: int, seed: int = 0) -> dict[str, np.ndarray]:
         """Latents by name, `(count, *shape)` float32, standard normal; the same seed gives the same."""
@@ -383,6 +518,11 @@ class GAN(PhasedModel):
             layer.moving_mean.assign(np.mean(mean, axis=0))
             layer.moving_variance.assign(np.mean(variance, axis=0) + np.var(mean, axis=0))
             layer.momentum, layer.trainable = momentum, trainable
+
+
+def score_name(text: str) -> str:
+    """The name of a score as a key of Keras' logs: `sliced Wasserstein x1000` is `sliced_wasserstein_x1000`."""
+    return re.sub(r"\W+", "_", text).strip("_").lower()
 
 
 def _each(batch: Batch, samples: Any, rule: Auxiliary) -> Batch:

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from ganzoo import distribution
-from ganzoo.config import Optimizer, Recipe, Section, validate
+from ganzoo.config import Optimizer, Recipe, Section, Training, validate
 from ganzoo.core import batches as given_batches
 from ganzoo.core import optimizers as given_optimizers
 from ganzoo.core.batches import as_dict
@@ -29,6 +29,7 @@ from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError, unknown_name
 from ganzoo.freezing import Late, Thaw, correct_late, layers_of, set_trainable
 from ganzoo.phases import Batch, ClassCondition, Latent, Phase, gradient, phase_gradients
+from ganzoo.quiet import require_tensorflow
 from ganzoo.variables import misfits, named_variables, restored
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class PhasedModel(keras.Model):
     """Networks that are trained in phases.
 
     `model.compile(); model.fit(dataset)` trains it. A batch of the dataset is a tensor of samples, or a dict with
-    `real` and the conditions (`class_id`). Images are integers in 0..255 or floats in [-1, 1]; `ganzoo.data.pixel_range` says
-    how that is checked.
+    `real` and the conditions (`class_id`). Images are integers in 0..255 or floats in [-1, 1];
+    `ganzoo.data.pixel_range` says how that is checked.
 
     Args:
         recipe: a validated recipe.
@@ -62,8 +63,10 @@ class PhasedModel(keras.Model):
         keras.saving.register_keras_serializable(package=cls.__module__.partition(".")[0])(cls)
 
     def __init__(self, recipe: Recipe, name: str):
-        super().__init__(name=name)
+        require_tensorflow()
+        super().__init__(name=name, dtype="float32")  # its networks have the recipe's precision
         register_classes()
+        recipe = _with_global_policy(recipe)
         self.recipe = recipe
         self.options = recipe.model
         self.domain = get_domain(recipe.domain)
@@ -229,13 +232,25 @@ class PhasedModel(keras.Model):
             GanzooError: an unknown network or optimizer, an argument that does not apply, or a batch size that the
                 replicas cannot share.
         """
+        self._check_compile(unknown)
+        self._given = given_optimizers.chosen(optimizer, optimizers, self.networks())
+        jit = self.recipe.training.jit_compile if jit_compile is None else jit_compile
+        if jit and distribution.strategy_of(self).num_replicas_in_sync > 1:
+            # What is summed over replicas inside a loss (batch normalisation) cannot be compiled here.
+            logging.getLogger("ganzoo").info("training.jit_compile is left off: there are several replicas.")
+            jit = False
+        super().compile(optimizer=None, jit_compile=False, run_eagerly=run_eagerly)
+        self._jit = jit and not run_eagerly
+        self._build_optimizers()
+        self.thaw()
+
+    def _check_compile(self, unknown: Mapping[str, Any]) -> None:
         if unknown := {key: value for key, value in unknown.items() if value is not None}:
             raise TrainingError(
                 f"compile does not take {sorted(unknown)}. The losses of {self.recipe.entry} are set by its recipe "
                 "(ganzoo.create(NAME, objective=..., regularizers=...)); compile takes optimizer, optimizers, "
                 "run_eagerly and jit_compile."
             )
-        self._given = given_optimizers.chosen(optimizer, optimizers, self.networks())
         if unknown := set(self.recipe.optimizers) - set(self.networks()):
             raise RecipeError(unknown_name("network (key 'optimizers')", min(unknown), self.networks()))
         size, replicas = self.recipe.training.batch_size, distribution.strategy_of(self).num_replicas_in_sync
@@ -244,13 +259,8 @@ class PhasedModel(keras.Model):
                 f"training.batch_size = {size} cannot be shared by {replicas} replicas. Take "
                 f"{max(size // replicas, 1) * replicas}, or --strategy none."
             )
-        jit = self.recipe.training.jit_compile if jit_compile is None else jit_compile
-        if jit and replicas > 1:
-            # What is summed over replicas inside a loss (batch normalisation) cannot be compiled here.
-            logging.getLogger("ganzoo").info("training.jit_compile is left off: there are several replicas.")
-            jit = False
-        super().compile(optimizer=None, jit_compile=False, run_eagerly=run_eagerly)
-        self._jit = jit and not run_eagerly
+
+    def _build_optimizers(self) -> None:
         later = [layers for until, layers in self._frozen if until is not None]
         for layers in later:
             set_trainable(layers, True)  # an optimizer must know from the start what it will train
@@ -266,7 +276,6 @@ class PhasedModel(keras.Model):
             ]
             self._late[name] = [late for late in found if late.weights]
             correct_late(self.optimizers[name], self._late[name])
-        self.thaw()
 
     def late(self) -> list[tuple[list[Any], Callable[[], tf.Tensor]]]:
         """Groups of weights that are not trained from the first step on, each with whether it is trained in this step.
@@ -391,7 +400,7 @@ class PhasedModel(keras.Model):
                 ) from None
             for begin in (self.domain.OUT_OF_RANGE, given_batches.WRONG_CLASS):
                 if found := re.search(rf"{begin}[^\n]*", text):
-                    raise DataError(found.group().replace("\\'", "'").strip("]")) from None
+                    raise DataError(re.sub(r"\]? \[", " ", found.group()).replace("\\'", "'").strip("]")) from None
             if NOT_FINITE not in text:
                 raise
             raise TrainingError(self._diagnosis(text)) from None
@@ -684,6 +693,24 @@ class PhasedModel(keras.Model):
 def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """A network's batch normalisations, those of nested models too."""
     return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def _with_global_policy(recipe: Recipe) -> Recipe:
+    """The recipe with the precision of `keras.config.set_dtype_policy`, where it says none itself.
+
+    A recipe that was saved (of a run, a preset or a `.keras` file) always says one.
+    """
+    policy = keras.config.dtype_policy().name
+    if "precision" in recipe.training.model_fields_set or policy == recipe.training.precision:
+        return recipe
+    allowed = get_args(Training.model_fields["precision"].annotation)
+    if policy not in allowed:
+        raise RecipeError(
+            f"A GAN cannot be trained with Keras' dtype policy '{policy}'. Expected: one of {list(allowed)}. Choose "
+            "one by keras.config.set_dtype_policy, or by the recipe's training.precision."
+        )
+    training = recipe.training.model_copy(update={"precision": policy})
+    return recipe.model_copy(update={"training": training})
 
 
 @contextlib.contextmanager

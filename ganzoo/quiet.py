@@ -1,10 +1,12 @@
-"""Keeps TensorFlow's start-up chatter out of the terminal."""
+"""How TensorFlow is started: without its messages on the terminal, and as the backend of Keras."""
 
 import contextlib
 import os
 import sys
 import warnings
 from collections.abc import Iterator
+
+from ganzoo.errors import GanzooError
 
 
 @contextlib.contextmanager
@@ -30,10 +32,28 @@ def no_output() -> Iterator[None]:
         yield
 
 
+def require_tensorflow() -> None:
+    """Let Keras take TensorFlow as its backend where none was chosen yet.
+
+    Raises:
+        GanzooError: another backend was chosen, by `KERAS_BACKEND` or by a Keras that is imported already.
+    """
+    loaded = getattr(sys.modules.get("keras"), "config", None)
+    backend = loaded.backend() if loaded else os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise GanzooError(
+            f"ganzoo needs Keras with TensorFlow. Expected: the backend 'tensorflow'. Received: '{backend}'. On the "
+            "command line: KERAS_BACKEND=tensorflow ganzoo ... (Windows: first `set KERAS_BACKEND=tensorflow`). In "
+            "Python, before Keras is imported: import os; os.environ['KERAS_BACKEND'] = 'tensorflow'."
+        )
+    if not loaded:
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
+
+
 def load_tensorflow() -> None:
     """Import TensorFlow and look for devices with standard error closed; an import error is still raised."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    require_tensorflow()
     warnings.filterwarnings("ignore")
     with no_stderr():
         import tensorflow as tf

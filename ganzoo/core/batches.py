@@ -64,8 +64,8 @@ def first_batches(data: Any) -> tuple[Iterator[dict[str, np.ndarray]], Any]:
     if hasattr(data, "__iter__"):
         return _as_arrays(iter(data)), data
     raise DataError(
-        f"fit takes a tf.data.Dataset, a PyDataset, a generator or arrays. Received: {type(data).__name__}. A folder or "
-        "a file is read by ganzoo.train."
+        f"fit takes a tf.data.Dataset, a PyDataset, a generator or arrays. Received: {type(data).__name__}. A folder "
+        "or a file is read by ganzoo.train."
     )
 
 
@@ -90,10 +90,8 @@ def _pieces(data: Any) -> Iterator[dict[str, np.ndarray]]:
     arrays = {name: np.asarray(value) for name, value in as_dict(data).items()}
     lengths = {len(value) if value.ndim else 0 for value in arrays.values()}
     if len(lengths) > 1:
-        raise DataError(
-            f"The arrays differ in length: { ({name: value.shape for name, value in arrays.items()}) }. Give one class id "
-            "for each sample."
-        )
+        shapes = {name: value.shape for name, value in arrays.items()}
+        raise DataError(f"The arrays differ in length: {shapes}. Give one class id for each sample.")
     steps = -(-max(lengths) // _AT_ONCE)
     for start in range(steps):
         yield {name: value[start::steps] for name, value in arrays.items()}

@@ -13,6 +13,8 @@ import sys
 import traceback
 from typing import Any
 
+from ganzoo.quiet import require_tensorflow
+
 _state = {"done": False}
 
 
@@ -60,6 +62,8 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
         """The specification that the other finders give; None for all modules but Keras."""
         if name != "keras":
             return None
+        if _is_importing():
+            require_tensorflow()
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is None or spec.loader is None:

@@ -81,6 +81,8 @@ class ElasticMobileGAN(ProjectedMobileGAN):
         super().build_networks()
         # What they are like: but for their own weights, which `narrow` holds, their variables are not used.
         self.shapes = [self.build_of_widths(_narrowed(self.options.widths, s)) for s in self.options.narrower]
+        for share, network in zip(self.options.narrower, self.shapes, strict=True):
+            network.name = f"generator_{share:g}"
         self.narrow, self.narrow_ema = self._build_own(), self._build_own()
 
     def _build_own(self) -> keras.Model:
