@@ -494,6 +494,7 @@ class PhasedModel(keras.Model):
     def _unpack(self, data: Any) -> tuple[Any, dict[str, tf.Tensor]]:
         batch = as_dict(data)
         self._check_names(batch)
+        batch["real"] = given_batches.with_shapes(batch["real"], self.sample_shapes())
         self._check_shape(batch["real"])
         checks = [check for leaf in tf.nest.flatten(batch["real"]) for check in self.domain.check_batch(leaf)]
         conditions = {}

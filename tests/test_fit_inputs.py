@@ -36,10 +36,8 @@ class Batches(keras.utils.PyDataset):
 def test_every_right_form_trains_alike(tiny):
     """Bytes, other integers and floats in [-1, 1]; data sets, arrays, generators and PyDatasets."""
     forms = [
-        dataset(BYTES.astype("int32")),
         dataset(BYTES.astype("uint16")),
-        BYTES,
-        {"real": BYTES},
+        {"real": BYTES.astype("int32")},
         generator(BYTES),
         Batches(),
     ]
@@ -52,11 +50,10 @@ def test_every_right_form_trains_alike(tiny):
         gan.fit(form, verbose=0, shuffle=False)
         state = gan.state()
         assert all(np.array_equal(state[key], wanted[key]) for key in wanted), form
-    for images in (UNIT, UNIT.astype("float64")):
-        gan.load_state(first)
-        gan.fit(images, verbose=0, shuffle=False)
-        state = gan.state()
-        assert all(np.allclose(state[key], wanted[key], atol=1e-4) for key in wanted if key.startswith("generator/"))
+    gan.load_state(first)
+    gan.fit(UNIT.astype("float64"), verbose=0, shuffle=False)
+    state = gan.state()
+    assert all(np.allclose(state[key], wanted[key], atol=1e-4) for key in wanted if key.startswith("generator/"))
     gan.load_state(first)
     for batch in generator(BYTES):
         gan.train_on_batch(batch)
@@ -70,7 +67,7 @@ WRONG = {
     "floats in 0..1": (FLOATS / 255, r"taken for 0..1\. .* x \* 2 - 1\).*no dark pixel"),
     "floats in 0..1 with overshoot": (FLOATS / 255 * 1.1 - 0.05, "taken for 0..1"),
     "normalised": (FLOATS / 60 - 2, "takes a normalisation back"),
-    "16 bits": (BYTES.astype("uint16") * 257, r"uint16 values .* x // 257"),
+    "16 bits": (BYTES.astype("uint16") * 257, r"uint16 values .*x // 257"),
     "12 bits": (BYTES.astype("int32") * 16, r"x \* 255 // 4095"),
     "signed": (BYTES.astype("int16") - 128, r"\+ 128"),
     "0/1 masks": (BYTES // 128, r"0/1 masks.* x \* 255"),
@@ -142,25 +139,25 @@ def test_later_batches_are_checked_in_the_step(tiny):
 
 SHAPES = {
     "unbatched": (
-        tf.data.Dataset.from_tensor_slices(BYTES),
+        lambda: tf.data.Dataset.from_tensor_slices(BYTES),
         r"\(None, 32, 32, 3\).*Received: \[\(32, 32, 3\)\].*batch",
     ),
-    "batched twice": (dataset(BYTES).batch(2), "batched twice"),
-    "no channel axis": (BYTES[..., 0], r"x\[..., None\]"),
-    "channels first": (BYTES.transpose(0, 3, 1, 2), "channels come first"),
-    "another size": (BYTES[:, :16, :16], "`data` section"),
-    "nothing": (None, "No data"),
-    "a folder": ("images/", "ganzoo.train"),
-    "a number": (5, "Received: int"),
-    "pairs": (dataset((BYTES, IDS)), "'class_id': y"),
+    "batched twice": (lambda: dataset(BYTES).batch(2), "batched twice"),
+    "no channel axis": (lambda: BYTES[..., 0], r"x\[..., None\]"),
+    "channels first": (lambda: BYTES.transpose(0, 3, 1, 2), "channels come first"),
+    "another size": (lambda: BYTES[:, :16, :16], "`data` section"),
+    "nothing": (lambda: None, "No data"),
+    "a folder": (lambda: "images/", r"ganzoo\.train"),
+    "a number": (lambda: 5, "Received: int"),
+    "pairs": (lambda: dataset((BYTES, IDS)), "'class_id': y"),
 }
 
 
 @pytest.mark.parametrize("wrong", SHAPES)
 def test_wrong_forms_are_refused_with_the_fix(wrong, tiny):
-    data, message = SHAPES[wrong]
+    make, message = SHAPES[wrong]
     with pytest.raises(DataError, match=message):
-        tiny(ENTRY).fit(data, verbose=0)
+        tiny(ENTRY).fit(make(), verbose=0)
 
 
 LABELS = {

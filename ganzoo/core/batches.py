@@ -97,6 +97,19 @@ def _pieces(data: Any) -> Iterator[dict[str, np.ndarray]]:
         yield {name: value[start::steps] for name, value in arrays.items()}
 
 
+def with_shapes(real: Any, expected: Sequence[tuple[int, ...]]) -> Any:
+    """A batch whose leaves have static shapes: those that a data set does not know are checked when it runs."""
+    leaves = tf.nest.flatten(real)
+    if len(leaves) == len(expected):
+        leaves = [
+            leaf
+            if leaf.shape.rank is not None and None not in leaf.shape[1:]
+            else tf.ensure_shape(leaf, (None, *shape))
+            for leaf, shape in zip(leaves, expected, strict=True)
+        ]
+    return tf.nest.pack_sequence_as(real, leaves)
+
+
 def check_shapes(entry: str, real: Any, expected: Sequence[tuple[int, ...]]) -> None:
     """Raise `DataError` where the leaves of a batch of samples are not `(batch, *shape)` for the expected shapes."""
     received = [tuple(leaf.shape) for leaf in tf.nest.flatten(real)]
@@ -132,6 +145,8 @@ def class_ids(name: str, values: Any, classes: int) -> Any:
     Raises:
         DataError: they are one-hot, of another shape or no integers.
     """
+    if getattr(values.shape, "rank", 1) is None:
+        values = tf.reshape(values, (-1,))  # the static shape is unknown; the first batch was checked
     shape, dtype = tuple(values.shape), np.dtype(getattr(values.dtype, "as_numpy_dtype", values.dtype))
     expected = f"Expected: integers of shape (batch,), from 0 to {classes - 1}. Received: {dtype} of shape {shape}."
     if len(shape) == 2 and shape[1] == classes > 1:
