@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,7 @@ def train(
     init: Mapping[str, Any] | None = None,
     strategy: str = "auto",
     progress: bool | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """Train an entry; an existing run directory is resumed from its last checkpoint.
 
@@ -76,6 +77,8 @@ def train(
         init: sources of weights by part, `WHERE:PART` each, or a mapping (`ganzoo.config.Init`).
         strategy: `auto`, `none` or `mirrored`.
         progress: False shows no progress, True and None (the default) do: see `ganzoo.runs.progress.shown`.
+        callbacks: Keras callbacks of your own, such as TensorBoard's or that of an experiment tracker; they act after
+            the run's own. A session of a run is one epoch: use what acts on batches, and `model.sample_count`.
 
     Returns:
         `{"run", "samples", "seconds", "finished", "report", "total_seconds"}`. `seconds` are those of training: of the
@@ -89,7 +92,7 @@ def train(
     """
     changes = _changes(overrides, seed, init)
     with shown(progress):
-        return _go(Path(run), None, name, data, changes, minutes, samples, strategy)
+        return _go(Path(run), None, name, data, changes, minutes, samples, strategy, callbacks=callbacks)
 
 
 def pretrain(
@@ -105,6 +108,7 @@ def pretrain(
     init: Mapping[str, Any] | None = None,
     strategy: str = "auto",
     progress: bool | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """Pretrain parts of an entry; the run is a preset whose parts `train(..., init=...)` takes.
 
@@ -122,7 +126,7 @@ def pretrain(
     """
     changes = _changes(overrides, seed, init)
     with shown(progress):
-        return _go(Path(run), method, name, data, changes, minutes, samples, strategy)
+        return _go(Path(run), method, name, data, changes, minutes, samples, strategy, callbacks=callbacks)
 
 
 def _changes(overrides: Mapping[str, Any] | None, seed: int | None, init: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -143,16 +147,33 @@ def _go(
     minutes: float | None,
     samples: int | None,
     strategy: str,
+    *,
+    callbacks: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """Start or resume a run, of a GAN or of a pretraining method."""
     began = time.monotonic()
+    _check_callbacks(callbacks)
     check_apart(run, data)
     _make_folder(run)
     with locked(run):
         for folder in (run, *(run / name for name in (*_FOLDERS, "preset", "best"))):
             remove_leftovers(folder)
-        result = _go_alone(run, method, name, data, changes, minutes, samples, strategy)
+        result = _go_alone(run, method, name, data, changes, minutes, samples, strategy, callbacks=callbacks)
     return result | {"total_seconds": round(time.monotonic() - began, 1)}
+
+
+def _check_callbacks(callbacks: Any) -> None:
+    if not callbacks and isinstance(callbacks, Sequence):
+        return
+    import keras
+
+    listed = callbacks if isinstance(callbacks, Sequence) else [callbacks]
+    wrong = [one for one in listed if not isinstance(one, keras.callbacks.Callback)]
+    if wrong or listed is not callbacks:
+        raise TrainingError(
+            "callbacks takes a list of Keras callbacks, such as [keras.callbacks.TensorBoard('logs')]. Received: "
+            f"{(wrong or listed)[0]!r}."
+        )
 
 
 def _go_alone(
@@ -164,6 +185,8 @@ def _go_alone(
     minutes: float | None,
     samples: int | None,
     strategy: str,
+    *,
+    callbacks: Sequence[Any] = (),
 ) -> dict[str, Any]:
     resumed = (run / registry.RUN_RECIPE).is_file()
     begin = _resume if resumed else _begin
@@ -180,7 +203,7 @@ def _go_alone(
     with task("Building the networks"):
         model = _make(recipe, strategy, run, resumed)
     so_far = _restore(model, run) if resumed else SoFar(0.0)
-    result = _fit(model, sample_set, data, run, so_far, limit, minutes)
+    result = _fit(model, sample_set, data, run, so_far, limit, minutes, given=callbacks)
     return result | ({"parts": sorted(model.preset_parts())} if method else {})
 
 
@@ -319,7 +342,7 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "PhasedMod
     if not resumed:
         load_first_weights(gan, run)
         # The recipe comes last: from here on the folder is a run, and can be resumed.
-        write_text(run / registry.RUN_RECIPE, recipe.to_yaml())
+        write_text(run / registry.RUN_RECIPE, gan.recipe.to_yaml())  # with the precision that was taken
     return gan
 
 
@@ -364,6 +387,8 @@ def _fit(
     so_far: SoFar,
     samples: int | None,
     minutes: float | None,
+    *,
+    given: Sequence[Any] = (),
 ) -> dict[str, Any]:
     from ganzoo import callbacks
     from ganzoo.runs.stopping import Stop
@@ -380,6 +405,7 @@ def _fit(
             callbacks.Limits(clock, samples, limit),
             bar,
             *_callbacks(gan, sample_set, run, clock, stop, so_far),
+            *given,
         ]
         with stop.listening():
             try:

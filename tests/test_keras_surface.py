@@ -12,7 +12,9 @@ from click.testing import CliRunner
 
 from ganzoo import cli, presets, registry
 from ganzoo.errors import DataError, GanzooError, RecipeError, TrainingError
+from ganzoo.finetuning import finetune
 from ganzoo.sampling import class_of, generate, write_samples
+from ganzoo.training import train
 
 ENTRY, CLASSES = "image/dcgan_32", "image/wgan_gp_32"
 IMAGES = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3)).astype("uint8")
@@ -160,6 +162,36 @@ def test_the_dtype_policy_of_keras_is_respected(tiny, tmp_path):
     finally:
         keras.config.set_dtype_policy("float32")
     assert keras.saving.load_model(tmp_path / "x.keras").recipe.training.precision == "mixed_bfloat16"
+
+
+class Tracker(keras.callbacks.Callback):
+    """As an experiment tracker: it keeps the losses of each step, and how many samples were seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.ended = [], False
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.rows.append((self.model.sample_count, float(logs["generator_loss"])))
+
+    def on_train_end(self, logs=None):
+        self.ended = True
+
+
+def test_runs_take_callbacks(tmp_path):
+    overrides = registry.get_entry(ENTRY).raw["tiny"]
+    tracker, board = Tracker(), keras.callbacks.TensorBoard(tmp_path / "board", update_freq=1)
+    callbacks = [tracker, board, keras.callbacks.CSVLogger(tmp_path / "log.csv")]
+    train(ENTRY, IMAGES, tmp_path / "run", samples=32, overrides=overrides, callbacks=callbacks)
+    assert [samples for samples, _ in tracker.rows] == [8, 16, 24, 32] and tracker.ended  # no step of the estimate
+    assert list((tmp_path / "board").rglob("*events*")) and (tmp_path / "log.csv").read_text().count("\n") == 2
+    again = Tracker()
+    finetune(str(tmp_path / "run"), IMAGES[:24], tmp_path / "second", samples=8, callbacks=[again])
+    assert [samples for samples, _ in again.rows] == [8]
+    for wrong in (Tracker(), [Tracker]):
+        with pytest.raises(TrainingError, match="a list of Keras callbacks.*Received"):
+            train(ENTRY, IMAGES, tmp_path / "third", samples=8, overrides=overrides, callbacks=wrong)
+    assert not (tmp_path / "third").exists()
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
