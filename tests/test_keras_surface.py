@@ -189,7 +189,7 @@ def test_runs_take_callbacks(tmp_path):
     finetune(str(tmp_path / "run"), IMAGES[:24], tmp_path / "second", samples=8, callbacks=[again])
     assert [samples for samples, _ in again.rows] == [8]
     for wrong in (Tracker(), [Tracker]):
-        with pytest.raises(TrainingError, match="a list of Keras callbacks.*Received"):
+        with pytest.raises(TrainingError, match=r"a list of Keras callbacks.*Received"):
             train(ENTRY, IMAGES, tmp_path / "third", samples=8, overrides=overrides, callbacks=wrong)
     assert not (tmp_path / "third").exists()
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from ganzoo.config import Optimizer
 from ganzoo.errors import TrainingError, unknown_name
@@ -106,6 +107,10 @@ class JointOptimizer:
 
     def _remember(self) -> None:
         """Keep the ratios as they are now; those of before where the first learning rate is 0."""
-        first = float(self._first.learning_rate)
+        first = _number(self._first.learning_rate)
         if first > 0:
-            self._ratios = {name: float(one.learning_rate) / first for name, one in self._each.items()}
+            self._ratios = {name: _number(one.learning_rate) / first for name, one in self._each.items()}
+
+
+def _number(rate: Any) -> float:
+    return float(np.array(rate))  # a mirrored variable has no float() of its own
