@@ -29,7 +29,7 @@ def lite_file(name: str) -> Path:
         files = []
     if len(files) != 1:
         raise WeightsError(
-            missing_package(f"The ImageNet weights of '{name}'", package.replace("_", "-"), "backbones")
+            missing_package(f"'{name}' with ImageNet weights", package.replace("_", "-"), "backbones")
             + " The weights of 'efficientnet_lite0' ship with ganzoo."
         )
     return files[0]
