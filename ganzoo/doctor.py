@@ -24,6 +24,7 @@ from ganzoo.config import Recipe
 from ganzoo.data import ImageOptions, SampleSet, load_images
 from ganzoo.data.description import count_duplicates, describe_data
 from ganzoo.errors import DataError, GanzooError, WeightsError
+from ganzoo.runs.progress import task
 from ganzoo.weights.shipped import EFFICIENTNET_LITE0, read_shipped
 
 log = logging.getLogger("ganzoo")
@@ -292,6 +293,10 @@ def _entry(facts: Mapping[str, Any]) -> tuple[str, str]:
     return name, f"{name}: the median of the shorter sides is {side} pixels."
 
 
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
+
+
 def _try(found: SampleSet, plan: _Plan, folder: str, seconds: float) -> float:
     """Train as the plan says for some seconds in an empty folder; the samples per second of training.
 
@@ -308,7 +313,12 @@ def _try(found: SampleSet, plan: _Plan, folder: str, seconds: float) -> float:
     data = images if found.labels is None else (images, found.labels)
     overrides = {**plan.overrides, "evaluation.every": 0, "guards.every": 0}
     function = functools.partial(finetune, how=plan.how) if plan.verb == "finetune" else train
-    result = function(plan.entry, data, folder, minutes=seconds / 60, overrides=overrides)
+    log.addFilter(_is_warning)  # what a run says of its weights and its time would be taken for the real one
+    try:
+        with task("Trying the recommended training"):
+            result = function(plan.entry, data, folder, minutes=seconds / 60, overrides=overrides)
+    finally:
+        log.removeFilter(_is_warning)
     return round(result["samples"] / result["seconds"], 1)
 
 

@@ -130,3 +130,16 @@ def test_the_installation_is_told():
     assert found["backbone_weights"]["efficientnet_lite0"] and found["versions"]["tensorflow"]
     assert "Ready." in text(found) and "efficientnet_lite0" in text(found)
     assert max(len(line) for line in text({**found, "missing": []}).splitlines()) <= 80
+
+
+def test_a_long_command_is_broken_so_that_it_can_be_copied():
+    import shlex
+
+    from ganzoo.commands.texts import _broken
+
+    command = "ganzoo finetune image/projected_mobile_64 --data 'my images' --run runs/mine --minutes 10 " + (
+        '--how freeze_d --set "augment.policy=[translation, cutout]" --set data.flip=true'
+    )
+    text = _broken(command)
+    assert max(map(len, text.splitlines())) <= 80
+    assert shlex.split(text.replace("\\\n", "")) == shlex.split(command)

@@ -1,5 +1,6 @@
 """Results as short texts for a terminal: tables that fit into 80 columns, and a verdict."""
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -153,7 +154,8 @@ def _installation_text(result: Mapping[str, Any]) -> str:
 
 def _data_text(result: Mapping[str, Any]) -> str:
     classes, speed = result["classes"], result["samples_per_second"]
-    skipped = f", {result['skipped']:,} files skipped" if result["skipped"] else ""
+    count = result["skipped"]
+    skipped = f", {count:,} file{'s' if count != 1 else ''} skipped" if count else ""
     side = f", median shorter side {result['median_side']} pixels" if result["median_side"] else ""
     rows = [
         ("Images", f"{result['count']:,} {result['kind']}{side}{skipped}"),
@@ -166,16 +168,27 @@ def _data_text(result: Mapping[str, Any]) -> str:
         ("Speed", f"{speed:.0f} samples per second of training" if speed else result.get("untried", "not measured")),
     ]
     lines = [_fact(*row) for row in rows]
-    lines += [_fact("Note", note) for note in result.get("notes", ())]
+    lines += [_fact("Note", note) for note in result.get("notes", ()) if not note.endswith(" skipped")]
     lines += ["", "Recommended:", *(_wrapped(f"- {reason}", "  ") for reason in result["reasons"])]
     return "\n".join(
         [
             *lines,
             "",
             "Command:" if "&&" not in result["command"] else "Commands:",
-            *(f"  {one}" for one in result["command"].split(" && ")),
+            *(_broken(one) for one in result["command"].split(" && ")),
         ]
     )
+
+
+def _broken(command: str) -> str:
+    """A command for a shell, over several lines where one is too long."""
+    lines = [" "]
+    for part in re.split(" (?=--)", command):
+        if len(lines[-1]) + len(part) > 76:
+            lines[-1] += " \\"
+            lines.append("     ")
+        lines[-1] += f" {part}"
+    return "\n".join(lines)
 
 
 def _fact(name: str, value: str) -> str:

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
-log = logging.getLogger("ganzoo")
+log = logging.getLogger("ganzoo.progress")
 
 INTERVAL = 25.0  # seconds between two lines where there is no terminal
 _BAR = 12  # characters
