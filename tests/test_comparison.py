@@ -39,7 +39,8 @@ def test_two_runs_share_a_page_on_which_pretraining_counts(tmp_path, images):
     found = compare_runs(runs, tmp_path / "page.html")
     assert [run["pretraining_seconds"] for run in found["runs"]] == [spent, 0]
     for run, shown in zip(runs, found["runs"], strict=True):
-        assert {"sliced Wasserstein x1000", "kid, self_supervised", "recall, self_supervised"} <= set(shown["scores"])
+        assert {"sliced Wasserstein x1000", "kid, self_supervised"} <= set(shown["scores"])
+        assert "recall, self_supervised" not in shown["scores"]  # 20 samples are too few for it
         points = curves(run, [])["kid, self_supervised"]
         began = run.name == "pretrained"  # with given weights: these are looked at, too
         assert len(points) == 2 + began and points[0][0] >= pretraining_time(run)
@@ -97,7 +98,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path, images):
     train(ENTRY, images, tmp_path / "fewer", samples=16, overrides=fewer)
     compare_runs([tmp_path / "one", tmp_path / "fewer"], tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    for count in (10, 60):  # the same score under two protocols has two names, and two charts
+    for count in (10, 20):  # the same score under two protocols has two names, and two charts
         assert f"<h3>Sliced Wasserstein x1000 ({count} samples)</h3>" in page
     assert "scores depend on the number of samples" in page
     with pytest.raises(TrainingError, match="each named once"):
