@@ -53,6 +53,14 @@ class _Spectral:
         kernel = tf.convert_to_tensor(self._kernel)
         return kernel / tf.cast(sigma, kernel.dtype)
 
+    def save_own_variables(self, store):
+        """W itself and u; the layer that this is mixed into would save W / sigma(W) alone."""
+        keras.layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store):
+        """What `save_own_variables` saved."""
+        keras.layers.Layer.load_own_variables(self, store)
+
     def _matrix(self) -> tf.Tensor:
         kernel = tf.cast(tf.convert_to_tensor(self._kernel), tf.float32)
         return tf.reshape(kernel, (-1, kernel.shape[-1]))
