@@ -109,12 +109,14 @@ def _text(trained: dict[str, Any], before: Any, after: Any, steps: _Steps, files
             _row(f"KID, network {a.name}", b.scores["kid"], a.scores["kid"], a.floor["kid"])
             for a, b in zip(after.networks, before.networks, strict=True)
         ),
-        "  Sliced Wasserstein distance: how far the colours and edges of the samples are from those of the",
-        f"  real images, without a network ({min(floors):.3g} to {max(floors):.3g} for real images, by split).",
+        "  Sliced Wasserstein distance: how far colours and edges of the samples are from",
+        f"  those of real images, without a network ({min(floors):.3g} to {max(floors):.3g} for other real ones).",
         "  KID: the same for the features of a network that was fitted to these images.",
         "",
-        "Seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in steps.seconds.items()),
-        f"         {sum(steps.seconds.values()):.0f} in all",
+        f"Seconds: {sum(steps.seconds.values()):.0f} in all; "
+        + ", ".join(f"{name} {seconds:.0f}" for name, seconds in list(steps.seconds.items())[:3])
+        + ",",
+        "         " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in list(steps.seconds.items())[3:]),
         f"Samples: {files[0]}",
         f"Report:  {trained['report']}",
         f"Export:  {files[1]}",
