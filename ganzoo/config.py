@@ -47,7 +47,7 @@ class Optimizer(Section):
 
 
 class Regularizer(Section):
-    """A penalty of `ganzoo.regularizers`; with `every: k` it is computed each k-th step, its gradient times k."""
+    """A penalty on the discriminator's gradients; with `every: k` it is computed each k-th step, times k."""
 
     name: Literal["r1", "r2", "gradient_penalty"]
     weight: PositiveFloat
@@ -55,18 +55,18 @@ class Regularizer(Section):
 
 
 class Augment(Section):
-    """Differentiable augmentation: which of `colour`, `translation`, `cutout`, on which share of the samples."""
+    """Differentiable augmentation of real and generated images: `policy`, and the `probability` for each image."""
 
     policy: tuple[Literal["colour", "translation", "cutout"], ...] = ()
     probability: Fraction = 1.0
 
 
 class Training(Section):
-    """How long and how a run trains. All intervals and limits count samples: reals that the discriminator has seen.
+    """How long and how a run trains. Intervals and limits are counted in real images that the discriminator has seen.
 
-    `reuse_fakes`: the generator's step takes the fakes of the discriminator's last step instead of new ones, which
-    saves making them twice. `clock`: what minutes are, those of a clock on the wall or those that processors worked
-    for the process (all its threads together), by which runs compare fairly on a machine that does other work too.
+    `reuse_fakes`: the generator's step uses the samples of the discriminator's last step instead of new ones, which
+    saves making them twice. `clock`: whether minutes are wall-clock time, or the processor time of all threads of the
+    process, which compares runs fairly on a machine that does other work too.
     `snapshot_minutes`: a snapshot (grid, checkpoint, preset) is also taken when so many minutes have passed since the
     last one (0: never).
     """
@@ -88,8 +88,8 @@ class Training(Section):
 class Evaluation(Section):
     """What `ganzoo evaluate` and the choice of the best weights use.
 
-    While a run trains, the domain's network-free score is taken every `every` samples (0: never) from `every_samples`
-    generated ones, and the best weights are kept. Scores over `check_networks` are taken then too.
+    While a run trains, the network-free score is measured every `every` samples (0: never) from `every_samples`
+    generated images, and the best weights are kept. Scores over `check_networks` are measured at the same time.
     """
 
     networks: tuple[FeatureNetworkName, ...] = ("self_supervised", "squeezenet")
@@ -107,10 +107,10 @@ def _short(kind: type[Section], key: str) -> Any:
 
 
 class Auxiliary(Section):
-    """A pretraining method that runs beside a GAN's losses, on the discriminator's trunk (SS-GAN: Chen et al. 2019).
+    """A pretraining method as an additional loss on the discriminator's trunk (SS-GAN: Chen et al. 2019).
 
-    The discriminator's loss gets `weight` times the method's on reals, the generator's `generator_weight` times the
-    method's on fakes. `stride: k` takes each k-th sample of a batch. `options` are the method's own keys.
+    The discriminator's loss gets `weight` times the method's loss on real images, the generator's `generator_weight`
+    times the method's loss on samples. `stride: k` uses each k-th image of a batch. `options` are the method's keys.
     """
 
     method: str
@@ -123,10 +123,10 @@ class Auxiliary(Section):
 class Init(Section):
     """Where a part's first weights come from: `source` is `WHERE:PART`.
 
-    Every weight must fit, by name and shape, but for those that a pattern of `skip` names (`up_64*`, `*/bias`); with
-    `partial`, those that do not fit keep their fresh values too, and are listed. `mapping` is a YAML file for a source
-    that is a file of tensors (`ganzoo.foreign_weights`). `narrow`: the source is a generator of the same form with more
-    channels, of which those that matter are kept and refitted (`ganzoo.narrowing`); it goes with no other rule.
+    Every weight must fit, by name and shape, except those that a pattern of `skip` matches (`up_64*`, `*/bias`). With
+    `partial`, weights that do not fit keep their fresh values and are listed. `mapping` is a YAML file for a source
+    that is a file of tensors (`ganzoo.foreign_weights`). `narrow`: the source is a generator with the same layers and
+    more channels, of which those that matter are kept and refitted (`ganzoo.narrowing`). It excludes the other rules.
     """
 
     source: str
@@ -143,10 +143,10 @@ class Init(Section):
 
 
 class Freeze(Section):
-    """Layers that are not trained: a part, of it the layers that a pattern of `layers` names but none of `keep` does.
+    """Layers of a part that are not trained: those that a pattern of `layers` matches, and none of `keep`.
 
-    `share`: only the first so many of them, such as the lower half of a discriminator (0.5). `until`: they are trained
-    from so many samples on. Frozen layers are in inference mode.
+    `share`: only this share of them, from the first on, such as the lower half of a discriminator (0.5). `until`: they
+    are unfrozen after so many samples. Frozen layers are in inference mode.
     """
 
     part: str
@@ -157,12 +157,12 @@ class Freeze(Section):
 
 
 class Guards(Section):
-    """What watches a training for collapse (`ganzoo.guards`), every `every` samples (0: nothing does).
+    """The check for collapse (`ganzoo.guards`), every `every` samples (0: never), on `samples` generated images.
 
-    It looks at `samples` samples, and warns. `act` lets it do more, at a warning and while that lasts, but not within
-    three looks of its last act: `augment` raises `augment.probability` by 0.1 (up to 0.9), `slow_discriminator` halves
-    the discriminator's learning rate (down to a sixteenth of the recipe's), `go_back` takes the last state without a
-    warning (not where the discriminator's lead is all).
+    It warns. `act` lists what else it may do while a warning lasts, at most once in three checks: `augment` raises
+    `augment.probability` by 0.1 (up to 0.9), `slow_discriminator` halves the discriminator's learning rate (down to a
+    sixteenth of the recipe's), `go_back` returns to the last state without a warning (unless the discriminator's lead
+    is the only sign).
     """
 
     every: NonNegativeInt = 5_000
@@ -173,8 +173,8 @@ class Guards(Section):
 class Distillation(Section):
     """The GAN whose samples this one's generator learns to make (`ganzoo.distillation`).
 
-    `teacher`: an entry or a run, whose weights have this `sha256` (that of the time when the run begins, by default).
-    `pixels`, `features`: the weights of both terms. `alone`: there were no data but samples of the teacher.
+    `teacher`: an entry or a run; `sha256`: that of its weights when the run started. `pixels`, `features`: the weights
+    of both terms. `alone`: the only data are samples of the teacher.
     """
 
     teacher: str
@@ -185,11 +185,11 @@ class Distillation(Section):
 
 
 class Export(Section):
-    """What `ganzoo export` asks of its files.
+    """What `ganzoo export` requires of its files.
 
-    `fid_within`: an 8-bit file that `auto` may take has a FID of at most so much more than the float file, over the
-    same `samples` latents. `memorised_within`: an export is refused where a greater share of samples is closer to a
-    training image than nine tenths of these are to each other (0.1 is what new ones have; null: never refused).
+    `fid_within`: `auto` takes a file only if its FID is at most this share above the float32 file's, over the same
+    `samples` latents. `memorised_within`: an export is refused if a greater share of samples is closer to a training
+    image than nine tenths of these are to each other (new images have 0.1; null: never refused).
     """
 
     fid_within: NonNegativeFloat = 0.02

@@ -33,7 +33,7 @@ def demo(run: str | Path = "runs/demo", minutes: float = MINUTES, progress: bool
     """Train on digits, score the samples, export the generator to TFLite and write the report.
 
     Args:
-        run: the run directory; an interrupted demonstration goes on there.
+        run: the run directory; an interrupted demonstration continues there.
         minutes: of training.
         progress: False shows no progress, as in `ganzoo.train`.
 

@@ -88,14 +88,14 @@ def finetune(name: str, data: Any, run: str | Path, how: str | None = None, **ar
 def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments: Any) -> dict[str, Any]:
     """Train a generator to make what another one makes of the same latents (`ganzoo.distillation`).
 
-    The student takes the teacher's sizes: image, latents, classes. Its discriminator begins as the teacher's where
-    that fits, and its generator with what it can keep of the teacher's (`ganzoo.narrowing`), where it has the same
+    The student takes the teacher's sizes: image, latents, classes. Its discriminator starts from the teacher's where
+    that fits. Its generator starts from what it can keep of the teacher's (`ganzoo.narrowing`), if it has the same
     layers with fewer channels.
 
     Args:
         teacher: an entry with published weights, or a run directory.
         student: an entry, whose generator is taught.
-        data: what the discriminator takes for real, as in `train`; None: 5,000 samples of the teacher.
+        data: the real images of the discriminator, as in `train`; None: 5,000 samples of the teacher.
         run: as in `train`; the same call on an existing run resumes it.
         arguments: as in `train`. The weights of the terms are `distillation.pixels` and `distillation.features` among
             the overrides.

@@ -60,12 +60,12 @@ def bench(
     overrides: Mapping[str, Any] | None = None,
     sources: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Do a study, or go on with it; cells that are done are kept.
+    """Run a study, or continue it; cells that are done are kept.
 
     Args:
         study: one of `list_studies()`.
         out: a folder for runs and results; `results.json`, `results.csv`, `results.md` (tables) and `results.png`
-            (curves) in it hold what is done so far. Cells that a `results.json` holds there need no run directories.
+            (curves) in it hold the results so far. Cells in a `results.json` there need no run directories.
         data: real data by the names of the study's sets; sets without data are left out.
         rows: some of its rows; all by default.
         seeds: some seeds; the study's by default.
