@@ -42,10 +42,12 @@ def find_files(folder: Path) -> tuple[list[ImageFile], list[Problem]]:
     """All regular files below `folder`, sorted by their relative paths, and what could not be looked at.
 
     Links to files and folders are followed. A folder is read once: a link to one that has been read, such as a link
-    that closes a loop, is a problem. Real folders come before linked ones, so that a file keeps its own path.
+    that closes a loop, is a problem; so is a link to a folder that holds `folder`, such as `/`. Real folders come
+    before linked ones, so that a file keeps its own path.
     """
     files: list[ImageFile] = []
     problems: list[Problem] = []
+    around = {_identity(parent.stat()) for parent in folder.resolve().parents}
     seen = {_identity(folder.stat())}
     walk, linked = [(str(folder), "")], []
     while walk or linked:
@@ -55,6 +57,9 @@ def find_files(folder: Path) -> tuple[list[ImageFile], list[Problem]]:
             identity = _identity(os.stat(path))
             if identity in seen:
                 problems.append(Problem(name, "a link to a folder that is read already"))
+                continue
+            if identity in around:
+                problems.append(Problem(name, "a link to a folder that holds these images, not followed"))
                 continue
             seen.add(identity)
             walk.append((path, name))

@@ -88,6 +88,8 @@ def make_bad(folder: Path) -> dict[str, str]:
     expected["dangling.png"] = "a dangling link"
     (folder / "loop").symlink_to(".")
     expected["loop"] = "a link to a folder that is read already"
+    (folder / "everything").symlink_to("/")
+    expected["everything"] = "a link to a folder that holds these images"
     (folder / "to_device.png").symlink_to("/dev/zero")
     expected["to_device.png"] = "a device, never opened"
     os.mkfifo(folder / "pipe.png")
