@@ -87,4 +87,5 @@ def test_the_notebook_compares_three_ways_to_pretrain(tmp_path, monkeypatch):
         "from_variational",
         "from_rotation",
     ]
-    assert all(np.isfinite(float(number)) for line in table[1:] for number in line.split()[1:])
+    assert all(np.isfinite(float(number)) for line in table[1:] for number in line.split()[1:-1])
+    assert {line.split()[-1] for line in table[1:]} == {"nan"}  # recall: 64 samples are too few for it
