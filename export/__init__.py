@@ -43,9 +43,9 @@ def export_generator(
 
     `out` receives `generator_PRECISION.tflite` (static batch 1, builtin operators only, with what a phone has to know
     as metadata inside), `generator.tflite` (what `auto` chose), `saved_model/1/` and `generator.onnx` (any batch
-    size), `reference.npz`, `model_card.json`, `MODEL_CARD.md`, and `closest.png` where the training images are at
-    hand. An earlier export there is replaced as a whole, once all new files have passed; if one fails, it stays as it
-    was. Other files stay.
+    size), `reference.npz`, `model_card.json`, `MODEL_CARD.md`, and `closest.png` where the training images are
+    available. An earlier export there is replaced as a whole, once all new files have passed; if one fails, it stays as
+    it was. Other files stay.
 
     Args:
         source: a GAN, an entry's name or a run directory.

@@ -16,7 +16,7 @@ _FLOATS = ("float32", "float16")
 RULE = (
     f"How it was chosen: all files are timed in turn, in {ROUNDS} rounds. Beside the median of the rounds' ratios is "
     "their interval without the two extremes (96% of such intervals hold the true median). An 8-bit file is taken only "
-    "if it is faster than the float file beyond noise: the interval lies below 1, and the median is "
+    "if it is faster than the float file beyond noise: the interval is below 1, and the median is "
     f"{_WORTHWHILE:g} or less. Of those the fastest is taken; of files level with it within noise, the smallest."
 )
 _KEPT = (1, 2, 4, 8, 12, 16, 24, 32)  # so many operators in float are tried, those with the largest errors
@@ -86,7 +86,7 @@ def ratio(times: Sequence[float], others: Sequence[float]) -> tuple[float, float
 
 
 def faster(times: Sequence[float], others: Sequence[float]) -> bool:
-    """Whether a file is faster beyond noise: the interval of `ratio` lies below 1, its median at 0.95 or below."""
+    """Whether a file is faster beyond noise: the interval of `ratio` is below 1, its median at 0.95 or below."""
     _, middle, high = ratio(times, others)
     return high < 1.0 and middle <= _WORTHWHILE
 

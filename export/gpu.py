@@ -28,5 +28,5 @@ def as_text(operators: Sequence[str]) -> str:
             "No operator of these files is on our list of those that a GPU delegate refuses. This is not a proof: test "
             "the files on your phones, with the processor as a fallback."
         )
-    told = [f"- {name}: {known()[name]['doubt']} ({known()[name]['source']})" for name in operators]
-    return "\n".join(["Known to be refused, or slow, by a GPU delegate:", "", *told])
+    listed = [f"- {name}: {known()[name]['doubt']} ({known()[name]['source']})" for name in operators]
+    return "\n".join(["Known to be refused, or slow, by a GPU delegate:", "", *listed])

@@ -127,7 +127,7 @@ def build(
         reference: what the files were compared with.
         described: what `describe` returns.
         keras_latency: what `ganzoo.export.verify.time_keras` returned in the same run.
-        fid: of Keras' samples, where real samples were at hand.
+        fid: of Keras' samples, where real samples were available.
         memorised: what `ganzoo.export.quality.Judge.memorised` returned.
         chosen: why `auto` took what it took.
     """
@@ -315,8 +315,8 @@ def _remarks(file: Mapping[str, Any]) -> list[str]:
     if steps := file.get("fine_tuned_steps"):
         lines += [f"`{file['file']}` was fine-tuned for {steps} steps with simulated quantisation.", ""]
     if kept := file.get("in_float"):
-        told = ", ".join(f"{one['layer']} ({one['kind']}, {one['share_of_error']:.0%})" for one in kept)
-        lines += [f"Activations of `{file['file']}` in float, with their share of the error of int8: {told}.", ""]
+        listed = ", ".join(f"{one['layer']} ({one['kind']}, {one['share_of_error']:.0%})" for one in kept)
+        lines += [f"Activations of `{file['file']}` in float, with their share of the error of int8: {listed}.", ""]
     if file.get("passed") is False:
         lines += [f"`{file['file']}` does not reach the required quality of an 8-bit file.", ""]
     return lines
@@ -339,7 +339,7 @@ def _packed(vectors: np.ndarray) -> dict[str, Any]:
 
 def _memorised(found: Mapping[str, Any] | None) -> str:
     if found is None:
-        return "Not checked: no training samples were at hand."
+        return "Not checked: no training images were available."
     if found["closer_share"] is None:
         return f"Not judged: {found['reason']} They are in `{CLOSEST}`, where the images were available."
     low, high = found["expected_range"]

@@ -152,7 +152,7 @@ class Judge:
         return found
 
     def draw_closest(self, path: Path) -> bool:
-        """Write the closest pairs as an image, samples above their nearest training images; False if not at hand."""
+        """Write the closest pairs as an image, samples above the nearest training images; False if there are none."""
         if self.reals.images is None:
             return False
         distances, indices, _ = self.closest

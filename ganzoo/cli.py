@@ -230,7 +230,7 @@ def data(
     "--fakes",
     metavar="NAME",
     type=kinds.ENTRY,
-    help="A run or an entry whose samples the backbones have to tell from DATA, instead of those of the trial.",
+    help="Compare the backbones on samples of this run or entry, instead of those of the trial.",
 )
 @click.option(
     "--trial",

@@ -34,7 +34,7 @@ class Teacher:
     Raises:
         RecipeError: its latents, conditions or samples have other shapes than those of the GAN that is taught, or its
             discriminator has no trunk.
-        WeightsError: it has no weights, or others than when the run was begun.
+        WeightsError: it has no weights, or others than when the run was started.
     """
 
     def __init__(self, gan: "GAN"):

@@ -297,8 +297,8 @@ def _is_warning(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING
 
 
-def _try(found: SampleSet, plan: _Plan, folder: str, seconds: float) -> float:
-    """Train as the plan says for some seconds in an empty folder; the samples per second of training.
+def _try(found: SampleSet, plan: _Plan, folder: str, seconds: float) -> float | None:
+    """Train as the plan says for some seconds in an empty folder; the samples per second of training, if any passed.
 
     It is the same as the recommended command, except that scores and guards are off, whose time does not count as
     training anyway.
@@ -319,7 +319,7 @@ def _try(found: SampleSet, plan: _Plan, folder: str, seconds: float) -> float:
             result = function(plan.entry, data, folder, minutes=seconds / 60, overrides=overrides)
     finally:
         log.removeFilter(_is_warning)
-    return round(result["samples"] / result["seconds"], 1)
+    return round(result["samples"] / result["seconds"], 1) if result["seconds"] else None
 
 
 def near_duplicates(images: np.ndarray) -> int:
@@ -374,7 +374,7 @@ def mirror_ratio(images: np.ndarray) -> float:
 
 
 def probe(found: SampleSet, fakes: str, also: Sequence[str] = ()) -> dict[str, dict[str, float]]:
-    """What a linear probe of each EfficientNet-Lite that is here, and of others, tells of reals and a GAN's samples.
+    """How well a linear probe separates real images from a GAN's samples over each EfficientNet-Lite here, and others.
 
     `{name: {"accuracy", "log_loss"}}`, see `ganzoo.frozen_features.Probe`.
 
@@ -395,8 +395,8 @@ def probe(found: SampleSet, fakes: str, also: Sequence[str] = ()) -> dict[str, d
             if name in also:
                 raise
             continue  # its weights are not installed
-        told = frozen_features.probe(network, reals, made)
-        scores[name] = {"accuracy": round(told.accuracy, 4), "log_loss": round(told.log_loss, 5)}
+        result = frozen_features.probe(network, reals, made)
+        scores[name] = {"accuracy": round(result.accuracy, 4), "log_loss": round(result.log_loss, 5)}
     return scores
 
 

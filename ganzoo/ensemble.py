@@ -142,10 +142,12 @@ class Joining(keras.callbacks.Callback):
     def _join(self) -> None:
         seen = self.model.sample_count
         fakes = self.model.generate(len(self._reals), seed=seen, live=True)
-        told = {name: probe(network, self._reals, fakes) for name, network in self.model.ensemble.candidates().items()}
-        best = most_telling(told)
+        results = {
+            name: probe(network, self._reals, fakes) for name, network in self.model.ensemble.candidates().items()
+        }
+        best = most_telling(results)
         self.model.ensemble.join(best, seen)
-        shares = "; ".join(f"{name} {result}" for name, result in told.items())
+        shares = "; ".join(f"{name} {result}" for name, result in results.items())
         text = f"{best} joins the discriminator (accuracy of a linear probe: {shares})"
         log.info("After %s samples: %s", f"{seen:,}", text)
         keep_event(self._run, seen, text, repeats=True)

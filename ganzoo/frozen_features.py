@@ -53,11 +53,11 @@ class FrozenFeatures:
 
 
 class Probe(NamedTuple):
-    """What a linear probe told of images that it was not fitted to.
+    """The result of a linear probe on images that it was not fitted to.
 
     Attributes:
-        accuracy: the share told right; 0.5 where the features tell nothing.
-        log_loss: minus the mean logarithm of the probability given to the truth; it still tells networks apart where
+        accuracy: the share of right answers; 0.5 where the features separate nothing.
+        log_loss: minus the mean logarithm of the probability given to the truth; it still separates networks where
             all have an accuracy of 1.
     """
 

@@ -1,7 +1,7 @@
 """The GAN: a generator and a discriminator, their losses, sampling.
 
 A subclass names its `Options` and supplies `build_generator` and `build_discriminator`; an unusual topology overrides
-`networks`, `phases` and what they call. How a step is taken is `ganzoo.phased_model`'s matter.
+`networks`, `phases` and what they call. How a step is taken is defined in `ganzoo.phased_model`.
 """
 
 import itertools
@@ -55,7 +55,7 @@ class GAN(PhasedModel):
         self.discriminator = self.build_discriminator()
         self.generator_ema = self.build_generator()
         self.consolidation = Consolidation(self) if self.recipe.consolidation else None
-        self.teacher: Teacher | None = None  # is there from `compile` on: what was taught can do without
+        self.teacher: Teacher | None = None  # set in `compile`; inference needs no teacher
         self.augment_probability = self.recipe.augment.probability
         begins = {target.split(".")[0] for target in self.recipe.init}
         if self.recipe.consolidation and "generator" in begins and "discriminator" not in begins:

@@ -88,18 +88,18 @@ class Guard(Look):
             new = [sign for sign in look["signs"] if not self._looks or sign not in self._looks[-1]["signs"]]
             self._looks.append(look)
             for sign in new:
-                text = f"{_told(sign, self._looks)}: {_FIXES['lead' if sign == 'lead' else 'collapse']}."
+                text = f"{_describe(sign, self._looks)}: {_FIXES['lead' if sign == 'lead' else 'collapse']}."
                 log.warning("After %s samples: %s", f"{self._done:,}", text)
                 keep_event(self._run, self._done, text, repeats=True)
             if not look["signs"] and "go_back" in self._options.act:
                 self._keep_good()
-            if self._options.act and look["signs"] and self._looks_since_mend() >= _RESTS and self._mend():
-                look["mended"] = True
+            if self._options.act and look["signs"] and self._looks_since_act() >= _RESTS and self._intervene():
+                look["acted"] = True
             append_object(self._run / GUARDS, look)
 
-    def _looks_since_mend(self) -> float:
+    def _looks_since_act(self) -> float:
         """How many looks ago the guard acted; infinite if it never did."""
-        ages = [age for age, look in enumerate(reversed(self._looks)) if look.get("mended")]
+        ages = [age for age, look in enumerate(reversed(self._looks)) if _acted(look)]
         return min(ages, default=float("inf"))
 
     def _measure(self) -> dict[str, float | None]:
@@ -153,7 +153,7 @@ class Guard(Look):
             return None
         return then["samples"], state
 
-    def _mend(self) -> bool:
+    def _intervene(self) -> bool:
         """Act; whether there was anything to do."""
         done = []
         rate = self.model.optimizers["discriminator"].learning_rate
@@ -174,11 +174,11 @@ class Guard(Look):
             if float(probability) < MOST_AUGMENTED - 1e-6:
                 probability.assign(min(float(probability) + _STEP, MOST_AUGMENTED))
                 done.append(f"raised the probability of augmentation to {float(probability):.2f}")
-        told = list(done)
+        texts = list(done)
         if not done and not self._idle and "go_back" not in self._options.act:
-            told.append("can do no more of what guards.act allows it")
+            texts.append("can do no more of what guards.act allows it")
             self._idle = True
-        for text in told:
+        for text in texts:
             log.warning("The guard %s.", text)
             keep_event(self._run, self._done, f"The guard {text}.", repeats=True)
         return bool(done)
@@ -233,7 +233,12 @@ def _lead_lasts(looks: list[Mapping[str, Any]]) -> bool:
     return any(now > least and now >= share * before and coverage < most for least, share, most in LASTING)
 
 
-def _told(sign: str, looks: list[Mapping[str, Any]]) -> str:
+def _acted(look: Mapping[str, Any]) -> bool:
+    """Whether the guard did something after a look; files of earlier versions call it `mended`."""
+    return bool(look.get("acted") or look.get("mended"))
+
+
+def _describe(sign: str, looks: list[Mapping[str, Any]]) -> str:
     look = looks[-1]
     if sign == "lead":
         lead = look["lead"] if look["lead"] > LEAD else np.mean([one["lead"] for one in looks[-LOOKS:]])

@@ -268,10 +268,10 @@ def _most_telling(channels: _Channels, given: _Given, sizes: Mapping[int, int] |
             kernel = np.moveaxis(np.array(layer.kernel), -1 if isinstance(layer, layers.Conv2DTranspose) else -2, 0)
             norms = np.linalg.norm(kernel.reshape(len(kernel), -1), axis=1)
             values = given.to(layer)
-            told = values.reshape(-1, values.shape[-1]).std(axis=0) * norms / max(np.linalg.norm(norms), 1e-8)
+            spread = values.reshape(-1, values.shape[-1]).std(axis=0) * norms / max(np.linalg.norm(norms), 1e-8)
             start = 0
             for leaf in _leaves(channels.given[layer.name]):
-                worth[id(leaf)] += told[start : start + leaf.size]
+                worth[id(leaf)] += spread[start : start + leaf.size]
                 start += leaf.size
     if sizes is None:
         order = {key: np.argsort(-values, kind="stable") for key, values in worth.items()}

@@ -327,7 +327,7 @@ class PhasedModel(keras.Model):
             x: a `tf.data.Dataset` of batches, a `PyDataset`, a generator, an array `(samples, ...)`, or a dict of
                 arrays (`real` and the conditions). Arrays are cut into batches of the recipe's
                 `training.batch_size * training.d_steps` samples by default. Images are integers in 0..255 or floats in
-                [-1, 1]: what is told from the first samples stands in `ganzoo.data.pixel_range`.
+                [-1, 1]: `ganzoo.data.pixel_range` describes what the first samples decide.
             y: None; class ids belong to the dict.
             kwargs: as in `keras.Model.fit` (`epochs`, `steps_per_epoch`, `callbacks`, `validation_data`, ...).
 

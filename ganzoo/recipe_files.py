@@ -93,7 +93,7 @@ def read_yaml(path: Path, within: Path | None = None) -> dict[str, Any]:
         within: the folder in which the files that it extends must lie; its own by default.
 
     Raises:
-        RecipeError: a file is missing, larger than `MOST_YAML`, no YAML of keys and values, or lies elsewhere.
+        RecipeError: a file is missing, larger than `MOST_YAML`, no YAML of keys and values, or is elsewhere.
     """
     path = Path(path)
     return _read_yaml(path, (within or path.parent).resolve(), ())

@@ -174,7 +174,7 @@ def _first_size(initial_value: Any) -> int:
 def gan_class(gan: str) -> type["GAN"]:
     """The class of an architecture: the one subclass of `GAN` that its module defines.
 
-    A plain name is a module of `ganzoo.gans`. A dotted one lies in a package that an installed distribution registers
+    A plain name is a module of `ganzoo.gans`. A dotted one is in a package that an installed distribution registers
     under the entry point `ganzoo.zoo`; no other module is imported, since a recipe may come from anyone.
 
     Raises:
@@ -192,7 +192,7 @@ def gan_class(gan: str) -> type["GAN"]:
 
 
 def _check_registered(module: str) -> None:
-    """Refuse a module that lies in no registered package, before anything of it is imported."""
+    """Refuse a module that is in no registered package, before anything of it is imported."""
     for package in _plug_ins():
         if not module.startswith(f"{package}."):
             continue

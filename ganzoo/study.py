@@ -5,7 +5,7 @@ were done beside other work, or in several processes at once (of other seeds or 
 to one core.
 
 What is counted is the training: scoring is not, nor is what is compiled before the first step (some seven seconds for a
-GAN, five for a pretraining, on one core). What is compiled later, when frozen layers thaw, is.
+GAN, five for a pretraining, on one core). What is compiled later, when layers are unfrozen, counts.
 
 A study is a YAML in `zoo_configs/_studies/`. A cell is a run directory `OUT/SET/ROW/SEED`; a pretraining that several
 rows share is done once, and its time is taken from the training of each.
@@ -376,8 +376,8 @@ def _subset(plan: Mapping[str, Any], source: Any, reference: int, overrides: Map
 
 def _what_trains(raw: Mapping[str, Any]) -> str:
     """A hash of the keys of a recipe that bear upon the training."""
-    told = ("entry", "summary", "paper", "weights", "scores", "tiny", "evaluation", "init")
-    kept = json.dumps({key: value for key, value in raw.items() if key not in told}, sort_keys=True, default=str)
+    without = ("entry", "summary", "paper", "weights", "scores", "tiny", "evaluation", "init")
+    kept = json.dumps({key: value for key, value in raw.items() if key not in without}, sort_keys=True, default=str)
     return hashlib.sha256(kept.encode()).hexdigest()[:16]
 
 

@@ -12,8 +12,8 @@ from ganzoo.errors import missing_package
 
 _SEEN, _LEFT = 0.1, 0.5  # a run whose recall ends below the first, or below this share of its best, has collapsed
 _SCRATCH = "scratch"
-_EARLY = 0.25  # the share of the time at which scores are told beside the last ones
-_MANY = 10  # from this ratio to scratch's score on, the ratio is told and no percentage
+_EARLY = 0.25  # the share of the time at which scores are listed next to the last ones
+_MANY = 10  # from this ratio to scratch's score on, the ratio is given and no percentage
 _SHOWN = 3  # rows with curves beside `scratch`, the best ones
 _MARKED = 20  # points of a curve, at most, that are marked
 _KID, _SLICED = "kid", "sliced"  # how the names of their curves begin
@@ -27,7 +27,7 @@ def write_tables(cells: Sequence[Mapping[str, Any]], out: Path, groups: Sequence
     Args:
         cells: results of `ganzoo.study.bench`, with curves and scorecards.
         out: the study's folder.
-        groups: beginnings of rows' names; of each group's runs the share is told that neither failed nor collapsed.
+        groups: beginnings of rows' names; of each group's runs the share is given that neither failed nor collapsed.
     """
     parts = []
     for name in dict.fromkeys(cell["set"] for cell in cells):
@@ -132,11 +132,11 @@ def _protocol(cell: Mapping[str, Any]) -> str:
     seen = "" if cell.get("held_out", True) else ", some of them training images: no others were left"
     return (
         f"`{cell['entry']}`, {cell['minutes']:g} processor minutes a run; {samples:,} samples against as many "
-        f"reals{seen}. Real against real: sliced Wasserstein {min(floors):.1f} to {max(floors):.1f}, KID "
+        f"real images{seen}. Real against real: sliced Wasserstein {min(floors):.1f} to {max(floors):.1f}, KID "
         f"{_number(network['floor']['kid'], 3)}, FID {_number(network['floor']['fid'], 1)}, recall "
         f"{_number(network['floor']['recall'], 2)}. "
-        "Numbers of several seeds stand beside each other; +-: the largest deviation over subsamples; *: flattered, "
-        "the network that scores was trained on what a network that taught was. Gains: the seeds' means to scratch's. "
+        "Numbers of several seeds are listed next to each other; +-: the largest deviation over subsamples; *: "
+        "flattered, the network that scores was trained on what a network that taught was. Gains: the seeds' means to scratch's. "
         f"Early: after {_EARLY:.0%} of the time. Time: the share of a run's after which it has the score with which "
         "the run from scratch ends. These two are to the training images, looked at while it trains."
     )

@@ -430,7 +430,7 @@ def _fit(
     return {
         "run": str(run),
         "samples": gan.sample_count,
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 6),
         "finished": finished or limit is not None,
         "report": str(write_report(run)),
     }

@@ -162,6 +162,42 @@ def test_every_entry_has_a_card_with_the_facts_of_its_recipe(monkeypatch):
         assert f"[`{name}`](docs/zoo/{card.name})" in README.read_text(encoding="utf-8")
 
 
+def texts_of_the_source():
+    """All texts in the package's modules, without docstrings: of f-strings the parts between the values."""
+    found = []
+    for path in [*(TOP / "ganzoo").rglob("*.py"), *(TOP / "export").rglob("*.py")]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in alone)
+        found += [node.value for node in nodes if isinstance(node.value, str)]
+    return found
+
+
+def test_errors_that_are_quoted_are_those_of_the_source():
+    page = (TOP / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page, flags=re.DOTALL))
+    quoted = [span for span in spans if " " in span and not span.startswith(("ganzoo ", "--", "pip "))]
+    assert len(quoted) >= 4
+    source = "\n".join(texts_of_the_source())
+    for span in quoted:
+        for part in re.split(r"\.\.\.|runs/\w+", span):
+            assert part.strip() in source, f"no text of the source has '{part.strip()}', which '{span}' quotes"
+
+
+ODD = (
+    r"\b(told|mend|mended|thaws?|thawed|at hand|by heart|begun|a matter of|reals(?!\.png)|(?<!--)fakes)\b"
+    r"|\blies (above|below|in)\b"
+)
+
+
+def test_texts_for_users_are_in_plain_words():
+    kept = "both sets normalised by the reals"  # of scorecards' protocols, which are compared
+    texts = [text for text in texts_of_the_source() if " " in text and kept not in text]
+    texts += [line for page in PAGES for line in page.read_text(encoding="utf-8").splitlines()]
+    assert len(texts) > 2_000
+    assert not [text for text in texts if re.search(ODD, text)]
+
+
 def test_the_image_files_of_the_docs_are_used():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     unused = [

@@ -125,7 +125,13 @@ def test_a_trial_measures_speed_and_backbones(noise):
     assert any("samples a second" in reason for reason in found["reasons"])
 
 
-def test_the_installation_is_told():
+@pytest.mark.heavy
+def test_the_shortest_trial_has_a_speed(noise):
+    found = examine(noise[:40, ::2, ::2], trial=0.01)  # less than a tenth of a second of training
+    assert found["samples_per_second"] > 0
+
+
+def test_the_installation_is_reported():
     found = check_installation()
     assert found["backbone_weights"]["efficientnet_lite0"] and found["versions"]["tensorflow"]
     assert "Ready." in text(found) and "efficientnet_lite0" in text(found)

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from ganzoo import recipe_files, registry
+from ganzoo.callbacks import Clock
+from ganzoo.config import Guards
+from ganzoo.data import SampleSet
 from ganzoo.domains.image import small_features
 from ganzoo.errors import RecipeError, TrainingError
-from ganzoo.guards import LEAD, PATIENCE, measure, signs
+from ganzoo.guards import LEAD, PATIENCE, Guard, measure, signs
 from ganzoo.training import train
 
 ENTRY = "image/dcgan_32"
@@ -117,11 +120,19 @@ def test_a_guard_warns_acts_and_a_resumed_run_is_the_same(tmp_path, monkeypatch)
     from safetensors.numpy import load_file
 
     one, other = (load_file(tmp_path / run / "checkpoints/000000064.safetensors") for run in ("whole", "broken"))
-    acts = [look["samples"] for look in looks if look.get("mended")]
+    acts = [look["samples"] for look in looks if look.get("acted")]
     assert acts == [one for one in (24, 48) if one in warned]  # again after three looks, while the sign lasts
     assert float(one["augment_probability"]) == pytest.approx(0.2 + 0.1 * len(acts))
     assert all(np.array_equal(value, other[key]) for key, value in one.items() if key != "run/seconds")
     assert "checks, " in (tmp_path / "whole/report.html").read_text()
+
+
+def test_acts_in_files_of_earlier_versions_are_known(tmp_path):
+    lines = [look() | {"samples": 8 * n, "signs": ["lead"]} for n in range(1, 4)]
+    lines[1]["mended"] = True
+    (tmp_path / "guards.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    guard = Guard(tmp_path, Clock(0.0), Guards(every=8, samples=4), SampleSet(np.zeros((4, 32, 32, 3), np.uint8)))
+    assert guard._looks_since_act() == 1
 
 
 def test_a_guard_says_once_that_it_can_do_no_more(tmp_path, monkeypatch):
@@ -183,7 +194,7 @@ def test_acts_need_something_to_look_at(tiny, tmp_path):
         tiny(ENTRY, guards={"act": ["slow_discriminator"], "every": 0})
     dataset = tf.data.Dataset.from_tensors(np.zeros((8, 32, 32, 3), "uint8")).repeat()
     changes = recipe_files.merge(TINY, {"guards": {"act": ["slow_discriminator"]}})
-    with pytest.raises(TrainingError, match="no dataset"):
+    with pytest.raises(TrainingError, match="not a tf.data.Dataset"):
         train(ENTRY, dataset, tmp_path / "run", samples=16, overrides=changes)
 
 

@@ -17,8 +17,8 @@ export class Generator {
       throw new Error(`LiteRT cannot load this file: ${error.message ?? error}`);
     }
     const names = model.getInputDetails().map((detail) => detail.name).sort().join();
-    const told = metadata.inputs.map((input) => input.name).sort().join();
-    if (names !== told) throw new Error(`The file takes the inputs ${names}, its metadata say ${told}.`);
+    const expected = metadata.inputs.map((input) => input.name).sort().join();
+    if (names !== expected) throw new Error(`The file takes the inputs ${names}, its metadata say ${expected}.`);
     return new Generator(model, metadata);
   }
 

@@ -197,7 +197,3 @@ def _fact(name: str, value: str) -> str:
 
 def _wrapped(line: str, indent: str) -> str:
     return textwrap.fill(line, 80, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
-
-
-def _first(names: Sequence[str], most: int = 8) -> str:
-    return f"{len(names)}: {', '.join(names[:most])}{', ...' if len(names) > most else ''}"

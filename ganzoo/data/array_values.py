@@ -1,4 +1,4 @@
-"""The values of arrays of images, brought to 0..255: what is assumed is said, and what cannot be told is refused."""
+"""The values of arrays of images, brought to 0..255: what is assumed is said, and what stays open is refused."""
 
 import math
 from collections.abc import Iterator
@@ -64,23 +64,23 @@ def to_uint8(array: np.ndarray, source: str) -> tuple[np.ndarray, str | None]:
 
 def _floats(low: float, high: float, kind: str, source: str) -> tuple[float, float, str]:
     """Offset and factor to 0..255 for floats from `low` to `high`, and what is assumed."""
-    told = f"{kind} values from {low:.4g} to {high:.4g} are read as "
+    text = f"{kind} values from {low:.4g} to {high:.4g} are read as "
     if low >= _SIGNED_BELOW and low < -_ROUNDED and high <= 1 + _ROUNDED:
         raise DataError(
             f"{_first(source)} holds {kind} values from {low:.4g} to {high:.4g}. Are they [0, 1] or [-1, 1]? Cut them "
             "to [0, 1] (`array.clip(0, 1)`), or give integers from 0 to 255."
         )
     if low >= -1 - _ROUNDED and low < _SIGNED_BELOW and high <= 1 + _ROUNDED:
-        return 1, 127.5, f"{told}[-1, 1]"
+        return 1, 127.5, f"{text}[-1, 1]"
     if low >= -_ROUNDED and 0 < high <= _TWICE_SCALED:
         raise DataError(
             f"{_first(source)} holds {kind} values from {low:.4g} to {high:.4g}: as [0, 1] they would be black. Were "
             "they divided by 255 twice? Multiply them by 255."
         )
     if low >= -_ROUNDED and high <= 1 + _ROUNDED:
-        return 0, 255, f"{told}[0, 1]"
+        return 0, 255, f"{text}[0, 1]"
     if low >= -_ROUNDED and _TOO_DARK < high <= 255 + _ROUNDED:
-        return 0, 1, f"{told}[0, 255]"
+        return 0, 1, f"{text}[0, 255]"
     hint = ""
     if math.isfinite(low) and math.isfinite(high) and low < 0:
         hint = " Undo their normalisation first (`array * deviation + mean`)."

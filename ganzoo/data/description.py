@@ -116,7 +116,7 @@ class DataReport:
     def contact_sheet(self, path: str | Path, count: int = 64) -> Path:
         """Writes a PNG of up to `count` images, evenly taken, just as they would be trained on; returns its path.
 
-        They are in the order of their classes. A class whose name no font at hand can draw is shown as "class 4".
+        They are in the order of their classes. A class whose name no installed font can draw is shown as "class 4".
         """
         from ganzoo.data.image_grid import font_for, save_grid
 

@@ -166,8 +166,8 @@ def _assumptions(found: Sequence[Values], decided: dict[str, float]) -> list[str
         if values.kind:
             full = values.tagged or decided[values.kind]
             groups.setdefault((values.kind, full), []).append(values.high)
-    told = (describe_scale(kind, full, max(highs), len(highs)) for (kind, full), highs in sorted(groups.items()))
-    return [text for text in told if text]
+    texts = (describe_scale(kind, full, max(highs), len(highs)) for (kind, full), highs in sorted(groups.items()))
+    return [text for text in texts if text]
 
 
 def cached_pixels(key: object, shape: tuple[int, ...], produce: Callable[[BinaryIO], dict]) -> tuple[np.ndarray, dict]:

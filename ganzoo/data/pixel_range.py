@@ -1,4 +1,4 @@
-"""The range of the pixels that a training is given: told from the type, and for floats from the first samples.
+"""The range of the pixels that a training is given: known from the type, and for floats from the first samples.
 
 - `uint8` is 0..255. Other integers are 0..255 too; `bool` is black and white.
 - Floats are [-1, 1]. The overshoot of a resize, up to 0.25 beyond, is accepted.
@@ -7,7 +7,7 @@
 - Integers with no value above 1 are taken for 0/1 masks and refused.
 
 The first samples cannot speak for the later ones: an operation of the train step checks that every batch stays within
-0..255 or [-1.25, 1.25]. That a later batch is 0..1 cannot be told from it alone.
+0..255 or [-1.25, 1.25]. That a later batch is 0..1 cannot be recognised in it alone.
 """
 
 from typing import Any

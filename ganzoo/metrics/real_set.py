@@ -1,6 +1,6 @@
 """What is kept of the real images that a GAN was trained on: a network that was fitted to them, and their features.
 
-With it an export is judged where the images themselves are not at hand, as for the zoo's published weights.
+With it an export is judged where the images themselves are not available, as for the zoo's published weights.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class RealSet:
         """Features `(M, dim)` of uint8 images of the same size; raises `EvaluationError` where it is another."""
         if samples.shape[1:3] != self.size:
             raise EvaluationError(
-                f"The features of the reals are of images of {self.size}, the samples are {samples.shape[1:3]}."
+                f"The features of the real images have the size {self.size}, the samples {samples.shape[1:3]}."
             )
         return extract(self.network, samples)
 

@@ -113,7 +113,8 @@ class Scorecard(BaseModel):
                 lines.append(_row(score, network.scores[score], network.floor[score], best, deviation))
             lines += [f"    {reason}" for reason in dict.fromkeys(network.reasons.values())]
         lines.append(
-            f"{protocol['samples']} samples on each side (given: {protocol['reals']} reals, {self.fakes_given} fakes), "
+            f"{protocol['samples']} samples on each side (given: {protocol['reals']} real and "
+            f"{self.fakes_given} generated images), "
             f"{size}, seed {protocol['seed']}"
         )
         lines += [f"resize for {name}: {entry['resize']}" for name, entry in protocol["networks"].items()]
@@ -236,13 +237,13 @@ def _split(real: np.ndarray, fake: np.ndarray, max_samples: int | None, seed: in
     real, fake = check_images(real, "real"), check_images(fake, "fake")
     if real.shape[1:] != fake.shape[1:]:
         raise EvaluationError(
-            f"Real and fake images must have the same size and channels. Received: {real.shape} and {fake.shape}."
+            f"Real and generated images must have the same size and channels. Received: {real.shape} and {fake.shape}."
         )
     count = min(len(fake), len(real) // 2, len(fake) if max_samples is None else max_samples)
     if count <= _DENSITY_NEIGHBOURS:
         raise EvaluationError(
-            f"A scorecard needs {_DENSITY_NEIGHBOURS + 1} fakes and twice as many reals. "
-            f"Received: {len(real)} real, {len(fake)} fake, max_samples {max_samples}."
+            f"A scorecard needs {_DENSITY_NEIGHBOURS + 1} generated images and twice as many real ones. "
+            f"Received: {len(real)} real, {len(fake)} generated, max_samples {max_samples}."
         )
     ordered, half_a, half_b = halves(real)
     chosen = np.arange(count)

@@ -61,7 +61,7 @@ class Recipe:
 
 
 def fitted_network(real: np.ndarray, recipe: Recipe | None = None) -> FeatureNetwork:
-    """The feature network fitted to `real` (uint8 N x H x W x 1 or 3, N >= 4), from the cache where it lies there.
+    """The feature network fitted to `real` (uint8 N x H x W x 1 or 3, N >= 4), from the cache where it is there.
 
     A fit takes up to two minutes on two cores. The cache's key is the content of `real` and the recipe. All commands
     fit it to the same half of the real images, see `ganzoo.metrics.scorecard.halves`.

@@ -130,8 +130,8 @@ class Features(Decoding):
             again = self._codes(self._features(self.decode(latents, batch.conditions)))
             terms["sampled"] = self.settings.sampled_weight * _mean(tf.square(again - latents))
         if "encoder" in self.parts:
-            told = self.parts["encoder"](batch.real, training=True)
-            terms["code"] = self.settings.code_weight * _mean(tf.square(told - codes))
+            predicted = self.parts["encoder"](batch.real, training=True)
+            terms["code"] = self.settings.code_weight * _mean(tf.square(predicted - codes))
         return tf.add_n(list(terms.values())), terms
 
     def codes_of(self, reals: tf.Tensor) -> tf.Tensor:

@@ -89,9 +89,9 @@ def load(model: Any, run: Path) -> SoFar | None:
             log.warning("The checkpoint %s is left out: %s It is kept as %s.", bad.name, reason, bad.name + DAMAGED)
         return so_far
     if reasons:
-        told = "\n".join(f"- {path.name}: {reason}" for path, reason in reasons.items())
+        errors = "\n".join(f"- {path.name}: {reason}" for path, reason in reasons.items())
         raise TrainingError(
-            f"No checkpoint in {run / FOLDER} can be used:\n{told}\nRestore one from a backup, or start in a new run "
+            f"No checkpoint in {run / FOLDER} can be used:\n{errors}\nRestore one from a backup, or start in a new run "
             f"directory (--init generator={run}:generator takes the weights of its preset)."
         )
     return None

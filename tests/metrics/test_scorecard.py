@@ -141,6 +141,7 @@ def test_json_round_trip_and_table():
     lines = result.table().splitlines()
     assert lines[1].startswith("sliced Wasserstein") and lines[2].split()[0] == "average"
     assert any("flattering" in line for line in lines) and "40 samples" in result.table()
+    assert "real and 40 generated images)" in result.table()
 
 
 def test_compare():
@@ -167,7 +168,7 @@ def test_scores_under_different_protocols_are_refused(change, key):
 def test_wrong_sets_are_refused():
     with pytest.raises(EvaluationError, match="same size"):
         card(np.zeros((20, 32, 32, 3), np.uint8))
-    with pytest.raises(EvaluationError, match="6 fakes"):
+    with pytest.raises(EvaluationError, match="6 generated images and twice as many real ones"):
         card(images(5, 5))
     with pytest.raises(EvaluationError, match="two subsamples or more"):
         card(images(200, 5), subsamples=1)
