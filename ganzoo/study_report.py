@@ -136,7 +136,8 @@ def _protocol(cell: Mapping[str, Any]) -> str:
         f"{_number(network['floor']['kid'], 3)}, FID {_number(network['floor']['fid'], 1)}, recall "
         f"{_number(network['floor']['recall'], 2)}. "
         "Numbers of several seeds are listed next to each other; +-: the largest deviation over subsamples; *: "
-        "flattered, the network that scores was trained on what a network that taught was. Gains: the seeds' means to scratch's. "
+        "flattered, the network that scores was trained on what a network that taught was. Gains: the seeds' means to "
+        "scratch's. "
         f"Early: after {_EARLY:.0%} of the time. Time: the share of a run's after which it has the score with which "
         "the run from scratch ends. These two are to the training images, looked at while it trains."
     )
