@@ -21,8 +21,9 @@ from keras import layers
 from ganzoo import registry
 from ganzoo.config import Recipe
 from ganzoo.errors import GanzooError
-from ganzoo.run_data import described as described_data
-from ganzoo.run_data import run_of
+from ganzoo.runs.class_names import generated_classes
+from ganzoo.runs.kept_data import described as described_data
+from ganzoo.runs.kept_data import run_of
 
 from . import gpu
 from .choose import RULE
@@ -47,14 +48,14 @@ def describe(generator: Generator, name: str | None) -> dict[str, Any]:
     """
     recipe = generator.gan.recipe
     data = described_data(run_of(Path(name))) if name and recipe.weights is None else {}
-    licence, trained_on, class_names = _origin(recipe, data)
+    licence, trained_on = _origin(recipe, data)
     described = {
         "metadata_version": METADATA_VERSION,
         "entry": recipe.entry,
         "summary": recipe.summary + (f", distilled from {_teacher(recipe)}" if recipe.distillation else ""),
         "inputs": list(generator.signature["inputs"]),
         "outputs": list(generator.signature["outputs"]),
-        "class_names": class_names,
+        "class_names": list(generated_classes(generator.gan)),
         "licence": licence,
         "training_data": trained_on,
         "scores": dict(recipe.scores) if recipe.weights else {},
@@ -82,25 +83,24 @@ def inline(text: Any) -> str:
     return re.sub(r"([\\`*\[\]<>|~])", r"\\\1", line)
 
 
-def _origin(recipe: Recipe, data: Mapping[str, Any]) -> tuple[str, str, list[str]]:
-    """Licence, training data and names of classes: of published weights, of a run's data, or of a teacher's."""
+def _origin(recipe: Recipe, data: Mapping[str, Any]) -> tuple[str, str]:
+    """Licence and training data: of published weights, of a run's data, or of a teacher's."""
     if recipe.weights:
-        return recipe.weights.licence, recipe.weights.data, list(recipe.weights.class_names)
-    class_names = list(data.get("class_counts") or [])
+        return recipe.weights.licence, recipe.weights.data
     source = data.get("source") or _UNKNOWN
     if given := data.get("given"):  # where it lay is nobody's business
         source = source.replace(given, Path(given).name)
     if not recipe.distillation:
-        return _UNKNOWN, source, class_names
+        return _UNKNOWN, source
     teacher, called = recipe.distillation.teacher, _teacher(recipe)
     if not recipe.distillation.alone:
-        return _UNKNOWN, f"{source}; distilled from {called}", class_names
+        return _UNKNOWN, f"{source}; distilled from {called}"
     try:
         of_teacher = registry.get_entry(teacher).recipe()
     except GanzooError:  # no longer there
-        return _UNKNOWN, f"samples of {called}", class_names
-    licence, trained_on, names = _origin(of_teacher, described_data(run_of(Path(teacher))))
-    return licence, f"samples of {called}, which was trained on: {trained_on}", names or class_names
+        return _UNKNOWN, f"samples of {called}"
+    licence, trained_on = _origin(of_teacher, described_data(run_of(Path(teacher))))
+    return licence, f"samples of {called}, which was trained on: {trained_on}"
 
 
 def _teacher(recipe: Recipe) -> str:

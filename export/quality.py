@@ -17,8 +17,8 @@ from ganzoo.evaluation import read_reals
 from ganzoo.gan import GAN
 from ganzoo.metrics import real_set
 from ganzoo.metrics.real_set import RealSet
-from ganzoo.run_data import described, run_of
 from ganzoo.runs import progress
+from ganzoo.runs.kept_data import described, run_of
 
 from .generator import Generator
 from .reference import draw_inputs, one_by_one

@@ -11,8 +11,8 @@ from ganzoo.cache import guard, is_number, read_objects
 from ganzoo.errors import TrainingError
 from ganzoo.origins import clocks, pretraining_time, untimed_sources
 from ganzoo.page import bullets, chart, image, on_one_axis, show, table, write_page
-from ganzoo.run_data import described
 from ganzoo.runs.checkpoints import numbered
+from ganzoo.runs.kept_data import described
 
 _AXIS = "minutes of training and pretraining"
 _TIMES = {"pretraining": "pretraining_seconds", "training": "seconds"}

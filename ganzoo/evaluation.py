@@ -50,7 +50,7 @@ def evaluate(
     gan, where = _loaded(source)
     gan = gan.at_width(width)
     real = read_reals(gan, data)
-    card = score(gan, real.samples, samples, networks, seed, labels_for(gan, real, where), subsamples)
+    card = score(gan, real.samples, samples, networks, seed, labels_for(gan, real), subsamples)
     run = None if where is None else Path(where)
     if run and width == 1.0 and (run / registry.RUN_RECIPE).is_file() and (run / "checkpoints").is_dir():
         remember(run, gan, card)
@@ -89,7 +89,7 @@ def score(
 ) -> "Scorecard":
     """The scorecard of a GAN's averaged generator against real samples in the domain's units.
 
-    With `labels`, the classes of the reals, the generated classes are as frequent as the real ones; without, a
+    With `labels`, the classes of the real images, the generated classes are as frequent as the real ones; without, a
     conditional generator gives every class equally often.
     """
     from ganzoo.metrics.scorecard import scorecard

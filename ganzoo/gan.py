@@ -8,7 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ from ganzoo.backbone_catalogue import distinct
 from ganzoo.config import Auxiliary, Recipe
 from ganzoo.consolidation import Consolidation
 from ganzoo.core.batches import as_dict, assert_ids, check_ids, class_ids, first_batches, is_arrays
+from ganzoo.data.names import class_names as printable_names
 from ganzoo.distillation import Teacher
 from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import DataError, RecipeError, TrainingError
@@ -41,6 +42,10 @@ class GAN(PhasedModel):
 
     Args:
         recipe: a validated recipe (`ganzoo.get_entry(name).recipe()`).
+
+    Attributes:
+        class_names: the names of the classes in the order of their numbers, where they are known: `ganzoo.load` and
+            `ganzoo.train` set them, presets keep them, and `evaluate`, `generate` and `export` use them. May be set.
     """
 
     remedy = "Lower the learning rates, add or strengthen a regularizer (r1), or use precision float32."
@@ -48,6 +53,7 @@ class GAN(PhasedModel):
     def __init__(self, recipe: Recipe):
         super().__init__(recipe, "gan")
         self.objective = get_objective(recipe.objective)
+        self.class_names: tuple[str, ...] = ()
 
     def build_networks(self) -> None:
         """The generator, the discriminator and the averaged generator."""
@@ -99,6 +105,17 @@ class GAN(PhasedModel):
             self.tasks.append((rule, task))
             heads[rule.method] = next(iter(task.heads.values()))
         self.auxiliary = bundle(heads, "auxiliary")
+
+    def get_config(self) -> dict[str, Any]:
+        """As of every model, and the names of the classes."""
+        return {**super().get_config(), "class_names": list(self.class_names)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A GAN from what `get_config` returned, with fresh weights."""
+        gan = super().from_config(config)
+        gan.class_names = printable_names(config.get("class_names", ()))
+        return gan
 
     # What a subclass supplies.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ganzoo import presets, registry
 from ganzoo.backbone_catalogue import distinct
 from ganzoo.cache import read_json, read_objects, write_json
-from ganzoo.run_data import described, run_of
+from ganzoo.runs.kept_data import described, run_of
 
 if TYPE_CHECKING:
     from ganzoo.phased_model import PhasedModel

@@ -24,6 +24,7 @@ from ganzoo.cache import has_checksum, read_safetensors, write_arrays, write_tex
 from ganzoo.errors import GanzooError, WeightsError, unknown_name
 from ganzoo.foreign_weights import SUFFIXES, is_weights_file, mapped
 from ganzoo.runs import checkpoints
+from ganzoo.runs.class_names import CLASS_NAMES, WEIGHTS_FILE, count_of, find_names
 
 if TYPE_CHECKING:
     import keras
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from ganzoo.gan import GAN
     from ganzoo.phased_model import PhasedModel
 
-WEIGHTS_FILE = "model.safetensors"
 IMAGENET = "imagenet/"
 _USELESS = 0.8  # of the variance: a larger error is a warning
 _SOURCE_SIDE = 128  # of a backbone that gives its weights, which are the same at any size: none refuses this one
@@ -95,6 +95,8 @@ def save(gan: "PhasedModel", folder: Path, half: bool = False) -> Path:
         TAUGHT: json.dumps(gan.pretrained_sources()),
         checkpoints.RECIPE_DIGEST: checkpoints.recipe_digest(recipe),
     }
+    if names := getattr(gan, "class_names", ()):
+        metadata[CLASS_NAMES] = json.dumps(names)
     write_arrays(folder / WEIGHTS_FILE, arrays, metadata)
     write_text(folder / registry.RUN_RECIPE, recipe)
     return folder
@@ -129,6 +131,7 @@ def load(name: str, **overrides: Any) -> "GAN":
     gan = registry.create_from_recipe(recipe)
     gan.samples_seen.assign(samples_seen(path.parent) or 0)
     gan.inherited_sources = teachers_of(path.parent)
+    gan.class_names = class_names(gan, path.parent)
     networks = {**gan.networks(), **gan.fixed_networks()}
     for group, network in networks.items():
         for one in (network, *_averages_of(gan, network)):
@@ -335,6 +338,11 @@ def teachers_of(folder: Path) -> list[dict[str, str]]:
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise WeightsError(f"{folder / WEIGHTS_FILE} is damaged: '{text[:60]}' is not a list of pretrained networks.")
     return found
+
+
+def class_names(gan: "GAN", folder: Path) -> tuple[str, ...]:
+    """The names of a GAN's classes that are kept in a folder: with a preset, a run or a teacher; empty if not known."""
+    return find_names(gan.recipe, folder, count_of(gan), lambda name: registry.get_entry(name).recipe())
 
 
 def read_weights(name: str) -> dict[str, np.ndarray]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo import pretraining
-from ganzoo.cache import read_json
 from ganzoo.config import Recipe
 from ganzoo.data.names import listed
 from ganzoo.domains import get_domain
@@ -90,17 +89,6 @@ def examples(sample_set: "SampleSet | None") -> dict[str, np.ndarray] | None:
     evenly = np.linspace(0, len(sample_set) - 1, min(64, len(sample_set))).astype(int)
     labels = {} if sample_set.labels is None else {"class_id": np.asarray(sample_set.labels)[evenly].astype("int32")}
     return {"real": sample_set.samples[evenly], **labels}
-
-
-def run_of(folder: Path) -> Path:
-    """The run that a folder is, or whose `best` or `preset` it is."""
-    return folder.parent if folder.name in ("best", "preset") else folder
-
-
-def described(run: Path) -> dict[str, Any]:
-    """What a run has kept as `data.json`; empty where there is none."""
-    path = run / "data.json"
-    return read_json(path, dict) if path.is_file() else {}
 
 
 def describe(sample_set: "SampleSet | None", data: Any) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganzoo import presets, run_data
+from ganzoo import presets
 from ganzoo.cache import write_array
 from ganzoo.errors import GanzooError, unknown_name
+from ganzoo.runs.class_names import count_of, generated_classes
 
 if TYPE_CHECKING:
     from ganzoo.gan import GAN
@@ -62,8 +63,7 @@ def write_samples(
         raise GanzooError(f"Samples are written to a .png, a .npy or a folder. Received: {out}.")
     source = load(name)
     gan = source.at_width(width)
-    classes = next((spec.classes for spec in gan.conditions_spec().values()), 0)
-    names = class_names(source, name, classes)
+    classes, names = count_of(gan), generated_classes(gan)
     made = list(range(min(classes, count)))
     conditions = None
     if condition is not None:
@@ -90,14 +90,6 @@ def load(source: "str | Path | GAN") -> "GAN":
             f"{type(source).__name__}."
         )
     return source
-
-
-def class_names(gan: "GAN", name: "str | Path | GAN", classes: int) -> tuple[str, ...]:
-    """The names of a generator's classes in their order: of a run's data, or of an entry; empty if not known."""
-    found: Sequence[str] = gan.recipe.weights.class_names if gan.recipe.weights else ()
-    if isinstance(name, str | Path):
-        found = tuple(run_data.described(run_data.run_of(Path(name))).get("class_counts") or found)
-    return tuple(found) if len(found) == classes else ()
 
 
 def class_of(condition: int | str, names: Sequence[str], classes: int) -> int:

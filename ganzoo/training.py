@@ -202,6 +202,8 @@ def _go_alone(
     limit = samples if samples is not None else None if minutes is not None else recipe.training.samples
     with task("Building the networks"):
         model = _make(recipe, strategy, run, resumed)
+    if method is None:
+        model.class_names = presets.class_names(model, run)
     so_far = _restore(model, run) if resumed else SoFar(0.0)
     result = _fit(model, sample_set, data, run, so_far, limit, minutes, given=callbacks)
     return result | ({"parts": sorted(model.preset_parts())} if method else {})

@@ -2,12 +2,15 @@
 
 import json
 import logging
+import shutil
 
+import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import ganzoo
-from ganzoo import presets, recipe_files
+from ganzoo import presets, recipe_files, registry
 from ganzoo.cache import cache_dir
 from ganzoo.data import SampleSet
 from ganzoo.errors import EvaluationError
@@ -29,55 +32,106 @@ def labelled(*names):
     return SampleSet(images(9), labels, names)
 
 
+@pytest.fixture(scope="module")
+def gan():
+    made = ganzoo.create("image/wgan_gp_32", **recipe_files.merge(CONDITIONAL, {"evaluation": {"networks": []}}))
+    made.recipe = made.recipe.model_copy(update={"weights": None})
+    return made
+
+
 @pytest.fixture
-def trained(tmp_path):
-    """A GAN with classes and the folder of the run that it comes from."""
-    gan = ganzoo.create("image/wgan_gp_32", **recipe_files.merge(CONDITIONAL, {"evaluation": {"networks": []}}))
-    gan.recipe = gan.recipe.model_copy(update={"weights": None})
-    (tmp_path / "data.json").write_text(json.dumps({"class_counts": {"cat": 4, "dog": 5, "owl": 6}}))
-    return gan, tmp_path
+def named(gan, monkeypatch):
+    """A GAN that knows the names of its classes."""
+    monkeypatch.setattr(gan, "class_names", ("cat", "dog", "owl"))
+    return gan
 
 
-def test_classes_are_matched_by_name_not_by_number(trained, caplog):
-    gan, run = trained
-    assert generated_classes(gan, run) == ("cat", "dog", "owl") == generated_classes(gan, run / "best")
-    assert generated_classes(gan) == ()
-    np.testing.assert_array_equal(labels_for(gan, labelled("owl", "cat", "dog"), run), [2, 0, 1] * 3)
+def test_classes_are_matched_by_name_not_by_number(named, caplog):
+    np.testing.assert_array_equal(labels_for(named, labelled("owl", "cat", "dog")), [2, 0, 1] * 3)
     assert not caplog.text
     with caplog.at_level(logging.WARNING):
-        np.testing.assert_array_equal(labels_for(gan, labelled("owl", "dog"), run)[:2], [2, 1])
+        np.testing.assert_array_equal(labels_for(named, labelled("owl", "dog"))[:2], [2, 1])
     assert "lack 1 of the generator's 3 classes: 'cat'" in caplog.text
 
 
-def test_classes_that_the_generator_does_not_make_are_refused(trained):
-    gan, run = trained
+def test_classes_that_the_generator_does_not_make_are_refused(gan, named, monkeypatch):
     with pytest.raises(EvaluationError, match=r"Expected: 'cat', 'dog', 'owl'. .* does not make 'bird'"):
-        labels_for(gan, labelled("bird", "cat", "dog"), run)
+        labels_for(named, labelled("bird", "cat", "dog"))
     with pytest.raises(EvaluationError, match=r"Expected: 3 classes, 'cat', 'dog', 'owl'. Received: 2 classes, '0'"):
-        labels_for(gan, labelled("0", "1"), run)
+        labels_for(named, labelled("0", "1"))
+    monkeypatch.setattr(gan, "class_names", ())
     with pytest.raises(EvaluationError, match=r"Expected: 3 classes \(their names are not known\). Received: 2"):
         labels_for(gan, labelled("cat", "dog"))
 
 
-def test_unknown_names_are_matched_by_order_with_a_warning(trained, caplog):
-    gan, run = trained
+@pytest.mark.parametrize("own", [(), ("0", "1", "2")])
+def test_a_generator_of_arrays_has_no_names(gan, own, monkeypatch, caplog):
+    monkeypatch.setattr(gan, "class_names", own)
     with caplog.at_level(logging.INFO):
-        np.testing.assert_array_equal(labels_for(gan, labelled("a", "b", "c")), [0, 1, 2] * 3)
-        np.testing.assert_array_equal(labels_for(gan, labelled("0", "1", "2"), run), [0, 1, 2] * 3)
-        assert labels_for(gan, SampleSet(images(9)), run) is None
-    assert (
-        "classes of the generator are not known" in caplog.text and "classes of the data are not known" in caplog.text
-    )
+        np.testing.assert_array_equal(labels_for(gan, labelled("cat", "dog", "owl")), [0, 1, 2] * 3)
+    assert "classes of the generator are not known: the generator's 3 classes are matched" in caplog.text
+    with pytest.raises(EvaluationError, match=r"Expected: 3 classes \(their names are not known\). Received: 2"):
+        labels_for(gan, labelled("cat", "dog"))
+
+
+def test_unknown_names_of_the_data_are_matched_by_order_with_a_warning(named, caplog):
+    with caplog.at_level(logging.INFO):
+        np.testing.assert_array_equal(labels_for(named, labelled("0", "1", "2")), [0, 1, 2] * 3)
+        assert labels_for(named, SampleSet(images(9))) is None
+    assert "classes of the data are not known: the generator's 3 classes, 'cat', 'dog', 'owl'," in caplog.text
     assert "each of the generator's 3 classes is generated equally often" in caplog.text
     assert labels_for(ganzoo.create("image/dcgan_32", **TINY), labelled("a", "b")) is None
 
 
+def test_some_digits_are_matched_with_the_digits_of_the_generator(gan, monkeypatch, caplog):
+    monkeypatch.setattr(gan, "class_names", ("0", "1", "2"))
+    np.testing.assert_array_equal(labels_for(gan, labelled("0", "1")), [0, 1, 0, 1, 0, 1, 0, 1, 0])
+    assert "lack 1 of the generator's 3 classes: '2'" in caplog.text
+
+
 def test_published_weights_know_the_names_of_their_classes():
-    assert generated_classes(presets.load("image/wgan_gp_32")) == tuple("0123456789")
+    loaded = presets.load("image/wgan_gp_32")
+    assert generated_classes(loaded) == loaded.class_names == tuple("0123456789")
 
 
-def test_a_gan_object_is_scored_as_its_run_is(trained):
-    gan, _ = trained
+def test_a_loaded_gan_knows_the_names_of_its_classes_and_copies_of_its_preset_do(gan, named, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    presets.save(gan, run / "preset")
+    presets.save(gan, tmp_path / "copy")
+    monkeypatch.setattr(gan, "class_names", ())
+    presets.save(gan, run / "best")  # as earlier versions wrote it
+    (run / "data.json").write_text(json.dumps({"class_counts": {"cat": 4, "dog": 5, "yak": 6}}))
+    names = {where: presets.load(str(tmp_path / where)).class_names for where in ("run", "copy", "run/best")}
+    assert names["run"] == names["copy"] == ("cat", "dog", "owl") and names["run/best"] == ("cat", "dog", "yak")
+    saved = tmp_path / "gan.keras"
+    loaded = presets.load(str(tmp_path / "copy"))
+    loaded.save(saved)
+    assert keras.saving.load_model(saved).class_names == generated_classes(loaded) == ("cat", "dog", "owl")
+
+
+def test_the_names_of_a_teacher_are_those_of_what_learned_from_it_alone(gan, named, tmp_path, monkeypatch):
+    presets.save(gan, tmp_path / "teacher" / "preset")
+    monkeypatch.setattr(gan, "class_names", ())
+    taught = {"teacher": str(tmp_path / "teacher"), "alone": True}
+    recipe = registry.get_entry("image/wgan_gp_32").recipe(**recipe_files.merge(CONDITIONAL, {"distillation": taught}))
+    monkeypatch.setattr(gan, "recipe", recipe.model_copy(update={"weights": None}))
+    presets.save(gan, tmp_path / "run" / "preset")
+    (tmp_path / "run" / "data.json").write_text(json.dumps({"class_counts": {"0": 4, "1": 5, "2": 6}}))
+    assert presets.class_names(gan, tmp_path / "run") == ("cat", "dog", "owl")
+    shutil.rmtree(tmp_path / "teacher")
+    assert presets.class_names(gan, tmp_path / "run") == ("0", "1", "2")
+
+
+def test_names_in_a_preset_are_safe_to_print(gan, tmp_path, monkeypatch):
+    monkeypatch.setattr(gan, "class_names", ("a\x1b[2J", "b", "b"))
+    presets.save(gan, tmp_path)
+    assert presets.class_names(gan, tmp_path) == ("a\\x1b[2J", "b", "b (2)")
+    monkeypatch.setattr(gan, "class_names", ("one", "too few"))
+    presets.save(gan, tmp_path)
+    assert presets.class_names(gan, tmp_path) == ()
+
+
+def test_a_gan_object_is_scored_as_its_run_is(gan):
     card = ganzoo.evaluate(gan, (images(60), np.arange(60) % 3), samples=20)
     assert card.protocol["samples"] == 20 and card.protocol["reals"] == 60 and not card.networks
     with pytest.raises(EvaluationError, match=r"Expected: a GAN, .* Received: ndarray"):
@@ -100,3 +154,20 @@ def test_the_feature_network_is_fitted_once_for_all_commands(tmp_path, monkeypat
     assert len(fitted) == 1 and list(cache_dir("networks").iterdir()) == fitted
     versions = {card.protocol["networks"]["self_supervised"]["version"] for card in cards}
     assert len(versions) == 1 and cards[0].networks[0].scores != cards[1].networks[0].scores
+
+
+@pytest.mark.heavy
+def test_a_run_keeps_the_names_of_its_classes_in_its_presets(tmp_path):
+    for number, name in enumerate(("cat", "dog", "owl")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index, image in enumerate(images(20, seed=number)):
+            Image.fromarray(image).save(tmp_path / "data" / name / f"{index}.png")
+    off = recipe_files.merge(CONDITIONAL, {"evaluation": {"networks": [], "every": 0}})
+    arrays = (images(60), np.arange(60) % 3)
+    for run, data in (("named", str(tmp_path / "data")), ("numbered", arrays)):
+        ganzoo.train("image/wgan_gp_32", data, tmp_path / run, samples=16, overrides=off)
+        shutil.copytree(tmp_path / run / "preset", tmp_path / f"{run} copy")
+        assert ganzoo.evaluate(str(tmp_path / run), str(tmp_path / "data"), samples=20).protocol["samples"] == 20
+    assert ganzoo.load(str(tmp_path / "named copy")).class_names == ("cat", "dog", "owl")
+    with pytest.raises(EvaluationError, match=r"Expected: 'cat', 'dog', 'owl'.*does not make 'yak'"):
+        labels_for(ganzoo.load(str(tmp_path / "named copy")), labelled("cat", "dog", "yak"))

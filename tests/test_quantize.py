@@ -192,8 +192,8 @@ def test_reals_are_kept_without_their_images(tmp_path):
 
 def test_a_card_says_not_where_the_data_lay():
     recipe = get_entry(ENTRY).recipe().model_copy(update={"weights": None})
-    told = model_card._origin(recipe, {"source": "the folder /home/me/secret/cats", "given": "/home/me/secret/cats"})
-    assert told == ("unknown", "the folder cats", [])
+    origin = model_card._origin(recipe, {"source": "the folder /home/me/secret/cats", "given": "/home/me/secret/cats"})
+    assert origin == ("unknown", "the folder cats")
 
 
 def test_a_domain_may_have_no_features_to_judge_by(monkeypatch):

@@ -221,6 +221,7 @@ class ElasticMobileGAN(ProjectedMobileGAN):
         _give(self.generator_ema, _held(self.narrow_ema, index), gan.generator_ema)
         gan.samples_seen.assign(self.samples_seen)
         gan.inherited_sources = self.pretrained_sources()
+        gan.class_names = self.class_names
         gan.calibrate()
         return gan
 

@@ -1,51 +1,109 @@
 """Names of classes: those of a generator and those of data, compared by name and never by number alone."""
 
+import contextlib
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganzoo.errors import EvaluationError
-from ganzoo.run_data import described, run_of
+from ganzoo.data.names import class_names as printable_names
+from ganzoo.errors import EvaluationError, GanzooError
+from ganzoo.runs.checkpoints import read_metadata
+from ganzoo.runs.kept_data import described, run_of
 
 if TYPE_CHECKING:
+    from ganzoo.config import Recipe
     from ganzoo.data import SampleSet
     from ganzoo.gan import GAN
 
 log = logging.getLogger("ganzoo")
 
+CLASS_NAMES = "class_names"  # in the metadata of a preset's file
+WEIGHTS_FILE = "model.safetensors"  # of a preset
 _LISTED = 8  # names in an error
 
 
-def generated_classes(gan: "GAN", where: str | Path | None = None) -> tuple[str, ...]:
+def generated_classes(gan: "GAN") -> tuple[str, ...]:
     """The names of the classes that a generator makes, in the order of their numbers.
 
-    Args:
-        gan: the GAN.
-        where: the entry, run or preset that it was loaded from, if any. A run's names are in its `data.json`, those of
-            published weights in the recipe (`weights.class_names`).
+    They are `gan.class_names`, or else those of the recipe's published weights.
 
     Returns:
         One name for each class; empty where the GAN has no classes, or where their names are not known.
     """
-    count = next((spec.classes for spec in gan.conditions_spec().values() if hasattr(spec, "classes")), 0)
-    names: Sequence[str] = ()
-    if gan.recipe.weights is not None:
-        names = gan.recipe.weights.class_names
-    elif where is not None:
-        names = list(described(run_of(Path(where))).get("class_counts") or ())
-    return tuple(map(str, names)) if count and len(names) == count else ()
+    count = count_of(gan)
+    published = gan.recipe.weights.class_names if gan.recipe.weights else ()
+    return _fitting(gan.class_names, count) or _fitting(published, count)
 
 
-def labels_for(gan: "GAN", real: "SampleSet", where: str | Path | None = None) -> np.ndarray | None:
+def count_of(gan: "GAN") -> int:
+    """How many classes a generator makes; 0 for one without classes."""
+    return next((spec.classes for spec in gan.conditions_spec().values() if hasattr(spec, "classes")), 0)
+
+
+def find_names(recipe: "Recipe", folder: Path, count: int, recipe_of: Callable[[str], "Recipe"]) -> tuple[str, ...]:
+    """The names of the classes of a GAN whose weights are in a folder, from the first place that knows them all.
+
+    1. The preset itself (`CLASS_NAMES` in its file's metadata).
+    2. The teacher, where the GAN was trained on samples of a teacher alone: these have numbers, no names.
+    3. The published weights of the recipe (`weights.class_names`); recipes of runs have none.
+    4. The data of the run that the preset belongs to (`data.json`).
+
+    Args:
+        recipe: the GAN's.
+        folder: the preset or the run.
+        count: of the classes; 0 gives no names.
+        recipe_of: gives the recipe of an entry, a run or a preset by its name; may raise `GanzooError`.
+
+    Returns:
+        One name for each class, safe to print; empty where they are not known.
+    """
+    if not count:
+        return ()
+    found = _fitting(_kept(folder), count)
+    if not found and recipe.distillation and recipe.distillation.alone:
+        teacher = recipe.distillation.teacher
+        with contextlib.suppress(GanzooError):  # it may be gone
+            found = _of_folder(recipe_of(teacher), Path(teacher), count)
+    return found or _of_folder(recipe, folder, count)
+
+
+def _of_folder(recipe: "Recipe", folder: Path, count: int) -> tuple[str, ...]:
+    published = recipe.weights.class_names if recipe.weights else ()
+    if found := _fitting(_kept(folder), count) or _fitting(published, count):
+        return found
+    return _fitting(described(run_of(folder)).get("class_counts") or (), count)
+
+
+def _kept(folder: Path) -> list[str]:
+    """The names in the metadata of a preset or of a run's; none where the text is no list of texts."""
+    metadata = read_metadata(folder / "preset" / WEIGHTS_FILE) or read_metadata(folder / WEIGHTS_FILE) or {}
+    try:
+        found = json.loads(metadata.get(CLASS_NAMES, "[]"))
+    except (ValueError, RecursionError):
+        return []
+    return found if isinstance(found, list) and all(isinstance(name, str) for name in found) else []
+
+
+def _fitting(names: Iterable[str], count: int) -> tuple[str, ...]:
+    names = list(names)
+    return printable_names(map(str, names)) if count and len(names) == count else ()
+
+
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether names are only the numbers of the classes, as labels of arrays have them: that says nothing."""
+    return list(names) == [str(number) for number in range(len(names))]
+
+
+def labels_for(gan: "GAN", real: "SampleSet") -> np.ndarray | None:
     """The class numbers of the generator for real samples, matched by name.
 
     Args:
         gan: the GAN that is scored.
         real: the data, whose classes may have other numbers than the generator's.
-        where: as in `generated_classes`.
 
     Returns:
         int32 `(N,)`, or None where the GAN or the data have no classes.
@@ -62,8 +120,8 @@ def labels_for(gan: "GAN", real: "SampleSet", where: str | Path | None = None) -
             "The data have no classes: each of the generator's %d classes is generated equally often.", spec.classes
         )
         return None
-    given, made = real.class_names, generated_classes(gan, where)
-    if not made or given == tuple(map(str, range(len(given)))) != made:  # arrays have numbers, no names
+    given, made = real.class_names, generated_classes(gan)
+    if not set(given) <= set(made) and (are_numbers(given) or are_numbers(made)):
         return _by_number(real, spec.classes, made)
     if unknown := [name for name in given if name not in made]:
         raise EvaluationError(
@@ -83,6 +141,8 @@ def labels_for(gan: "GAN", real: "SampleSet", where: str | Path | None = None) -
 
 
 def _by_number(real: "SampleSet", classes: int, made: Sequence[str]) -> np.ndarray:
+    """The data's own numbers, where one side's names are not known."""
+    made = () if are_numbers(made) else made
     if len(real.class_names) != classes:
         raise EvaluationError(
             f"The data must have the classes of the generator. Expected: {classes} classes"

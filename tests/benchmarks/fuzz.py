@@ -448,7 +448,7 @@ class Runs:
     def run(self, folder: Path, random: np.random.Generator) -> str | None:
         import ganzoo
         from ganzoo.report import write_report
-        from ganzoo.run_data import described
+        from ganzoo.runs.kept_data import described
 
         run = folder / "run"
         shutil.copytree(self.folder, run)
