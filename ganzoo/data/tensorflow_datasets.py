@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -11,6 +11,7 @@ from ganzoo.data.decode import fit_image
 from ganzoo.data.image_files import Progress, cached_pixels
 from ganzoo.data.labels import class_notes
 from ganzoo.data.options import ImageOptions
+from ganzoo.data.pixels import EIGHT, FLOAT, SIXTEEN, Values, decide, describe_scale
 from ganzoo.data.sample_set import Original, SampleSet
 from ganzoo.errors import DataError, missing_package
 
@@ -86,21 +87,57 @@ def _prepared(name: str, split: str, data_dir: str | None):
     return builder
 
 
-def _from_tensor(array: np.ndarray, name: str):
+_KINDS = {"uint8": EIGHT, "uint16": SIXTEEN, "float32": FLOAT}  # those of `tfds.features.Image`
+
+
+def _values(array: np.ndarray, name: str) -> Values:
+    """The kind and the range of a decoded image's values, without an alpha channel."""
+    kind = _KINDS.get(str(array.dtype))
+    if kind is None or array.ndim != 3:
+        raise DataError(
+            f"The images of '{name}' are {array.dtype} of rank {array.ndim}; uint8, uint16 and float32 (H, W, C) are "
+            "read."
+        )
+    colours = array[..., :3] if array.shape[-1] == 4 else array
+    return Values(kind, float(colours.min()), float(colours.max()))
+
+
+def _from_tensor(array: np.ndarray, full: float) -> Any:
+    """A Pillow image of 8 bits, in which `full` has become 255."""
     from PIL import Image
 
-    if array.dtype == np.uint16:
+    if array.dtype == np.uint16 and full == 65535:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if array.dtype != np.uint8 or array.ndim != 3:
-        raise DataError(f"The images of '{name}' are {array.dtype} of rank {array.ndim}; uint8 (H, W, C) is read.")
+    elif array.dtype != np.uint8 or full != 255:
+        colours = np.rint(array.clip(0, full) * np.float32(255 / full)).astype(np.uint8)
+        if array.dtype == np.uint8 and array.shape[-1] == 4:  # a mask's alpha is one of 8 bits
+            colours[..., 3] = array[..., 3]
+        array = colours
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+
+
+def _scale(found: Iterable[Values], name: str, count: int) -> tuple[float, str | None]:
+    """The value that becomes 255, decided over all images, and what was assumed."""
+    kind, low, high = "", 0.0, 0.0
+    for values in found:
+        kind, low, high = values.kind, min(low, values.low), max(high, values.high)
+        if not (np.isfinite(values.low) and np.isfinite(values.high)):
+            raise DataError(f"The images of '{name}' hold values that are not finite. Replace them first.")
+        if kind == EIGHT and high > 1:  # nothing is left to decide
+            break
+    if not kind:
+        return 255.0, None
+    if low < 0:
+        raise DataError(f"The images of '{name}' hold values from {low:g} to {high:g}: [0, 1] or [0, 255] is read.")
+    full = decide([Values(kind, low, high)])[kind]
+    return full, describe_scale(kind, full, high, count)
 
 
 def _key(builder: Any, split: str, options: ImageOptions) -> list:
     """What the pixels of a split depend on."""
     checksum = [[info.name, *info.shard_lengths] for info in builder.info.splits.values()]
     form = [options.size, options.channels, options.fit, options.colour]
-    return ["tfds", str(builder.data_path), split, checksum, *form]
+    return ["tfds", str(builder.data_path), split, checksum, *form, "scale over the split"]
 
 
 def read_tfds(
@@ -112,7 +149,7 @@ def read_tfds(
         name: "tfds:NAME", "tfds:NAME/CONFIG", either with ":SPLIT" (that of `options` unless given).
         options: the wanted form; with `labelled`, the class feature gives the labels.
         progress: is called with (done, all) now and then.
-        data_dir: where prepared data lie; TFDS' own choice (`$TFDS_DATA_DIR`) unless given.
+        data_dir: the folder of prepared data; TFDS' own choice (`$TFDS_DATA_DIR`) unless given.
 
     Raises:
         DataError: there is no such data set or split, it cannot be downloaded, or it holds no images.
@@ -131,12 +168,15 @@ def read_tfds(
         raise DataError(f"'{name}' has no single image feature; its features are {sorted(features)}.")
     count = builder.info.splits[split].num_examples
 
+    def examples(*keys: str | None) -> Iterable[dict[str, Any]]:
+        partial = tfds.decode.PartialDecoding({key: True for key in keys if key})
+        return tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False, decoders=partial))
+
     def produce(out: BinaryIO) -> dict:
         originals, labels, enlarged = [], [], 0
-        wanted = {image_key: True, label: True} if label else {image_key: True}
-        partial = tfds.decode.PartialDecoding(wanted)
-        for example in tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False, decoders=partial)):
-            image = _from_tensor(example[image_key], name)
+        full, assumed = _scale((_values(example[image_key], name) for example in examples(image_key)), name, count)
+        for example in examples(image_key, label):
+            image = _from_tensor(example[image_key], full)
             out.write(fit_image(image, options).tobytes())
             side = min(image.size) if options.fit == "crop" else max(image.size)
             originals.append(("", *image.size, image.mode))
@@ -144,12 +184,12 @@ def read_tfds(
             enlarged += side < options.size
             if progress is not None and len(originals) % 256 == 0:
                 progress(len(originals), count)
-        return {"originals": originals, "labels": labels, "enlarged": enlarged}
+        return {"originals": originals, "labels": labels, "enlarged": enlarged, "assumed": assumed}
 
     samples, facts = cached_pixels(_key(builder, split, options), options.shape, produce)
     if not len(samples):
         raise DataError(f"The split '{split}' of '{name}' is empty.")
-    labels, names, notes = None, (), []
+    labels, names, notes = None, (), [facts["assumed"]] if facts["assumed"] else []
     if facts["enlarged"]:
         notes.append(f"{facts['enlarged']:,} images smaller than {options.size} px enlarged")
     if options.labelled and label and min(facts["labels"]) >= 0:  # -1 stands for a label that is not given

@@ -251,6 +251,51 @@ def test_tensorflow_datasets(dataset, monkeypatch):
         load_images("tfds:two words", ImageOptions(8))
 
 
+@pytest.fixture(scope="module")
+def scaled_images():
+    """A builder of squares of one value each; its `content` is set by the test."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+
+    class ScaledImages(tfds.core.GeneratorBasedBuilder):
+        """Grey squares."""
+
+        VERSION = tfds.core.Version("1.0.0")
+        content = np.zeros(0)
+
+        def _info(self):
+            image = tfds.features.Image(shape=(None, None, 1), dtype=self.content.dtype)
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({"image": image}))
+
+        def _split_generators(self, manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for index, value in enumerate(self.content):
+                yield index, {"image": np.full((8, 8, 1), value)}
+
+    return ScaledImages
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted", "note"),
+    [
+        (np.uint8([0, 1, 1]), [0, 255, 255], "3 8-bit images: no value is above 1, so they are read as masks"),
+        (np.uint16([0, 1000, 4095]), [0, 62, 255], "the greatest value of all is 4,095, so they are read as 12 bits"),
+        (np.uint16([0, 257, 65535]), [0, 1, 255], "3 16-bit images: the values are read as 0 to 65,535"),
+        (np.float32([0, 0.2, 1]), [0, 51, 255], "the values are read as 0 to 1"),
+    ],
+    ids=["masks", "12 bits", "16 bits", "floats"],
+)
+def test_the_scale_of_a_tensorflow_dataset_is_that_of_the_whole_split(scaled_images, tmp_path, content, wanted, note):
+    from ganzoo.data.tensorflow_datasets import read_tfds
+
+    scaled_images.content = content
+    scaled_images(data_dir=tmp_path).download_and_prepare()
+    found = read_tfds("tfds:scaled_images", ImageOptions(8, channels=1), data_dir=tmp_path)
+    assert sorted(found.samples[:, 0, 0, 0].tolist()) == wanted
+    assert any(note in one for one in found.notes), found.notes
+
+
 def test_a_tensorflow_dataset_that_cannot_be_downloaded(dataset, tmp_path, monkeypatch):
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader
