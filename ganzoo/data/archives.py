@@ -107,6 +107,12 @@ def _members(archive: zipfile.ZipFile, path: Path, size: int) -> dict[str, zipfi
     return members
 
 
+def _folders(archive: zipfile.ZipFile) -> list[str]:
+    """The paths of the folders that a zip lists, without those that are passed over."""
+    paths = (member.filename.replace("\\", "/").strip("/") for member in archive.infolist() if member.is_dir())
+    return [path for path in paths if path and not any(ignored(part) for part in path.split("/"))]
+
+
 def read_zip(path: str | Path, options: ImageOptions, progress: Progress | None = None) -> SampleSet:
     """All images in a zip, in the order of their paths; for classes and parts see `ganzoo.data.layout`.
 
@@ -141,4 +147,5 @@ def read_zip(path: str | Path, options: ImageOptions, progress: Progress | None 
                 )
                 for name, member in sorted(members.items())
             ]
-            return read_image_files(files, options, f"the zip {path.resolve()}", progress=progress)
+            folders = [path[len(shared) :] for path in _folders(archive) if path.startswith(shared)]
+            return read_image_files(files, options, f"the zip {path.resolve()}", (), progress, folders)

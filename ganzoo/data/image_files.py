@@ -235,6 +235,7 @@ def read_image_files(
     source: str,
     problems: Sequence[Problem] = (),
     progress: Progress | None = None,
+    folders: Sequence[str] = (),
 ) -> SampleSet:
     """Decodes `files` (sorted by path); which of them, and their classes, `ganzoo.data.layout` decides.
 
@@ -244,11 +245,12 @@ def read_image_files(
         source: what is read, for the log and for errors: "the folder /data/cats".
         problems: what was found unreadable before this.
         progress: is called with (done, all) now and then.
+        folders: the paths of all folders around the files, empty ones too, where they are known.
 
     Raises:
         DataError: not one image can be read, or labels or parts are not what they should be.
     """
-    arrangement = arrange(files, options, source)
+    arrangement = arrange(files, options, source, folders)
     files = arrangement.files
     problems = [*problems, *arrangement.problems]
     key = [source, [(file.path, *file.key) for file in files], options.size, options.channels, options.fit]
@@ -265,6 +267,7 @@ def read_image_files(
     if arrangement.labels is not None:
         given = [arrangement.labels[path] for path, *_ in facts["originals"]]
         labels, names = numbered(given, arrangement.numbered)
+        arrangement.notes += arrangement.class_notes(given)
     return SampleSet(
         samples=samples,
         labels=labels,

@@ -38,8 +38,8 @@ def open_regular(path: str) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def find_files(folder: Path) -> tuple[list[ImageFile], list[Problem]]:
-    """All regular files below `folder`, sorted by their relative paths, and what could not be looked at.
+def find_files(folder: Path) -> tuple[list[ImageFile], list[Problem], list[str]]:
+    """All regular files below `folder`, sorted by their relative paths, what could not be read, and all sub-folders.
 
     Links to files and folders are followed. A folder is read once: a link to one that has been read, such as a link
     that closes a loop, is a problem; so is a link to a folder that holds `folder`, such as `/`. Real folders come
@@ -47,6 +47,7 @@ def find_files(folder: Path) -> tuple[list[ImageFile], list[Problem]]:
     """
     files: list[ImageFile] = []
     problems: list[Problem] = []
+    folders: list[str] = []
     around = {_identity(parent.stat()) for parent in folder.resolve().parents}
     seen = {_identity(folder.stat())}
     walk, linked = [(str(folder), "")], []
@@ -69,6 +70,8 @@ def find_files(folder: Path) -> tuple[list[ImageFile], list[Problem]]:
         except OSError as error:
             problems.append(Problem(name or ".", f"a folder that cannot be listed ({error.strerror})"))
             continue
+        if name:
+            folders.append(name)
         for entry in entries:
             if ignored(entry.name):
                 continue
@@ -92,7 +95,7 @@ def find_files(folder: Path) -> tuple[list[ImageFile], list[Problem]]:
             else:
                 reason = next((text for test, text in _KINDS if test(found.st_mode)), "no regular file")
                 problems.append(Problem(inner, reason))
-    return sorted(files, key=lambda file: file.path), problems
+    return sorted(files, key=lambda file: file.path), problems, folders
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
@@ -120,5 +123,5 @@ def read_image_folder(folder: str | Path, options: ImageOptions, progress: Progr
         os.scandir(folder).close()
     except OSError as error:
         raise DataError(f"The folder {folder} cannot be listed: {error.strerror}.") from error
-    files, problems = find_files(folder)
-    return read_image_files(files, options, f"the folder {folder.resolve()}", problems, progress)
+    files, problems, folders = find_files(folder)
+    return read_image_files(files, options, f"the folder {folder.resolve()}", problems, progress, folders)

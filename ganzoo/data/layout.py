@@ -7,6 +7,7 @@ same classes.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from ganzoo.data.decode import EXTENSIONS
 from ganzoo.data.image_file import ImageFile
@@ -56,6 +57,7 @@ class Arrangement:
         numbered: whether labels are the numbers of classes.
         problems: what is left out although it may be an image, and why.
         notes: what was decided.
+        classes: the names of the folders that are classes, those without images too; empty where no folders are.
     """
 
     files: list[ImageFile]
@@ -63,10 +65,30 @@ class Arrangement:
     numbered: bool = False
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+
+    def class_notes(self, given: Sequence[str | int]) -> list[str]:
+        """Which folders became classes, and which classes are missing, from the labels of all images that were read."""
+        notes, read = [], set(given)
+        if self.classes:
+            kept = [name for name in self.classes if name in read]
+            notes.append(f"{_sub_folders(len(kept))} read as classes: {listed(kept)}")
+        arranged = self.classes or sorted(map(str, set((self.labels or {}).values()) - read), key=natural_key)
+        missing = [] if self.numbered else [name for name in arranged if name not in read]
+        if missing:
+            what = _sub_folders(len(missing)) if self.classes else f"{len(missing):,} class" + "es" * (len(missing) > 1)
+            notes.append(f"{what} without a readable image, so left out of the classes: {listed(missing)}")
+        return notes
 
 
-def arrange(files: Sequence[ImageFile], options: ImageOptions, source: str) -> Arrangement:
+def _sub_folders(count: int) -> str:
+    return f"{count:,} sub-folder" + ("" if count == 1 else "s")
+
+
+def arrange(files: Sequence[ImageFile], options: ImageOptions, source: str, folders: Sequence[str] = ()) -> Arrangement:
     """Decides what is read of `files` (sorted by path), and which class each has.
+
+    `source` ends with the path of the data, `folders` are the paths of all folders in them.
 
     1. Folders around everything (`images/cat/...`, `images/dog/...`) say nothing.
     2. Folders named `train`, `val` (`valid`, `validation`, `dev`) and `test`, two or more of them, are parts of the
@@ -91,6 +113,9 @@ def arrange(files: Sequence[ImageFile], options: ImageOptions, source: str) -> A
         return found
     if not _labels_from_files(found, tables, source):
         _labels_from_folders(found, inner)
+        if found.classes:
+            below = (path[len(head) :].split("/", 1)[0] for head in heads for path in folders if path.startswith(head))
+            found.classes = sorted({*found.classes, *below} - {""}, key=natural_key)
     return found
 
 
@@ -122,7 +147,8 @@ def _choose_split(found: Arrangement, likely: list[str], options: ImageOptions, 
     tops = Counter(path[len(wrapper) :].split("/", 1)[0] for path in likely if "/" in path[len(wrapper) :])
     splits = {folder: _SPLITS[folder.lower()] for folder in tops if folder.lower() in _SPLITS}
     if len(set(splits.values())) < 2:
-        around = {_SPLITS.get(part.lower()) for part in wrapper.split("/")}
+        own = PurePath(source).stem  # of "the folder /data/val" or "the zip /data/val.zip"
+        around = {_SPLITS.get(part.lower()) for part in (own, *wrapper.split("/"))}
         if options.split in ("val", "test") and options.split not in around:
             raise DataError(
                 f"There is no part '{options.split}' in {source}: expected folders named train, val and test, or two "
@@ -208,12 +234,12 @@ def _labels_from_folders(found: Arrangement, inner: dict[str, str]) -> None:
             Problem(path, "is outside the class folders") for path, rest in inner.items() if "/" not in rest
         ]
         found.files = [file for file in found.files if file.path in inside]
-        found.notes.append(f"{len(names):,} sub-folders read as classes: {listed(names)}")
+        found.classes = names
     elif not names:
-        found.notes.append("no classes: the images lie in no sub-folders, and there is no file of labels")
+        found.notes.append("no classes: the images are in no sub-folders, and there is no file of labels")
     else:
         plural = "" if len(names) == 1 else "s"
         found.notes.append(
-            f"{len(names):,} sub-folder{plural}, but no classes: {len(within):,} of {len(likely):,} images lie in "
+            f"{len(names):,} sub-folder{plural}, but no classes: {len(within):,} of {len(likely):,} images are in "
             f"sub-folders (classes are two or more folders with at least {IN_FOLDERS:.0%} of the images)"
         )

@@ -238,6 +238,47 @@ def test_few_and_empty_classes_are_reported(tmp_path):
     assert load_images((images, labels.astype(float)), LABELLED).labels.tolist() == labels.tolist()
 
 
+def test_class_folders_without_a_readable_image_are_named(make):
+    files = {f"{name}/{i}.png": None for name in "ac" for i in (0, 1)} | {"b/0.png": "broken", "b/1.png": "broken"}
+    data = make(files)
+    if data.suffix == ".zip":
+        with zipfile.ZipFile(data, "a") as archive:
+            archive.writestr("d/", b"")
+    else:
+        (data / "d").mkdir()
+    found = load_images(data, LABELLED)
+    assert found.class_names == ("a", "c") and found.labels.tolist() == [0, 0, 1, 1]
+    assert "2 sub-folders read as classes: a, c" in found.notes
+    assert "2 sub-folders without a readable image, so left out of the classes: b, d" in found.notes
+    assert not any("without a readable image" in note for note in load_images(data, ImageOptions(8)).notes)
+
+
+def test_empty_class_folders_of_a_part_are_named(tmp_path):
+    for path in ("train/a", "train/b", "train/c", "test/a", "test/b", "train/a/inner"):
+        (tmp_path / path).mkdir(parents=True)
+        if not path.endswith(("c", "inner")):
+            (tmp_path / path / "1.png").write_bytes(PNG)
+    notes = load_images(tmp_path, LABELLED).notes
+    assert "1 sub-folder without a readable image, so left out of the classes: c" in notes
+    notes = load_images(tmp_path, ImageOptions(8, labelled=True, split="test")).notes
+    assert not any("without a readable image" in note for note in notes)
+
+
+def test_classes_of_a_label_file_without_a_readable_image_are_named(make):
+    labels = "file_name,label\n1.png,cat\n2.png,dog\n3.png,yak\n"
+    found = load_images(make({"1.png": None, "2.png": "broken", "3.png": None, "labels.csv": labels}), LABELLED)
+    assert found.class_names == ("cat", "yak")
+    assert "1 class without a readable image, so left out of the classes: dog" in found.notes
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_part_may_be_given_itself(make, split):
+    data = make({f"{name}/1.png": None for name in "ab"}, {"val": "validation", "test": "test"}[split])
+    assert len(load_images(data, ImageOptions(8, labelled=True, split=split))) == 2
+    with pytest.raises(DataError, match="There is no part"):
+        load_images(data, ImageOptions(8, split={"val": "test", "test": "val"}[split]))
+
+
 NASTY = ["line\nbreak", "tab\there", "bell\a", "turned\u202eround", "<script>alert(1)</script>", "日本語", "e\u0301"]
 
 
