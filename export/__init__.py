@@ -80,7 +80,7 @@ def export_generator(
 
     name = None if given is source else str(source)
     try:
-        with storage_errors(out), _staging(out) as folder, progress.task("Exporting"):
+        with _staging(out) as folder, progress.task("Exporting"):
             card = build.build(gan, name, folder, formats, precisions, target, data)
             _install(folder, out)
     except StorageError as error:
@@ -125,7 +125,8 @@ def _staging(out: Path) -> Iterator[Path]:
     made = not out.exists()
     remove_leftovers(out)
     folder = out / temporary_name("export")
-    folder.mkdir(parents=True)
+    with storage_errors(out):
+        folder.mkdir(parents=True)
     try:
         yield folder
     finally:
@@ -136,11 +137,12 @@ def _staging(out: Path) -> Iterator[Path]:
 
 def _install(folder: Path, out: Path) -> None:
     """Move an export to its place; the card comes last, so that it never describes files that are not there yet."""
-    for name in (*FILES, CLOSEST, REFERENCE, MARKDOWN, CARD):
-        target, new = out / name, folder / name
-        if target.is_dir() and not target.is_symlink():
-            os.replace(target, folder / f"replaced_{name}")
-        elif not new.exists():
-            target.unlink(missing_ok=True)
-        if new.exists():
-            os.replace(new, target)
+    with storage_errors(out):
+        for name in (*FILES, CLOSEST, REFERENCE, MARKDOWN, CARD):
+            target, new = out / name, folder / name
+            if target.is_dir() and not target.is_symlink():
+                os.replace(target, folder / f"replaced_{name}")
+            elif not new.exists():
+                target.unlink(missing_ok=True)
+            if new.exists():
+                os.replace(new, target)

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ganzoo.cache import storage_errors
 from ganzoo.gan import GAN
 
 from . import aware, choose, generator, metadata, model_card, onnx_file, quality, saved_model, tflite, verify
@@ -32,15 +33,17 @@ def build(
     Args:
         gan: what is exported.
         name: the entry, run or preset that it was loaded from, if any.
-        folder: exists.
+        folder: a hidden one inside the folder of the export; exists.
         formats: some of `ganzoo.export.FORMATS`.
         precisions: of TFLite files.
         target: what `auto` chooses for.
         data: real samples, if any are given.
     """
+    out = folder.parent  # that errors name
     made = generator.of_gan(gan)
     reference = draw_reference(made)
-    save_reference(folder / REFERENCE, reference)
+    with storage_errors(out):
+        save_reference(folder / REFERENCE, reference)
     reals = quality.find_reals(gan, name, data)
     judge = quality.Judge(made, reals, gan.recipe.export.samples) if reals else None
     memorised = None
@@ -49,7 +52,8 @@ def build(
         quality.refuse_if_memorised(memorised, gan.recipe.export.memorised_within)
         if memorised["warning"]:
             log.warning(memorised["warning"])
-        judge.draw_closest(folder / CLOSEST)
+        with storage_errors(out):
+            judge.draw_closest(folder / CLOSEST)
     files = _Files(made, folder, reference, judge, model_card.describe(made, name))
     keras_latency = verify.time_keras(made, reference)
     listed, reason = [], None
@@ -58,7 +62,8 @@ def build(
     for form, write in (("saved_model", saved_model.write), ("onnx", onnx_file.write)):
         if form in formats:
             path = folder / next(file for file, (kind, _) in FILES.items() if kind == form)
-            write(made, path)
+            with storage_errors(out):
+                write(made, path)
             listed.append(verify.check(path, reference, folder / REFERENCE, "float32"))
     card = model_card.build(
         made,
@@ -70,7 +75,8 @@ def build(
         memorised=memorised,
         chosen=reason,
     )
-    model_card.write(card, folder)
+    with storage_errors(out):
+        model_card.write(card, folder)
     return card
 
 
@@ -103,7 +109,8 @@ class _Files:
         times = None if target == "gpu" or not self.judge else self._times()
         chosen, reason = choose.choose(list(self._checked.values()), target, within, times)
         content = (self.folder / f"generator_{chosen}.tflite").read_bytes()
-        (self.folder / AUTO).write_bytes(content)
+        with storage_errors(self.folder.parent):
+            (self.folder / AUTO).write_bytes(content)
         for precision in self._checked.keys() - set(wanted):
             (self.folder / f"generator_{precision}.tflite").unlink()
         tried = [
@@ -130,7 +137,9 @@ class _Files:
         else:
             content, more = self._int8()
         path = self.folder / f"generator_{precision}.tflite"
-        path.write_bytes(metadata.embed(content, self.described))
+        content = metadata.embed(content, self.described)
+        with storage_errors(self.folder.parent):
+            path.write_bytes(content)
         found = verify.check(path, self.reference, self.folder / REFERENCE, precision)
         fid = self.judge.fid_of(open_file(path, self.reference.inputs)) if self.judge else None
         change = fid / self.judge.fid - 1 if self.judge else None

@@ -12,11 +12,10 @@ import shutil
 import sys
 import tarfile
 import urllib.request
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from ganzoo.cache import cache_dir
+from ganzoo.cache import cache_dir, temporary_name
 from ganzoo.errors import ExportError
 
 VERSION = "2.5.3"
@@ -59,7 +58,7 @@ def files() -> list[str]:
 
 def fetch(folder: Path) -> None:
     """Fetch all packages into a folder, whole or not at all."""
-    staged = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    staged = folder.with_name(temporary_name(folder.name))
     try:
         for package, (sha512, names) in PACKAGES.items():
             content = _download(f"https://registry.npmjs.org/@litertjs/{package}/-/{package}-{VERSION}.tgz", sha512)

@@ -1,5 +1,6 @@
 """Where ganzoo keeps what it can compute again, and how files are written: whole or not at all, with a checksum."""
 
+import atexit
 import contextlib
 import errno
 import functools
@@ -11,14 +12,18 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ganzoo.errors import GanzooError, StorageError, WeightsError
 from ganzoo.runs.processes import is_alive, this_host
+
+if TYPE_CHECKING:
+    import zipfile
 
 log = logging.getLogger("ganzoo")
 
@@ -26,13 +31,19 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OLD = 24 * 3600.0  # seconds after which a temporary file of an unknown process belongs to nobody
 # Names of temporary files: today's say which process of which machine writes them, earlier ones do not.
 _TEMPORARY = re.compile(r"\.(?:.*\.)?ganzoo-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{32}(?:\.[^.]*)?")
-_EARLIER = re.compile(r"\.(?:.*\.|export-)[0-9a-f]{32}(?:\.[^.]*)?")
+# Other programs have such hidden names, too, so that earlier ones count only in ganzoo's own folders.
+_EARLIER = re.compile(r"\.[^.].*\.[0-9a-f]{32}\.(?:html|json|jsonl|npy|safetensors|u8|yaml)")
+_EARLIER_EXPORT = re.compile(r"\.export-[0-9a-f]{32}")
 _DIGEST, _NO_DIGEST = "ganzoo_sha256", "0" * 64
 _MARK = "ganzoo_format"  # a second sign of a file with a checksum: damage to one of the two is found by the other
 _LONGEST_HEADER = 100_000_000  # what the safetensors format allows
 
+_LONGEST_ARRAY_HEADER = 65_536  # bytes, of a numpy array in a file
+_MOST_PACKED = 1_100  # deflate packs by 1,032 at most
+
 MOST_TEXT = 16 << 20  # bytes of a text that is read as a whole
 MOST_LINES = 512 << 20  # of one that has an object a line
+MOST_IMAGE = 256 << 20  # of a PNG file that ganzoo wrote
 MOST_WEIGHTS = 8 << 30
 MOST_ARRAYS = 1 << 30
 MOST_NESTED = 64
@@ -42,12 +53,36 @@ _FIX = "Remove it, or replace it by an undamaged copy."
 def cache_dir(kind: str) -> Path:
     """The folder for cached files of one `kind` ("features", "networks"), made if it is missing.
 
-    It is under `$GANZOO_CACHE` where that is set, else under `~/.cache/ganzoo`. Everything in it may be deleted.
+    It is under `$GANZOO_CACHE` where that is set, else under `~/.cache/ganzoo`. Everything in it may be deleted. Where
+    it cannot be made, a temporary folder takes its place until the process ends, and a warning says so once.
+
+    Raises:
+        StorageError: neither of the two can be made.
     """
     root = os.environ.get("GANZOO_CACHE") or "~/.cache/ganzoo"
-    folder = Path(root).expanduser() / kind
-    folder.mkdir(parents=True, exist_ok=True)
-    _clean_once(folder)
+    try:
+        folder = Path(root).expanduser() / kind
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        folder = _temporary_cache(root, str(getattr(error, "strerror", None) or error)) / kind
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    _clean_once(folder, bool(kind))
+    return folder
+
+
+@functools.cache
+def _temporary_cache(root: str, reason: str) -> Path:
+    with storage_errors(root):
+        folder = Path(tempfile.mkdtemp(prefix="ganzoo-cache-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    log.warning(
+        "The cache folder %s cannot be used: %s. What it would keep is in %s until this process ends, and is computed "
+        "again next time. Set GANZOO_CACHE to a folder that can be written.",
+        root,
+        reason,
+        folder,
+    )
     return folder
 
 
@@ -56,11 +91,16 @@ def temporary_name(stem: str = "", suffix: str = "") -> str:
     return f".{stem}{'.' if stem else ''}ganzoo-{this_host()}-{os.getpid()}-{uuid.uuid4().hex}{suffix}"
 
 
-def remove_leftovers(folder: str | Path) -> list[Path]:
+def remove_leftovers(folder: str | Path, earlier: bool = False) -> list[Path]:
     """Remove the temporary files and folders that killed processes left in `folder`; those of a live process stay.
 
     Where the process cannot be judged (another machine, or an earlier version wrote the file), a file goes once it has
     not changed for a day.
+
+    Args:
+        folder: may hold files of other programs, which stay.
+        earlier: also remove files whose names are as earlier versions of ganzoo wrote them. These names do not say
+            which program wrote them, so give it only for folders in which ganzoo alone writes.
 
     Returns:
         What was removed.
@@ -68,16 +108,18 @@ def remove_leftovers(folder: str | Path) -> list[Path]:
     removed = []
     for path in list(Path(folder).iterdir()) if Path(folder).is_dir() else []:
         with contextlib.suppress(OSError):
-            if _is_leftover(path):
+            if _is_leftover(path, earlier):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                 removed.append(path)
     return removed
 
 
-def _is_leftover(path: Path) -> bool:
+def _is_leftover(path: Path, earlier: bool) -> bool:
     named = _TEMPORARY.fullmatch(path.name)
-    if named is None and not _EARLIER.fullmatch(path.name):
-        return False
+    if named is None:
+        folder, name = path.is_dir() and not path.is_symlink(), path.name
+        if not (_EARLIER_EXPORT.fullmatch(name) if folder else earlier and _EARLIER.fullmatch(name)):
+            return False
     # A directory changes when what is in it does, if only at its first level.
     changed = max(one.lstat().st_mtime for one in (path, *(path.iterdir() if path.is_dir() else ())))
     if named and named[1] == this_host():
@@ -86,8 +128,8 @@ def _is_leftover(path: Path) -> bool:
 
 
 @functools.cache
-def _clean_once(folder: Path) -> None:
-    remove_leftovers(folder)
+def _clean_once(folder: Path, earlier: bool) -> None:
+    remove_leftovers(folder, earlier)
 
 
 @contextlib.contextmanager
@@ -147,7 +189,6 @@ def atomic_write(path: str | Path, writer: Callable[[Path], None]) -> Path:
     path = Path(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clean_once(path.parent.absolute())
         temporary = path.with_name(temporary_name(path.stem, path.suffix))
         try:
             writer(temporary)
@@ -270,14 +311,24 @@ def keep(path: Path, write: Callable[[], Any]) -> None:
         log.warning("%s It is computed again next time.", error)
 
 
-def has_checksum(path: str | Path) -> bool:
+def file_digest(path: str | Path, most: int = MOST_WEIGHTS) -> str:
+    """The SHA-256 of a regular file of at most `most` bytes, 64 hexadecimal digits.
+
+    Raises:
+        WeightsError: it is missing, larger, or cannot be read.
+    """
+    with guard(path, WeightsError), open_regular(path, most) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _has_checksum(path: str | Path) -> bool:
     """Whether a safetensors file says what its checksum is.
 
     Raises:
         WeightsError: it does, but its content is another: the file is damaged.
-        OSError: it cannot be read.
+        FileProblem, OSError: it cannot be read, or has more than `MOST_WEIGHTS` bytes.
     """
-    with open(path, "rb") as file:
+    with open_regular(path, MOST_WEIGHTS) as file:
         size = int.from_bytes(file.read(8), "little")
         header = file.read(min(size, _LONGEST_HEADER))
         found = re.findall(rf'"{_DIGEST}":"([0-9a-f]{{64}})"'.encode(), header)
@@ -328,7 +379,7 @@ def _reason(found: Exception) -> str:
     return f"is damaged ({first or type(found).__name__:.300})"
 
 
-def open_regular(path: str | Path, most: int) -> BinaryIO:
+def open_regular(path: str | Path, most: float = math.inf) -> BinaryIO:
     """A regular file of at most `most` bytes, opened to be read. It never waits, as opening a named pipe would.
 
     Raises:
@@ -411,17 +462,18 @@ def _check_text(text: str) -> None:
             raise FileProblem(f"holds a text that is not Unicode ({text!r:.80})") from None
 
 
-def parse_json(content: str | bytes) -> Any:
-    """The value of a JSON text, checked by `check_plain`.
+def parse_json(content: str | bytes, plain: bool = True) -> Any:
+    """The value of a JSON text, checked by `check_plain` unless `plain` is false.
 
     Raises:
-        FileProblem, ValueError, RecursionError: it is no JSON, or no plain value. `guard` names the file.
+        FileProblem, ValueError: it is no JSON, or no plain value. `guard` names the file.
     """
     try:
         value = json.loads(content)
     except RecursionError:
         raise FileProblem("is damaged (nested too deeply)") from None
-    check_plain(value)
+    if plain:
+        check_plain(value)
     return value
 
 
@@ -475,14 +527,18 @@ def read_safetensors(path: Path) -> dict[str, Any]:
 
     No array takes more memory than the file has bytes: what the header claims is compared with its size first.
     """
+    return read_checked(path)[0]
+
+
+def read_checked(path: Path) -> tuple[dict[str, Any], bool]:
+    """What `read_safetensors` gives, and whether the file has a checksum (which then is that of its content)."""
     from safetensors import safe_open
 
     with guard(path, WeightsError, "Train or download it again."):
-        open_regular(path, MOST_WEIGHTS).close()
-        has_checksum(path)
+        checked = _has_checksum(path)
         with safe_open(path, "numpy") as file:
             try:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in file.keys()}, checked  # noqa: SIM118
             except (AttributeError, TypeError, KeyError) as error:
                 raise WeightsError(
                     f"{path} holds weights of a type that numpy lacks ({error}). Convert it to float32."
@@ -498,26 +554,51 @@ def read_npz(path: str | Path, most: int = MOST_ARRAYS) -> dict[str, Any]:
     """
     import zipfile
 
+    found: dict[str, Any] = {}
+    with open_regular(path, most) as file, zipfile.ZipFile(file) as archive:
+
+        def check(size: int, name: str) -> None:
+            if sum(array.nbytes for array in found.values()) + size > most:
+                raise ValueError(f"{name} claims {size:,} bytes; at most {most:,} are read")
+
+        for member in archive.infolist():
+            found[member.filename.removesuffix(".npy")] = read_member(archive, member, check)
+    return found
+
+
+def read_member(archive: "zipfile.ZipFile", member: "zipfile.ZipInfo", check: Callable[[int, str], None]) -> Any:
+    """One array of an `.npz` file, without pickles.
+
+    Args:
+        archive: the file.
+        member: of it.
+        check: is called with the bytes that the array takes and its name in quotes, before memory is taken; it raises
+            where these are too many.
+
+    Raises:
+        ValueError and what zipfile raises: it is no array, holds objects, or claims more than there is.
+    """
     import numpy as np
 
-    found, taken = {}, 0
-    with open_regular(path, most) as file, zipfile.ZipFile(file) as archive:
-        for member in archive.infolist():
-            with archive.open(member) as packed:
-                version = np.lib.format.read_magic(packed)
-                read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-                if version not in read:
-                    raise FileProblem(f"is damaged ('{member.filename:.80}' is not a supported array)")
-                shape, columns, dtype = read[version](packed)
-                if dtype.hasobject or dtype.itemsize == 0:
-                    raise FileProblem(f"holds objects in '{member.filename:.80}', which could run code")
-                size = math.prod(shape) * dtype.itemsize
-                taken += size
-                if taken > most or size > member.file_size:
-                    raise FileProblem(f"is damaged ('{member.filename:.80}' claims {size:,} bytes)")
-                content = packed.read(size)
-                if len(content) != size:
-                    raise FileProblem(f"is damaged ('{member.filename:.80}' is cut off)")
-            array = np.frombuffer(content, dtype).reshape(shape, order="F" if columns else "C")
-            found[member.filename.removesuffix(".npy")] = array
-    return found
+    name = f"'{member.filename.removesuffix('.npy'):.80}'"
+    if member.file_size > max(_MOST_PACKED * member.compress_size, 1024):
+        raise ValueError(f"{name} claims {member.file_size:,} bytes, more than {member.compress_size:,} can hold")
+    with archive.open(member) as packed:
+        version = np.lib.format.read_magic(packed)
+        first = version == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, columns, kind = read(packed, max_header_size=_LONGEST_ARRAY_HEADER)
+        if kind.hasobject:
+            raise ValueError(f"{name} holds Python objects, which could run code")
+        size = math.prod(shape) * kind.itemsize
+        if size > member.file_size:
+            raise ValueError(f"{name} claims {size:,} bytes, {member.file_size:,} are there")
+        check(size, name)
+        content = np.empty(size, np.uint8)
+        for start in range(0, size, 2**20):
+            part = packed.read(min(2**20, size - start))
+            if len(part) != min(2**20, size - start):
+                raise ValueError(f"{name} is cut off: it claims {size:,} bytes, {start + len(part):,} are there")
+            content[start : start + len(part)] = np.frombuffer(part, np.uint8)
+    flat = content.view(kind) if kind.itemsize else np.zeros(math.prod(shape), kind)
+    return flat.reshape(shape, order="F" if columns else "C")

@@ -11,7 +11,6 @@ The teacher and its discriminator stay as they are. The run's own discriminator,
 teacher's, learns on as in any training.
 """
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import keras
@@ -40,7 +39,7 @@ class Teacher:
     def __init__(self, gan: "GAN"):
         self.options = gan.recipe.distillation
         try:
-            digest = weights_digest(self.options.teacher)
+            digest = presets.weights_digest(self.options.teacher)
             self.gan = presets.load(self.options.teacher)
         except GanzooError as error:
             raise WeightsError(f"The teacher of this run cannot be loaded. {error}") from None
@@ -81,11 +80,6 @@ class Teacher:
 
     def _samples(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.cast(self.gan.generator_ema(inputs, training=False), tf.float32)
-
-
-def weights_digest(name: str) -> str:
-    """The sha256 of the weights of an entry, a run or a preset."""
-    return hashlib.sha256(presets.weights_file(name).read_bytes()).hexdigest()
 
 
 def check_fit(teacher: "GAN", student: "GAN") -> None:

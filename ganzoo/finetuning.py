@@ -107,7 +107,7 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
         GanzooError: says what is wrong and how to fix it; a `WeightsError` where the teacher has no weights, a
             `RecipeError` where the student cannot have its sizes.
     """
-    from ganzoo.distillation import check_fit, weights_digest
+    from ganzoo.distillation import check_fit
     from ganzoo.narrowing import fits
 
     taught_by = presets.load(teacher)
@@ -119,7 +119,7 @@ def distill(teacher: str, student: str, data: Any, run: str | Path, **arguments:
     given = {
         "data": recipe.data.model_dump(mode="json"),
         "model": shared,
-        "distillation": {"teacher": teacher, "sha256": weights_digest(teacher), "alone": data is None},
+        "distillation": {"teacher": teacher, "sha256": presets.weights_digest(teacher), "alone": data is None},
     }
     given = recipe_files.merge(given, recipe_files.nest(arguments.pop("overrides", None) or {}))
     try:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ganzoo.cache import atomic_write_bytes, guard, is_number, read_bytes
+from ganzoo.cache import MOST_IMAGE, FileProblem, atomic_write_bytes, guard, is_number, read_bytes
 
 _POINTS = 150  # of a curve
 _COLOURS = 8
@@ -72,13 +72,13 @@ def details(summary: str, content: str) -> str:
 def image(path: Path, caption: str, unread: list[str]) -> tuple[str, str]:
     """The figure of a PNG and its thumbnail, both with data URIs; empty, and noted, where the file is broken."""
     try:
-        content, buffer = path.read_bytes(), io.BytesIO()
+        content, buffer = read_bytes(path, MOST_IMAGE), io.BytesIO()
         with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
             small = opened.convert("RGB")
         style = "small" if small.width < 320 else ""  # enlarged: without blur
         small.thumbnail((140, 140))
         small.save(buffer, "JPEG", quality=85)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (FileProblem, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         unread.append(f"{path.name}: no whole PNG ({error})")
         return "", ""
     png, jpeg = (base64.b64encode(data).decode("ascii") for data in (content, buffer.getvalue()))

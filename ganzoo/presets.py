@@ -6,7 +6,6 @@ also be a file of tensors, which a mapping names.
 """
 
 import fnmatch
-import hashlib
 import json
 import logging
 import math
@@ -20,7 +19,7 @@ import numpy as np
 
 from ganzoo import registry
 from ganzoo.backbone_catalogue import distinct
-from ganzoo.cache import has_checksum, read_safetensors, write_arrays, write_text
+from ganzoo.cache import FileProblem, file_digest, parse_json, read_checked, read_safetensors, write_arrays, write_text
 from ganzoo.errors import GanzooError, WeightsError, unknown_name
 from ganzoo.foreign_weights import SUFFIXES, is_weights_file, mapped
 from ganzoo.runs import checkpoints
@@ -332,8 +331,8 @@ def teachers_of(folder: Path) -> list[dict[str, str]]:
     """
     text = (checkpoints.read_metadata(folder / WEIGHTS_FILE) or {}).get(TAUGHT, "[]")
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parse_json(text)
+    except (FileProblem, ValueError):
         found = None
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise WeightsError(f"{folder / WEIGHTS_FILE} is damaged: '{text[:60]}' is not a list of pretrained networks.")
@@ -352,10 +351,10 @@ def read_weights(name: str) -> dict[str, np.ndarray]:
 
 def _read(path: Path, name: str) -> dict[str, np.ndarray]:
     """All weights of a preset's file, checked: its checksum, where it has one, and that they are finite numbers."""
-    arrays = read_safetensors(path)
+    arrays, checked = read_checked(path)
     if wrong := checkpoints.not_finite(arrays):
         raise WeightsError(f"{path} is damaged: {wrong}. Train again, or take weights from before.")
-    if name not in registry.list_entries() and not has_checksum(path):  # published ones have a sha256 in their YAML
+    if not checked and name not in registry.list_entries():  # published ones have a sha256 in their YAML
         log.info("%s has no checksum: it was written by an earlier version of ganzoo.", path)
     return arrays
 
@@ -387,7 +386,7 @@ def weights_file(name: str) -> Path:
         path = (entry.path.parent / published["uri"]).resolve() / WEIGHTS_FILE
         if not path.is_file():
             raise WeightsError(f"The published weights of {name} are missing: {path}. Install ganzoo again.")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = file_digest(path)
         if digest != published["sha256"]:
             raise WeightsError(
                 f"{path} is damaged: its sha256 is {digest}, not {published['sha256']}. Install ganzoo again."
@@ -397,6 +396,11 @@ def weights_file(name: str) -> Path:
         if (folder / WEIGHTS_FILE).is_file():
             return folder / WEIGHTS_FILE
     raise WeightsError(f"{name} holds no weights yet ({WEIGHTS_FILE}). Train it first, or wait for its first snapshot.")
+
+
+def weights_digest(name: str) -> str:
+    """The sha256 of the weights of an entry, a run or a preset."""
+    return file_digest(weights_file(name))
 
 
 def _from_backbone(

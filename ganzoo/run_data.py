@@ -91,12 +91,24 @@ def examples(sample_set: "SampleSet | None") -> dict[str, np.ndarray] | None:
     return {"real": sample_set.samples[evenly], **labels}
 
 
+def path_of(data: Any) -> Path | None:
+    """The file or folder that `data` names, as `ganzoo.data` finds it; None where it names none."""
+    if not isinstance(data, str | Path):
+        return None
+    try:
+        path = Path(data).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # no possible name, or no such user: the reader's error says it
+        return None
+
+
 def describe(sample_set: "SampleSet | None", data: Any) -> dict[str, Any]:
     """What a run keeps of its data as `data.json`."""
     if sample_set is None:
         unknown = dict.fromkeys(("given", "count", "fingerprint", "samples_fingerprint"))
         return {"source": type(data).__name__, **unknown, "notes": [], "problems": []}
-    given = os.path.abspath(data) if isinstance(data, str | Path) and Path(data).exists() else data
+    path = path_of(data)
+    given = data if path is None else os.path.abspath(path)
     return {
         "source": sample_set.source,
         "given": str(given) if isinstance(given, str | Path) else None,

@@ -317,7 +317,7 @@ class _Cell:
 
     def _row_conditions(self) -> dict[str, Any]:
         """What is the row's own, and must be the same in all its cells."""
-        source = self._source and hashlib.sha256(presets.weights_file(self._source).read_bytes()).hexdigest()[:16]
+        source = self._source and presets.weights_digest(self._source)[:16]
         paths = registry.recipe_paths("_pretraining")
         methods = {method: _what_trains(read_yaml(paths[method])) for method in self._methods}
         return {"row": dict(self._row), "source": source, "methods": methods}

@@ -23,7 +23,7 @@ from ganzoo.domains import get_domain
 from ganzoo.errors import GanzooError, TrainingError
 from ganzoo.origins import REPORT, inherited_sources, load_first_weights
 from ganzoo.report import write_report
-from ganzoo.run_data import describe, examples, read_data
+from ganzoo.run_data import describe, examples, path_of, read_data
 from ganzoo.runs import checkpoints
 from ganzoo.runs.checkpoints import SoFar
 from ganzoo.runs.lock import LOCK, locked
@@ -156,8 +156,9 @@ def _go(
     check_apart(run, data)
     _make_folder(run)
     with locked(run):
+        own = (run / registry.RUN_RECIPE).is_file()  # else it may be anybody's folder
         for folder in (run, *(run / name for name in (*_FOLDERS, "preset", "best"))):
-            remove_leftovers(folder)
+            remove_leftovers(folder, earlier=own)
         result = _go_alone(run, method, name, data, changes, minutes, samples, strategy, callbacks=callbacks)
     return result | {"total_seconds": round(time.monotonic() - began, 1)}
 
@@ -214,9 +215,9 @@ def check_apart(run: Path, data: Any) -> None:
 
     What the run writes would become data, so that the data change and the run can never be resumed.
     """
-    if not isinstance(data, str | Path) or not Path(data).exists():
+    if (given := path_of(data)) is None:
         return
-    place, source = run.resolve(), Path(data).resolve()
+    place, source = run.resolve(), given.resolve()
     if place == source or (source.is_dir() and source in place.parents):
         raise TrainingError(
             f"The run directory {run} is inside its data {data}, so that the images that it writes would become data. "
@@ -270,7 +271,7 @@ def _begin(
         recipe = pretraining.recipe(method, name, changes)
     own: dict[str, Any] = {"weights": None, "scores": {}}  # of the entry, not of this run
     if recipe.distillation and recipe.distillation.sha256 is None:
-        from ganzoo.distillation import weights_digest
+        from ganzoo.presets import weights_digest
 
         digest = weights_digest(recipe.distillation.teacher)
         own["distillation"] = recipe.distillation.model_copy(update={"sha256": digest})

@@ -1,5 +1,6 @@
 """The command line: what it prints, its exit codes, and what it leaves behind."""
 
+import io
 import json
 import os
 import re
@@ -390,9 +391,14 @@ def test_output_in_any_encoding(folder, tmp_path, encoding):
 
 
 def test_control_characters_are_escaped():
-    from ganzoo.commands.terminal import printable
+    from ganzoo.commands.terminal import shown
+
+    def printable(text):
+        return shown(text, io.TextIOWrapper(io.BytesIO(), "utf-8"))
 
     assert printable("a\x1b[2Jb\rc\x07\u202ed\udcffe\x9b") == "a\\x1b[2Jb\\rc\\x07\\u202ed\\udcffe\\x9b"
+    assert printable("a\xa0b\u200dc") == "a\\xa0b\\u200dc"  # by the rule of names
+    assert printable("x" * 300) == "x" * 300
     assert printable("lines\nand\ttabs \u65e5 \u00e9") == "lines\nand\ttabs \u65e5 \u00e9"
     assert "\\x1b[31m" in refused("show", "image/\x1b[31mdcgan")
 

@@ -336,12 +336,22 @@ def test_leftovers_of_dead_processes_are_removed(tmp_path, monkeypatch):
     os.utime(tmp_path / f".000000064.{hexes}.safetensors", (old, old))
     for name in (f".ganzoo-{host}-{DEAD}-{hexes}", f".export-{hexes}"):
         (tmp_path / name / "saved_model").mkdir(parents=True)
-    removed = {path.name for path in cache.remove_leftovers(tmp_path)}
+    removed = {path.name for path in cache.remove_leftovers(tmp_path, earlier=True)}
     assert removed == {name for name, gone in files.items() if gone} | {f".ganzoo-{host}-{DEAD}-{hexes}"}
     # A process that began after the file was written has only its number in common with the writer.
     path = tmp_path / f".model.ganzoo-{host}-{here}-{hexes}.safetensors"
     os.utime(path, (old, old))
     assert cache.remove_leftovers(tmp_path) == [path]
+
+
+def test_files_in_a_folder_that_is_no_run_stay(tmp_path):
+    path = tmp_path / f".notes.{'0123456789abcdef' * 2}.json"
+    for one in (path, tmp_path / "other.txt"):
+        one.write_text("{}")
+        os.utime(one, (time.time() - 2 * 24 * 3600,) * 2)
+    with pytest.raises(TrainingError, match="is not a run directory"):
+        train(ENTRY, images(), tmp_path, samples=8, overrides=TINY)
+    assert path.exists()
 
 
 def test_a_killed_write_leaves_nothing_after_the_next_start(tmp_path):
@@ -444,6 +454,36 @@ def test_an_export_on_a_full_disk_ends_clearly_and_leaves_nothing(form, run, tmp
         export_generator(str(run), out, [form], ["none"])
     assert [path.name for path in out.iterdir()] == ["model_card.json"]
     assert (out / "model_card.json").read_text() == "before"
+
+
+@pytest.mark.parametrize("given", [Path("~/data"), "~/data"])
+def test_data_below_the_home_folder_are_kept_apart_from_runs(given, tmp_path, monkeypatch):
+    from ganzoo.run_data import path_of
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    with pytest.raises(TrainingError, match="is inside its data"):
+        training.check_apart(tmp_path / "data" / "run", given)
+    with pytest.raises(TrainingError, match="are inside the run directory"):
+        training.check_apart(tmp_path, given)
+    training.check_apart(tmp_path / "run", given)
+    assert path_of(given) == tmp_path / "data"
+    assert path_of("~/missing") is None and path_of("~nobody-of-this-name/x") is None and path_of("x" * 5000) is None
+
+
+def test_without_a_cache_a_run_of_a_home_path_is_trained_scored_and_exported(tmp_path, monkeypatch):
+    from ganzoo.export import export_generator
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "file" / "below"))
+    np.save(tmp_path / "data.npy", images())
+    changes = recipe_files.merge(TINY, {"guards": {"every": 8}})
+    train(ENTRY, "~/data.npy", tmp_path / "run", samples=16, overrides=changes)
+    assert json.loads((tmp_path / "run" / "data.json").read_text())["given"] == str(tmp_path / "data.npy")
+    assert entries(tmp_path / "run" / "guards.jsonl")
+    card = export_generator(str(tmp_path / "run"), tmp_path / "out", ["tflite"], ["none"])
+    assert card["fid"] is not None or card["files"]
 
 
 def test_a_cache_on_a_full_disk_costs_only_a_warning(tmp_path, caplog):

@@ -205,7 +205,7 @@ def test_an_array_takes_no_more_than_its_file_says(tmp_path):
     with pytest.raises(ExportError, match="claims 8,000,000,000,000 bytes"):
         load_reference(tmp_path / "claimed.npz")
     np.savez(tmp_path / "objects.npz", **{"output/samples": np.array([object()])})
-    with pytest.raises(ExportError, match="holds objects"):
+    with pytest.raises(ExportError, match="holds Python objects"):
         load_reference(tmp_path / "objects.npz")
 
 

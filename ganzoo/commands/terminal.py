@@ -23,23 +23,15 @@ import click
 
 from ganzoo.errors import GanzooError
 from ganzoo.runs import progress
+from ganzoo.runs.printing import printable
 
-# Control characters but newline and tab, characters that turn the direction of writing, and halves of a character.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 _NOISY = ("absl", "tensorflow", "jax", "h5py")
-
-
-def printable(text: str) -> str:
-    """Text for a terminal: what could move the cursor, or turn the direction of writing, becomes an escape."""
-    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def shown(text: str, stream: Any, first: str = "", indent: str = "") -> str:
     """Text as it is written to a stream: safe, wrapped, and with escapes for characters that its encoding lacks."""
     encoding = getattr(stream, "encoding", None) or "ascii"
-    text = wrapped(printable(text), stream, first, indent)
+    text = wrapped(printable(text, None, keep="\n\t"), stream, first, indent)
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from ganzoo.data.image_files import Progress
-from ganzoo.data.names import printable
 from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Original, Problem, SampleSet
 from ganzoo.errors import DataError, GanzooError, unknown_name
+from ganzoo.runs.printing import printable
 from ganzoo.runs.progress import task
 
 __all__ = ["ImageOptions", "Original", "Problem", "SampleSet", "load_images"]

@@ -14,11 +14,11 @@ from ganzoo.data.image_files import Progress, read_image_files
 from ganzoo.data.image_folder import ignored, open_regular
 from ganzoo.data.layout import common_folder
 from ganzoo.data.limits import MAX_LABEL_FILE, read_at_most
-from ganzoo.data.names import printable
 from ganzoo.data.options import ImageOptions
 from ganzoo.data.pixels import Unreadable
 from ganzoo.data.sample_set import SampleSet
 from ganzoo.errors import DataError
+from ganzoo.runs.printing import printable
 
 MAX_MEMBER = 256 * 2**20  # bytes of one unpacked image file
 MAX_MEMBERS = 5_000_000

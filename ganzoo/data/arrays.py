@@ -13,21 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
+from ganzoo.cache import read_member
 from ganzoo.data.array_values import RULE, to_uint8
 from ganzoo.data.decode import fit_image
 from ganzoo.data.image_folder import open_regular
 from ganzoo.data.labels import class_notes
 from ganzoo.data.limits import MAX_CLASSES, check_memory, read_at_most, workers
-from ganzoo.data.names import printable
 from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Original, SampleSet
 from ganzoo.errors import DataError
+from ganzoo.runs.printing import printable
 
 SAMPLE_KEYS = ("samples", "images", "pictures", "x_train", "x", "X", "arr_0")
 LABEL_KEYS = ("labels", "label", "y_train", "y", "Y", "arr_1")
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _IDX = re.compile(r"(?P<set>.+?)[-.]idx(?P<rank>[13])[-.]ubyte(\.gz)?$")
-_HEADER = 65_536  # bytes of a numpy file's header, at most
 _MOST_PACKED = 1_100  # deflate packs by 1,032 at most
 _BROKEN = (
     *(ValueError, OSError, EOFError, KeyError, SyntaxError, OverflowError),
@@ -210,20 +210,7 @@ def _read_npz_pair(
 def _read_npz_array(archive: zipfile.ZipFile, key: str, source: str) -> np.ndarray:
     """One array of a zip, after its header's claim was compared with what is there."""
     member = archive.getinfo(f"{key}.npy")
-    if member.file_size > max(_MOST_PACKED * member.compress_size, 1024):
-        raise ValueError(f"'{key}' claims {member.file_size:,} bytes, more than {member.compress_size:,} can hold")
-    with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, kind = header(file, max_header_size=_HEADER)
-        if kind.hasobject:
-            raise ValueError(f"'{key}' holds Python objects")
-        count = math.prod(shape) * kind.itemsize
-        if count > member.file_size:
-            raise ValueError(f"'{key}' claims {count:,} bytes, {member.file_size:,} are there")
-        check_memory(count, f"'{key}' of {source}")
-    with archive.open(member) as file:
-        return np.lib.format.read_array(file, allow_pickle=False, max_header_size=_HEADER)
+    return read_member(archive, member, lambda size, name: check_memory(size, f"{name} of {source}"))
 
 
 def _read_idx(path: Path) -> np.ndarray:

@@ -11,8 +11,8 @@ import numpy as np
 
 from ganzoo.data import ImageOptions, SampleSet, load_images
 from ganzoo.data.image_files import Progress
-from ganzoo.data.names import printable
 from ganzoo.errors import DataError
+from ganzoo.runs.printing import printable
 
 _LISTED = 30
 

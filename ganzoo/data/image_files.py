@@ -3,10 +3,11 @@
 import contextlib
 import hashlib
 import json
+import logging
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,21 +15,23 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ganzoo.cache import atomic_write, atomic_write_bytes, cache_dir
+from ganzoo.cache import MOST_LINES, FileProblem, atomic_write, atomic_write_bytes, cache_dir, parse_json, read_bytes
 from ganzoo.data.decode import LARGE, Decoded, decode_image
 from ganzoo.data.image_file import ImageFile
 from ganzoo.data.labels import class_notes, numbered
 from ganzoo.data.layout import arrange
 from ganzoo.data.limits import check_memory, workers
-from ganzoo.data.names import printable
 from ganzoo.data.options import ImageOptions
 from ganzoo.data.pixels import Scales, Unreadable, Values, decide, describe_scale
 from ganzoo.data.sample_set import Original, Problem, SampleSet
 from ganzoo.errors import DataError, GanzooError
+from ganzoo.runs.printing import printable
 
 READER_VERSION = 2  # to be raised whenever the same file would give other pixels or another reason
 MEMORY_MAPPED_FROM = 2**30
 _CHUNK = 256
+
+log = logging.getLogger("ganzoo")
 
 Progress = Callable[[int, int], None]
 
@@ -192,15 +195,15 @@ def cached_pixels(key: object, shape: tuple[int, ...], produce: Callable[[Binary
             return found
         atomic_write(pixels, write)
         information["bytes"] = pixels.stat().st_size
+        data = _open_pixels(pixels, shape)
         if information.get("passing"):
-            data = _open_pixels(pixels, shape)
             with contextlib.suppress(OSError):  # an open file cannot be removed everywhere
                 pixels.unlink()
             return data, json.loads(json.dumps(information))
+        information["pixels_sha256"] = _pixels_digest(data)
+        information["facts_sha256"] = _facts_digest(information)
         atomic_write_bytes(facts, json.dumps(information).encode())
-        found = _read_cached(pixels, facts, shape)
-        if found is not None:
-            return found
+        return data, json.loads(json.dumps(information))
     except DataError:
         raise
     except (OSError, GanzooError):  # the cache cannot be written
@@ -221,12 +224,27 @@ def _open_pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def _read_cached(pixels: Path, facts: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, dict] | None:
     try:
-        information = json.loads(facts.read_bytes())
-        if pixels.stat().st_size != information["bytes"]:
+        information = parse_json(read_bytes(facts, MOST_LINES), plain=False)
+        if not pixels.is_file() or pixels.stat().st_size != information["bytes"]:
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+        data = _open_pixels(pixels, shape)
+        then, now = information["pixels_sha256"], _pixels_digest(data)
+        whole = information["facts_sha256"] == _facts_digest(information) and (then == now or None in (then, now))
+    except (FileProblem, OSError, ValueError, KeyError, TypeError):
         return None
-    return _open_pixels(pixels, shape), information
+    if not whole:
+        log.warning("The cached pixels %s are damaged, and are made again.", pixels)
+    return (data, information) if whole else None
+
+
+def _facts_digest(information: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in information.items() if key != "facts_sha256"}
+    return hashlib.sha256(json.dumps(rest).encode()).hexdigest()
+
+
+def _pixels_digest(data: np.ndarray) -> str | None:
+    """The sha256 of pixels; None where they are memory-mapped: reading them all may take longer than their use."""
+    return None if isinstance(data, np.memmap) else hashlib.sha256(data).hexdigest()
 
 
 def read_image_files(

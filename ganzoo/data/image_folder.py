@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from ganzoo import cache
 from ganzoo.data.decode import EXTENSIONS
 from ganzoo.data.image_file import ImageFile
 from ganzoo.data.image_files import Progress, read_image_files
@@ -31,11 +32,10 @@ def ignored(name: str) -> bool:
 
 def open_regular(path: str) -> BinaryIO:
     """Opens a regular file for reading; should a pipe or device have taken its place, raises OSError at once."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError("no regular file any more")
-    return os.fdopen(handle, "rb")
+    try:
+        return cache.open_regular(path)  # images and archives have limits of their own
+    except cache.FileProblem:
+        raise OSError("no regular file any more") from None
 
 
 def find_files(folder: Path) -> tuple[list[ImageFile], list[Problem], list[str]]:

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from ganzoo.cache import atomic_write
-from ganzoo.data.names import printable
 from ganzoo.errors import DataError
+from ganzoo.runs.printing import printable
 
 _LEGIBLE = 96  # pixels a side that small images are enlarged to, at most
 _WIDEST = 2048

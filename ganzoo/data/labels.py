@@ -2,15 +2,16 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from ganzoo.cache import FileProblem, parse_json
 from ganzoo.data.limits import MAX_CLASSES, MAX_LABEL_FILE, read_whole
-from ganzoo.data.names import class_names, listed, natural_key, printable
+from ganzoo.data.names import class_names, listed, natural_key
 from ganzoo.errors import DataError
+from ganzoo.runs.printing import printable
 
 LABEL_FILES = ("dataset.json", "labels.csv", "metadata.csv", "labels.tsv", "metadata.jsonl", "labels.jsonl")
 FEW = 50  # images of a class
@@ -46,12 +47,14 @@ def read_table(name: str, data: bytes) -> Table | None:
             return _style_gan(name, text)
         rows = _json_lines(text) if base.endswith(".jsonl") else _csv_rows(text)
         return Table(name, list(rows), False) if rows is not None else None
-    except (ValueError, RecursionError, csv.Error) as error:
+    except FileProblem as problem:
+        raise DataError(f"{what} cannot be read: it {problem}. {_FIX}") from None
+    except (ValueError, csv.Error) as error:
         raise DataError(f"{what} cannot be read: {error or type(error).__name__}. {_FIX}") from None
 
 
 def _style_gan(name: str, text: str) -> Table:
-    found = json.loads(text)
+    found = parse_json(text, plain=False)
     labels = found.get("labels") if isinstance(found, Mapping) else None
     if labels is None:
         if isinstance(found, Mapping) and "labels" in found:
@@ -75,7 +78,7 @@ def _json_lines(text: str) -> list[tuple[str, str]] | None:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
-        found = json.loads(line)
+        found = parse_json(line, plain=False)  # its other columns may hold anything
         if not isinstance(found, dict):
             raise ValueError(f"line {number} is no JSON object")
         columns = columns or _columns(list(found))

@@ -13,10 +13,11 @@ from ganzoo.data.decode import EXTENSIONS
 from ganzoo.data.image_file import ImageFile
 from ganzoo.data.labels import LABEL_FILES, Table, match, read_table
 from ganzoo.data.limits import MAX_LABEL_FILE, read_whole
-from ganzoo.data.names import listed, natural_key, printable
+from ganzoo.data.names import listed, natural_key
 from ganzoo.data.options import ImageOptions
 from ganzoo.data.sample_set import Problem
 from ganzoo.errors import DataError
+from ganzoo.runs.printing import printable
 
 IN_FOLDERS = 0.75  # the share of the images that must lie in class folders
 _SPLITS = {

@@ -1,8 +1,10 @@
-"""Names from files and folders: in natural order, and safe to print anywhere."""
+"""Names from files and folders: in natural order, all different, safe to print."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable
+
+from ganzoo.runs.printing import printable
 
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -15,18 +17,6 @@ def natural_key(name: str) -> tuple:
     parts: list = _DIGITS.split(name)
     parts[1::2] = [(len(digits.lstrip("0")), digits.lstrip("0")) for digits in parts[1::2]]
     return tuple(parts), name
-
-
-def printable(name: object, longest: int = 200) -> str:
-    """A name as one line of text for a terminal, a table or an image.
-
-    Control characters, line breaks and characters that turn the direction of writing become escapes such as `\\n`;
-    bytes that are no text become `\\udcff`. More than `longest` characters are cut.
-    """
-    text = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in str(name)
-    )
-    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def class_names(raw: Iterable[str]) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ import logging
 
 import numpy as np
 
-from ganzoo.cache import cache_dir, keep, write_array
+from ganzoo.cache import cache_dir, keep, read_safetensors, write_arrays
+from ganzoo.errors import WeightsError
 from ganzoo.metrics.arrays import check_images, content_hash
 from ganzoo.metrics.feature_networks import FeatureNetwork
 
@@ -22,11 +23,11 @@ def extract(network: FeatureNetwork, images: np.ndarray, cached: bool = False) -
     if not cached:
         return network(images)
     key = hashlib.sha256(f"{network.name}|{network.version}|{network.input_size}".encode()).hexdigest()[:16]
-    path = cache_dir("features") / f"{network.name}-{key}-{content_hash(images)[:32]}.npy"
+    path = cache_dir("features") / f"{network.name}-{key}-{content_hash(images)[:32]}.safetensors"
     features = _read(path, (len(images), network.dim))
     if features is None:
         features = network(images)
-        keep(path, lambda: write_array(path, features))
+        keep(path, lambda: write_arrays(path, {"features": features}))
     return features
 
 
@@ -34,8 +35,8 @@ def _read(path, shape: tuple[int, int]) -> np.ndarray | None:
     if not path.exists():
         return None
     try:
-        features = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        features = read_safetensors(path).get("features")
+    except WeightsError as error:
         logger.warning("The cached features %s are damaged (%s) and are computed again.", path, error)
         return None
-    return features if features.shape == shape and features.dtype == np.float32 else None
+    return features if features is not None and features.shape == shape and features.dtype == np.float32 else None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo.cache import has_checksum, read_safetensors, read_text, write_arrays
+from ganzoo.cache import MOST_WEIGHTS, FileProblem, open_regular, read_checked, read_text, write_arrays
 from ganzoo.errors import TrainingError, WeightsError
 from ganzoo.recipe_files import RUN_RECIPE
 
@@ -103,8 +103,8 @@ def left_out(run: Path) -> list[Path]:
 
 
 def _load(model: Any, path: Path, run: Path) -> SoFar:
-    state = read_safetensors(path)
-    if not has_checksum(path):
+    state, checked = read_checked(path)
+    if not checked:
         log.info("%s has no checksum: it was written by an earlier version of ganzoo.", path)
     check_recipe(path, run / RUN_RECIPE)
     own = {name: state.pop(name) for name in list(state) if name.startswith(_OWN)}
@@ -184,7 +184,8 @@ def read_metadata(path: Path) -> dict[str, str] | None:
     from safetensors import SafetensorError, safe_open
 
     try:
+        open_regular(path, MOST_WEIGHTS).close()
         with safe_open(path, "numpy") as file:
             return file.metadata() or {}
-    except (SafetensorError, OSError):
+    except (FileProblem, SafetensorError, OSError):
         return None

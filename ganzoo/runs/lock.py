@@ -57,7 +57,7 @@ def _take(path: Path, run: Path) -> Any:
             file.close()
             continue
         file.seek(0)
-        owner = _owner(file.read())
+        owner = _owner(file.read(2**16))
         if free is False or _lives(owner):
             file.close()
             raise TrainingError(_refusal(run, path, owner))

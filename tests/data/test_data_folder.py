@@ -208,6 +208,21 @@ def test_decoded_once_then_cached_until_something_changes(tmp_path, cache, monke
     assert load_images(folder, ImageOptions(16)).fingerprint == changed.fingerprint
 
 
+def test_damaged_cached_pixels_are_decoded_again(tmp_path, cache, caplog):
+    (tmp_path / "set").mkdir()
+    noise(32, 0).save(tmp_path / "set" / "1.png")
+    first = load_images(tmp_path / "set", ImageOptions(16))
+    (pixels,) = (cache / "data").glob("*.u8")
+    (facts,) = (cache / "data").glob("*.json")
+    content = bytearray(pixels.read_bytes())
+    content[5] ^= 64  # of the same size
+    pixels.write_bytes(content)
+    assert load_images(tmp_path / "set", ImageOptions(16)).fingerprint == first.fingerprint
+    assert "are damaged" in caplog.text and pixels.read_bytes() == first.samples.tobytes()
+    facts.write_text(facts.read_text().replace("1.png", "2.png"))
+    assert load_images(tmp_path / "set", ImageOptions(16)).originals == first.originals
+
+
 def test_without_a_writable_cache(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "file" / "below"))

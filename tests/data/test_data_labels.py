@@ -11,10 +11,11 @@ from PIL import Image
 from ganzoo.data import ImageOptions, load_images
 from ganzoo.data.description import describe_data
 from ganzoo.data.image_grid import font_for, grid
-from ganzoo.data.names import class_names, natural_key, printable
+from ganzoo.data.names import class_names, natural_key
 from ganzoo.doctor import examine
 from ganzoo.errors import DataError
 from ganzoo.run_data import describe
+from ganzoo.runs.printing import printable
 
 PNG = encode(corner((8, 8)), "PNG")
 LABELLED = ImageOptions(8, labelled=True)
