@@ -38,6 +38,8 @@ def export_generator(
     target: str = "cpu",
     data: Any = None,
     width: float = 1.0,
+    *,
+    split: str | None = None,
 ) -> dict[str, Any]:
     """Export the averaged generator, check each file against Keras, and write a model card beside them.
 
@@ -57,6 +59,7 @@ def export_generator(
         data: real samples to judge the files by, as for `ganzoo.train`; by default a run's own data, and of an entry
             what is kept with its weights.
         width: the share of the generator's channels, where it was trained for several (`GAN.widths`).
+        split: which part of the data is read ("train", "val", "test", "all"); the recipe's `data.split` by default.
 
     Returns:
         The card: what is in `model_card.json`. A run lists the export in its report.
@@ -81,7 +84,7 @@ def export_generator(
     name = None if given is source else str(source)
     try:
         with _staging(out) as folder, progress.task("Exporting"):
-            card = build.build(gan, name, folder, formats, precisions, target, data)
+            card = build.build(gan, name, folder, formats, precisions, target, data, split=split)
             _install(folder, out)
     except StorageError as error:
         raise ExportError(f"The export was not made. {error}") from None

@@ -27,6 +27,8 @@ def build(
     precisions: Sequence[str],
     target: str,
     data: Any,
+    *,
+    split: str | None = None,
 ) -> dict[str, Any]:
     """Write what `ganzoo.export.export_generator` promises into `folder`; the card.
 
@@ -38,13 +40,14 @@ def build(
         precisions: of TFLite files.
         target: what `auto` chooses for.
         data: real samples, if any are given.
+        split: the part of the data that is read.
     """
     out = folder.parent  # that errors name
     made = generator.of_gan(gan)
     reference = draw_reference(made)
     with storage_errors(out):
         save_reference(folder / REFERENCE, reference)
-    reals = quality.find_reals(gan, name, data)
+    reals = quality.find_reals(gan, name, data, split)
     judge = quality.Judge(made, reals, gan.recipe.export.samples) if reals else None
     memorised = None
     if judge:

@@ -34,13 +34,14 @@ FEWEST_TRAINED, _COPIES = 500, 0.9
 log = logging.getLogger("ganzoo")
 
 
-def find_reals(gan: GAN, name: str | None, data: Any = None) -> RealSet | None:
+def find_reals(gan: GAN, name: str | None, data: Any = None, split: str | None = None) -> RealSet | None:
     """The real samples that an export is judged by: of `data`, of a run's own data, or those of a preset.
 
     Args:
         gan: what is exported.
         name: the entry, run or preset that it came from, if any.
         data: as for `ganzoo.train`.
+        split: the part of the data that is read; the recipe's `data.split` by default.
 
     Returns:
         None where nothing is given and none is kept.
@@ -51,18 +52,18 @@ def find_reals(gan: GAN, name: str | None, data: Any = None) -> RealSet | None:
             raise ExportError(f"No real samples judge exports of the domain '{gan.recipe.domain}': leave --data out.")
         return None
     if data is not None:
-        return domain.real_set(read_reals(gan, data).samples, _MOST_REALS)
+        return domain.real_set(read_reals(gan, data, split).samples, _MOST_REALS)
     if name is None:
         return None
     known = described(run_of(Path(name)))
     if known.get("given"):
         try:
-            found = read_reals(gan, known["given"])
+            found = read_reals(gan, known["given"], split)
             reals = domain.real_set(found.samples, _MOST_REALS)
         except GanzooError as error:  # no longer there, or too few
             log.warning("The export is judged without real samples: %s Give --data.", error)
             return None
-        if known.get("count") not in (None, len(found)):
+        if split is None and known.get("count") not in (None, len(found)):
             log.warning("%s has %d samples now, %d when the run read it.", known["given"], len(found), known["count"])
         return reals
     kept = real_set.load(presets.weights_file(name).parent)

@@ -119,6 +119,11 @@ _width = click.option(
     type=kinds.Finite(0, 1, min_open=True),
     help="The share of the generator's channels that is used, for entries of several widths.",
 )
+_split_of = click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    help="Which part of DATA is read; by default the recipe's data.split, which is train unless it was set.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
 
 
@@ -239,15 +244,19 @@ def data(
     help="Seconds of training that measure the speed and the backbones: 20 by default, 0 for none.",
 )
 @click.option("--backbone", "also", multiple=True, metavar="NAME", help="Measure this backbone too; repeatable.")
+@_split_of
 @_json
 @_verb()
-def doctor(data: str | None, fakes: str | None, trial: float | None, also: tuple[str, ...], as_json: bool) -> None:
+def doctor(
+    data: str | None, fakes: str | None, trial: float | None, also: tuple[str, ...], split: str | None, as_json: bool
+) -> None:
     """Check the installation; with DATA, recommend how to train on these images."""
     from ganzoo.doctor import TRIAL, check_installation, examine
 
-    if data is None and (fakes or also or trial is not None):
-        raise DataError("--fakes, --trial and --backbone are about DATA: name it too.")
-    result = check_installation() if data is None else examine(data, fakes, TRIAL if trial is None else trial, also)
+    if data is None and (fakes or also or split or trial is not None):
+        raise DataError("--fakes, --trial, --backbone and --split are about DATA: name it too.")
+    trial = TRIAL if trial is None else trial
+    result = check_installation() if data is None else examine(data, fakes, trial, also, split)
     _print(result, as_json, texts.diagnosis(result))
 
 
@@ -415,11 +424,13 @@ def distill(teacher: str, student: str, **arguments: Any) -> None:
 @main.command(
     examples="""
     ganzoo evaluate runs/mine --data my-images/
+    ganzoo evaluate runs/mine --data my-images/ --split test
     ganzoo evaluate image/dcgan_32 --data mnist5k --features squeezenet --json
     """
 )
 @click.argument("name", type=kinds.ENTRY)
 @click.option("--data", required=True, type=kinds.DATA, help=f"Real images. {_DATA}")
+@_split_of
 @click.option(
     "--samples", type=click.IntRange(min=1), help="Generate at most so many samples; the recipe's number by default."
 )
@@ -444,6 +455,7 @@ def distill(teacher: str, student: str, **arguments: Any) -> None:
 def evaluate(
     name: str,
     data: str,
+    split: str | None,
     samples: int | None,
     features: tuple[str, ...],
     seed: int,
@@ -454,7 +466,8 @@ def evaluate(
     """Score the samples of a generator against real images."""
     from ganzoo.evaluation import evaluate as function
 
-    card = function(name, data, samples, tuple(dict.fromkeys(features)) or None, seed, subsamples, width)
+    networks = tuple(dict.fromkeys(features)) or None
+    card = function(name, data, samples, networks, seed, subsamples, width, split=split)
     _print(card.to_dict(), as_json, card.table())
 
 
@@ -544,11 +557,20 @@ def compare(runs: tuple[str, ...], out: str, as_json: bool) -> None:
     help="The processor that auto chooses a file for: cpu or gpu.",
 )
 @click.option("--data", type=kinds.DATA, help="Real images to judge the files by; those of the run by default.")
+@_split_of
 @_width
 @_json
 @_verb()
 def export(
-    name: str, out: str, formats: str, quantize: str, target: str, data: str | None, width: float, as_json: bool
+    name: str,
+    out: str,
+    formats: str,
+    quantize: str,
+    target: str,
+    data: str | None,
+    split: str | None,
+    width: float,
+    as_json: bool,
 ) -> None:
     """Export a generator to TFLite, SavedModel or ONNX, and compare each file with Keras.
 
@@ -557,7 +579,7 @@ def export(
     """
     from ganzoo.export import export_generator
 
-    card = export_generator(name, out, _listed(formats), _listed(quantize), target, data, width)
+    card = export_generator(name, out, _listed(formats), _listed(quantize), target, data, width, split=split)
     _print(card, as_json, texts.exported(card, out))
 
 

@@ -100,7 +100,13 @@ def _is_published(name: str) -> bool:
     return True
 
 
-def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Sequence[str] = ()) -> dict[str, Any]:
+def examine(
+    data: Any,
+    fakes: str | None = None,
+    trial: float = TRIAL,
+    also: Sequence[str] = (),
+    split: str | None = None,
+) -> dict[str, Any]:
     """Examine images, and recommend how to train on them.
 
     A linear probe separates the images from early samples of a GAN over the features of each backbone whose weights are
@@ -112,6 +118,7 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
         trial: for so many seconds the images are trained on as is recommended, in a folder that is deleted afterwards:
             its speed gives the time, and the probe takes its samples. 0: neither is measured.
         also: backbones to probe beside EfficientNet-Lite; their libraries may download the weights.
+        split: which part of the data is read ("train", "val", "test", "all"); "train" by default.
 
     Returns:
         Plain values: `count`, `median_side`, `classes`, `exact_duplicates`, `near_duplicates` (how many of the first
@@ -129,23 +136,8 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
 
     for name in also:
         backbones.create(name, (64, 64, 3), levels=_PROBED_LEVELS, input_size=_PROBED_SIDE)  # its weights come first
-    found = load_images(data, ImageOptions(64, labelled=True))
-    report = describe_data(found)
-    images = found.samples
-    sides = [min(original.width, original.height) for original in found.originals]
-    facts: dict[str, Any] = {
-        "source": found.source,
-        "count": len(found),
-        "skipped": len(found.problems),
-        "notes": list(found.notes),
-        "median_side": int(np.median(sides)) if sides else None,
-        "classes": report.classes,
-        "exact_duplicates": report.duplicates,
-        "near_duplicates": near_duplicates(images[:_COMPARED]) - count_duplicates(images[:_COMPARED]),
-        "near_empty": int(np.sum(images.reshape(len(images), -1).std(axis=1) < _EMPTY)),
-        "equal_neighbours": round(equal_neighbours(images), 3),
-        "mirrored": bool(mirror_ratio(images) < 1.1),
-    }
+    found = load_images(data, ImageOptions(64, labelled=True, split=split or "train"))
+    facts = _facts(found, split)
     facts["kind"] = "drawings" if facts["equal_neighbours"] > _DRAWN else "photographs"
     facts["entry"] = _entry(facts)[0]
     facts["resolution"] = registry.get_entry(facts["entry"]).recipe().data.size
@@ -159,6 +151,27 @@ def examine(data: Any, fakes: str | None = None, trial: float = TRIAL, also: Seq
     elif not enough:
         facts["untried"] = f"fewer than {_FEWEST_TRIED} images: speed and backbones were not measured"
     return facts | recommend(facts, shlex.quote(str(data)) if isinstance(data, str | Path) else "DATA")
+
+
+def _facts(found: SampleSet, split: str | None) -> dict[str, Any]:
+    """What can be counted and measured in the images."""
+    report = describe_data(found)
+    images = found.samples
+    sides = [min(original.width, original.height) for original in found.originals]
+    return {
+        "source": found.source,
+        "split": split,
+        "count": len(found),
+        "skipped": len(found.problems),
+        "notes": list(found.notes),
+        "median_side": int(np.median(sides)) if sides else None,
+        "classes": report.classes,
+        "exact_duplicates": report.duplicates,
+        "near_duplicates": near_duplicates(images[:_COMPARED]) - count_duplicates(images[:_COMPARED]),
+        "near_empty": int(np.sum(images.reshape(len(images), -1).std(axis=1) < _EMPTY)),
+        "equal_neighbours": round(equal_neighbours(images), 3),
+        "mirrored": bool(mirror_ratio(images) < 1.1),
+    }
 
 
 @dataclass
@@ -199,10 +212,11 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     if speed and plan.verb == "train":
         minutes = max(math.ceil(plan.recipe.training.samples / speed / 60), 1)
     commands, options = [], plan.options()
+    part = [_option("data.split", facts["split"])] if facts.get("split") not in (None, "train") else []
     if plan.verb == "train" and size <= 32 and minutes <= _BRIEF:
         commands.append(
             f"ganzoo pretrain variational --for {plan.entry} --data {data} --run runs/pretrained "
-            f"--minutes {minutes / 10:g}"
+            f"--minutes {minutes / 10:g}" + "".join(f" {one}" for one in part)
         )
         options.insert(0, "--init generator=runs/pretrained:decoder --init discriminator.trunk=runs/pretrained:trunk")
         plan.reasons.append(
@@ -220,9 +234,8 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
             f"Train for about {minutes} minutes: {int(60 * minutes * speed):,} samples, at the measured {speed:.0f} "
             "samples a second. Continue as long as the score in the report falls."
         )
-    commands.append(
-        " ".join([f"ganzoo {plan.verb} {plan.entry} --data {data} --run runs/mine --minutes {minutes}", *options])
-    )
+    training = f"ganzoo {plan.verb} {plan.entry} --data {data} --run runs/mine --minutes {minutes}"
+    commands.append(" ".join([training, *options, *part]))
     return {"reasons": plan.reasons, "command": " && ".join(commands)}
 
 

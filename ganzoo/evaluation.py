@@ -9,7 +9,7 @@ import numpy as np
 from ganzoo import presets, registry
 from ganzoo.cache import read_json, write_json
 from ganzoo.domains import get_domain
-from ganzoo.errors import EvaluationError
+from ganzoo.errors import DataError, EvaluationError
 from ganzoo.report import write_report
 from ganzoo.runs.class_names import labels_for
 from ganzoo.runs.progress import task
@@ -28,6 +28,8 @@ def evaluate(
     seed: int = 0,
     subsamples: int = 0,
     width: float = 1.0,
+    *,
+    split: str | None = None,
 ) -> "Scorecard":
     """The scorecard of an averaged generator; that of a run is added to its `scores.json` and its report.
 
@@ -41,6 +43,7 @@ def evaluate(
         subsamples: over how many subsamples the standard deviations of the scores are taken: 0 (none), or 2 or more;
             see `ganzoo.metrics.scorecard`.
         width: the share of the generator's channels, see `GAN.widths`; a run keeps the scores of width 1 only.
+        split: which part of the data is read ("train", "val", "test", "all"); the recipe's `data.split` by default.
 
     Raises:
         EvaluationError: `source` is nothing that can be scored, the classes of the data are not those of the
@@ -49,7 +52,7 @@ def evaluate(
     """
     gan, where = _loaded(source)
     gan = gan.at_width(width)
-    real = read_reals(gan, data)
+    real = read_reals(gan, data, split)
     card = score(gan, real.samples, samples, networks, seed, labels_for(gan, real), subsamples)
     run = None if where is None else Path(where)
     if run and width == 1.0 and (run / registry.RUN_RECIPE).is_file() and (run / "checkpoints").is_dir():
@@ -72,9 +75,23 @@ def _loaded(source: Any) -> tuple["GAN", str | None]:
     return source, None
 
 
-def read_reals(gan: "GAN", data: Any) -> "SampleSet":
-    """Real data in the form that the GAN was trained on: every command that scores reads them here, and so alike."""
-    return get_domain(gan.recipe.domain).read(data, gan.recipe.data, bool(gan.conditions_spec()))
+def read_reals(gan: "GAN", data: Any, split: str | None = None) -> "SampleSet":
+    """Real data in the form that the GAN was trained on: every command that scores reads them here, and so alike.
+
+    Args:
+        gan: what is scored.
+        data: as for `ganzoo.train`.
+        split: the part that is read instead of the recipe's `data.split`.
+
+    Raises:
+        DataError: there is no such part, or nothing readable.
+    """
+    options = gan.recipe.data
+    if split is not None:
+        if not hasattr(options, "split"):
+            raise DataError(f"Data of the domain '{gan.recipe.domain}' have no parts: leave the split out.")
+        options = options.model_copy(update={"split": split})
+    return get_domain(gan.recipe.domain).read(data, options, bool(gan.conditions_spec()))
 
 
 @task("Scoring")

@@ -6,7 +6,7 @@ import pytest
 from ganzoo import presets, registry
 from ganzoo.commands.texts import diagnosis as text
 from ganzoo.doctor import check_installation, equal_neighbours, examine, mirror_ratio, near_duplicates, recommend
-from ganzoo.errors import WeightsError
+from ganzoo.errors import DataError, WeightsError
 
 ENTRY = "image/dcgan_32"
 
@@ -123,6 +123,16 @@ def test_a_trial_measures_speed_and_backbones(noise):
     assert found["entry"] == ENTRY and found["samples_per_second"] > 0
     assert found["probe"]["efficientnet_lite0"]["accuracy"] > 0.95
     assert any("samples a second" in reason for reason in found["reasons"])
+
+
+def test_a_part_of_the_data_is_examined_and_recommended(noise, tmp_path):
+    np.savez(tmp_path / "parts.npz", train_images=noise[:40, ::2, ::2], val_images=noise[40:, ::2, ::2])
+    found = examine(str(tmp_path / "parts.npz"), trial=0, split="val")
+    assert found["count"] == 20 and found["command"].endswith(" --set data.split=val")
+    plain = examine(str(tmp_path / "parts.npz"), trial=0)
+    assert plain["count"] == 40 and "data.split" not in plain["command"]
+    with pytest.raises(DataError, match="no images of the part 'test'"):
+        examine(str(tmp_path / "parts.npz"), trial=0, split="test")
 
 
 @pytest.mark.heavy

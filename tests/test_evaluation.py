@@ -7,14 +7,17 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 import ganzoo
 from ganzoo import presets, recipe_files, registry
 from ganzoo.cache import cache_dir
+from ganzoo.cli import main
 from ganzoo.data import SampleSet
-from ganzoo.errors import EvaluationError
-from ganzoo.export import export_generator
+from ganzoo.errors import DataError, EvaluationError
+from ganzoo.evaluation import read_reals
+from ganzoo.export import export_generator, quality
 from ganzoo.registry import get_entry
 from ganzoo.runs.class_names import generated_classes, labels_for
 
@@ -138,6 +141,30 @@ def test_a_gan_object_is_scored_as_its_run_is(gan):
         ganzoo.evaluate(images(3), images(60))
     with pytest.raises(EvaluationError, match="their names are not known"):
         ganzoo.evaluate(gan, (images(60), np.arange(60) % 2))
+
+
+def test_evaluate_and_export_read_the_part_that_is_asked_for(gan, tmp_path):
+    data = tmp_path / "parts.npz"
+    np.savez(
+        data,
+        train_images=images(60),
+        train_labels=np.arange(60) % 3,
+        test_images=images(40),
+        test_labels=np.arange(40) % 3,
+    )
+    assert [len(read_reals(gan, str(data), split)) for split in (None, "test", "all")] == [60, 40, 100]
+    with pytest.raises(DataError, match="Unknown split 'tset'"):
+        read_reals(gan, str(data), "tset")
+    card = ganzoo.evaluate(gan, str(data), samples=20, split="test")
+    assert card.protocol["reals"] == 40
+    assert len(quality.find_reals(gan, None, str(data), "test").images) == 40
+    for name in ("evaluate", "export", "doctor"):
+        assert any("--split" in option.opts for option in main.commands[name].params)
+    presets.save(gan, tmp_path / "preset")
+    arguments = [str(tmp_path / "preset"), "--data", str(data), "--split", "val"]
+    for command in (["evaluate", *arguments], ["export", *arguments, "--out", str(tmp_path / "out")]):
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 1 and "no images of the part 'val'" in result.output
 
 
 @pytest.mark.heavy

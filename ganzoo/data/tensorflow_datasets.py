@@ -140,6 +140,20 @@ def _key(builder: Any, split: str, options: ImageOptions) -> list:
     return ["tfds", str(builder.data_path), split, checksum, *form, "scale over the split"]
 
 
+def _labels(
+    facts: dict[str, Any], feature: Any, options: ImageOptions
+) -> tuple[np.ndarray | None, tuple[str, ...], list[str]]:
+    """The labels, the names of the classes, and the notes."""
+    labels, names, notes = None, (), [facts["assumed"]] if facts["assumed"] else []
+    if facts["enlarged"]:
+        notes.append(f"{facts['enlarged']:,} images smaller than {options.size} px enlarged")
+    if options.labelled and feature is not None and min(facts["labels"]) >= 0:  # -1: no label given
+        labels, names = np.asarray(facts["labels"], np.int32), tuple(feature.names)
+    elif options.labelled:
+        notes.append("no classes: the data have no labels")
+    return labels, names, notes
+
+
 def read_tfds(
     name: str, options: ImageOptions, progress: Progress | None = None, data_dir: str | None = None
 ) -> SampleSet:
@@ -189,13 +203,7 @@ def read_tfds(
     samples, facts = cached_pixels(_key(builder, split, options), options.shape, produce)
     if not len(samples):
         raise DataError(f"The split '{split}' of '{name}' is empty.")
-    labels, names, notes = None, (), [facts["assumed"]] if facts["assumed"] else []
-    if facts["enlarged"]:
-        notes.append(f"{facts['enlarged']:,} images smaller than {options.size} px enlarged")
-    if options.labelled and label and min(facts["labels"]) >= 0:  # -1 stands for a label that is not given
-        labels, names = np.asarray(facts["labels"], np.int32), tuple(features[label].names)
-    elif options.labelled:
-        notes.append("no classes: the data have no labels")
+    labels, names, notes = _labels(facts, features[label] if label else None, options)
     return SampleSet(
         samples=samples,
         labels=labels,
