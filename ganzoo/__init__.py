@@ -50,4 +50,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
-register_with_keras()
+def _import_classes() -> None:
+    importlib.import_module("ganzoo.registry").import_classes()
+
+
+register_with_keras(_import_classes)

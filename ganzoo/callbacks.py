@@ -109,8 +109,8 @@ class MetricsLog(keras.callbacks.Callback):
             self.flush()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Write what is left, unless the run was interrupted and will be resumed."""
-        if self._stop.signal is None:
+        """Write what is left, unless the run was interrupted before its limit and will be resumed."""
+        if not self._stop.incomplete:
             self.flush()
         with self._secondary():
             if self._board is not None:
@@ -303,8 +303,8 @@ class Best(Look):
         self._off = False
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Check the last weights, unless that was just done or the run was interrupted and will be resumed."""
-        if self._stop.signal is None:
+        """Check the last weights, unless that was just done or the run was interrupted before its limit."""
+        if not self._stop.incomplete:
             super().on_train_end(logs)
 
     def act(self) -> None:
@@ -366,9 +366,9 @@ class Limits(keras.callbacks.Callback):
     As the first of the callbacks it starts the clock before the first step, and stops it after the last one.
     """
 
-    def __init__(self, clock: Clock, samples: int | None, seconds: float | None):
+    def __init__(self, clock: Clock, samples: int | None, seconds: float | None, stop: Stop):
         super().__init__()
-        self.clock, self._samples, self._seconds = clock, samples, seconds
+        self.clock, self._samples, self._seconds, self._stop = clock, samples, seconds, stop
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Let the clock wait for the first step."""
@@ -387,11 +387,11 @@ class Limits(keras.callbacks.Callback):
         self.clock.pause()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Ask Keras to stop."""
+        """Ask Keras to stop, and mark the run as finished: a signal from here on leaves nothing to resume."""
         enough = self._samples is not None and self.model.sample_count >= self._samples
         late = self._seconds is not None and self.clock.seconds() >= self._seconds
         if enough or late:
-            self.model.stop_training = True
+            self.model.stop_training = self._stop.finished = True
 
 
 class Progress(keras.callbacks.Callback):

@@ -10,6 +10,7 @@ from typing import Any
 from ganzoo import presets, registry
 from ganzoo.evaluation import read_reals, remember, score
 from ganzoo.export import export_generator
+from ganzoo.runs.progress import shown
 from ganzoo.training import train
 
 log = logging.getLogger("ganzoo")
@@ -42,9 +43,15 @@ def demo(run: str | Path = "runs/demo", minutes: float = MINUTES, progress: bool
         of the untrained and the trained generator), `export` (the model card), `steps` (the seconds that each step
         took, by its name) and `text` (a summary).
     """
-    run, steps = Path(run), _Steps()
+    with shown(progress):
+        return _go(Path(run), minutes)
+
+
+def _go(run: Path, minutes: float) -> dict[str, Any]:
+    """The steps of the demonstration."""
+    steps = _Steps()
     with steps.timed("training"):
-        trained = train(ENTRY, DATA, run, minutes=minutes, overrides=OVERRIDES, progress=progress)
+        trained = train(ENTRY, DATA, run, minutes=minutes, overrides=OVERRIDES)
     with steps.timed("samples"):
         gan = presets.load(str(run))
         grid = run / "samples.png"

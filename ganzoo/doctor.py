@@ -23,7 +23,7 @@ from ganzoo.commands.extras import EXTRAS, missing_extras
 from ganzoo.config import Recipe
 from ganzoo.data import ImageOptions, SampleSet, load_images
 from ganzoo.data.description import count_duplicates, describe_data
-from ganzoo.errors import DataError, GanzooError, WeightsError
+from ganzoo.errors import DataError, GanzooError, Interrupted, WeightsError
 from ganzoo.runs.progress import task
 from ganzoo.weights.shipped import EFFICIENTNET_LITE0, read_shipped
 
@@ -330,6 +330,8 @@ def _try(found: SampleSet, plan: _Plan, folder: str, seconds: float) -> float | 
     try:
         with task("Trying the recommended training"):
             result = function(plan.entry, data, folder, minutes=seconds / 60, overrides=overrides)
+    except Interrupted:
+        raise Interrupted("Interrupted during the trial training, of which nothing is kept.") from None
     finally:
         log.removeFilter(_is_warning)
     return round(result["samples"] / result["seconds"], 1) if result["seconds"] else None

@@ -37,11 +37,14 @@ class ExportError(GanzooError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C stopped a run, after its state was saved. It is no `GanzooError`: what calls a run must stop too."""
+    """Ctrl-C stopped a run after a step; from its first step on the state is saved.
+
+    It is no `GanzooError`: what calls a run must stop too.
+    """
 
 
 class Terminated(SystemExit):
-    """SIGTERM or SIGHUP stopped a run, after its state was saved; its code is 128 + the signal's number."""
+    """SIGTERM or SIGHUP stopped a run after a step, as `Interrupted`; its code is 128 + the signal's number."""
 
 
 def missing_package(what: str, package: str, extra: str | None = None) -> str:

@@ -5,6 +5,7 @@ scaling over replicas, exact states and resuming then serve it as they stand.
 """
 
 import contextlib
+import itertools
 import logging
 import math
 import re
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 NOT_FINITE = "is not finite"
 UNEVEN = "The samples of a batch are no multiple of what a step deals out in turn"
+_FIRST_BATCHES = 1_024  # of the data, which may repeat for ever, are looked at most before the first step
 TOO_FEW = "A batch has fewer samples than a step takes apart (training.d_steps)"
 
 
@@ -425,7 +427,7 @@ class PhasedModel(keras.Model):
         found, data = given_batches.first_batches(data)
         adapts = not (self.step_count or self._begun) and type(self).adapt is not PhasedModel.adapt
         pixels, reals, count = self.domain.PixelRange(), [], 0
-        for batch in found:
+        for batch in itertools.islice(found, _FIRST_BATCHES):
             self._check_first(batch)
             pixels.see(batch["real"])
             if adapts:

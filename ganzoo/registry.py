@@ -2,7 +2,7 @@
 
 An entry is a YAML file `zoo_configs/<domain>/<entry>.yaml` naming a file of `ganzoo/gans/`. A plug-in package adds
 entries by the entry-point group `ganzoo.zoo`, whose value is a package holding `<domain>/<entry>.yaml` files; its
-YAML names its class as `package.module`.
+YAML names its class as `package.module`. It counts where it is installed, not where it is only in the current folder.
 """
 
 import contextlib
@@ -13,6 +13,10 @@ import importlib.metadata
 import importlib.util
 import logging
 import math
+import os
+import pkgutil
+import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from ganzoo.gan import GAN
 
 MOST_PARAMETERS = 1_000_000_000
+_ENTRY_POINTS = "ganzoo.zoo"
+_PRETRAINING = "ganzoo.pretraining.model"
 
 
 @dataclass(frozen=True)
@@ -205,12 +211,51 @@ def _check_registered(module: str) -> None:
     raise RecipeError(
         f"The architecture '{module}' is in a package that is not registered as a plug-in. A recipe may name modules "
         f"of ganzoo.gans, and of packages under the entry point ganzoo.zoo: {_plug_ins() or 'none is installed'}. "
-        "Install the package that registers it."
+        "Install the package that registers it (a package that is only in the current folder is not installed)."
     )
 
 
 def _plug_ins() -> list[str]:
-    return sorted({point.value for point in importlib.metadata.entry_points(group="ganzoo.zoo")})
+    """The packages that installed distributions register; none that only lies in the current folder."""
+    found = importlib.metadata.distributions(path=_installed_folders())
+    return sorted({point.value for one in found for point in one.entry_points if point.group == _ENTRY_POINTS})
+
+
+def _installed_folders() -> list[str]:
+    """The folders of `sys.path` but the current one, from which Python imports where it was started there.
+
+    Anyone's folder may hold metadata of a distribution; only installing it is a decision of the user.
+    """
+    installed = {os.path.realpath(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
+    here = {_STARTED_IN, _current_folder()} - installed
+    return [folder for folder in sys.path if os.path.isabs(folder) and os.path.realpath(folder) not in here]
+
+
+def _current_folder() -> str:
+    try:
+        return os.path.realpath(os.getcwd())
+    except OSError:  # it was deleted
+        return ""
+
+
+_STARTED_IN = _current_folder()
+
+
+def import_classes() -> None:
+    """Import every module that defines a GAN, a pretraining or a layer, which then is registered with Keras.
+
+    A plug-in that cannot be imported is left out with a warning.
+    """
+    modules = pkgutil.iter_modules([str(Path(__file__).parent / "gans")])
+    for name in [*(f"ganzoo.gans.{module.name}" for module in modules), _PRETRAINING]:
+        importlib.import_module(name)
+    for name in list_entries() if _plug_ins() else ():
+        try:
+            gan = get_entry(name).raw.get("gan")
+            if isinstance(gan, str) and "." in gan:
+                gan_class(gan)
+        except Exception as error:  # a broken plug-in must not stop what does not need it
+            logging.getLogger("ganzoo").warning("The classes of %s are not registered with Keras: %s", name, error)
 
 
 def own_subclass(module_name: str, base: type) -> type:

@@ -61,7 +61,8 @@ def train(
 
     Ctrl-C, SIGTERM and SIGHUP end the training after the step: checkpoint, image grid, preset and report are written,
     then the function raises `KeyboardInterrupt` or `SystemExit` (code 143 or 129). A second signal ends at once. The
-    resumed run makes the weights of an uninterrupted one. One process at a time can train in a run directory.
+    resumed run makes the weights of an uninterrupted one. Before the first step (while it is compiled and timed) there
+    is nothing to save, and the run starts from its beginning. One process at a time can train in a run directory.
 
     Args:
         name: an entry or a run directory, whose recipe is taken.
@@ -369,7 +370,7 @@ def _restore(gan: "PhasedModel", run: Path) -> SoFar:
         load_first_weights(gan, run)
     elif sources := inherited_sources(run):
         gan.inherited_sources = sources
-    for path in checkpoints.left_out(run):
+    for path in so_far.left_out if so_far else ():
         keep_event(run, seen, f"the checkpoint {path.name} is damaged and was left out", repeats=True)
     keep_event(run, seen, f"resumed at {seen:,} samples")
     log.info("Resuming at %s samples.", f"{seen:,}")
@@ -405,7 +406,7 @@ def _fit(
         # The limits come first, so that the last checkpoint's seconds reach them: a finished run has nothing to resume.
         parts = [
             stop,
-            callbacks.Limits(clock, samples, limit),
+            callbacks.Limits(clock, samples, limit, stop),
             bar,
             *_callbacks(gan, sample_set, run, clock, stop, so_far),
             *given,
@@ -478,9 +479,14 @@ def _train(
 def _report_stop(gan: "PhasedModel", run: Path, stop: "Stop") -> None:
     from ganzoo.callbacks import keep_event
 
-    keep_event(run, gan.sample_count, f"interrupted ({stop.name})")
+    seen = gan.sample_count
+    stop.saved = seen in checkpoints.listed(run)
+    keep_event(run, seen, f"interrupted ({stop.name})")
     write_report(run)
-    log.info("Stopped after %s samples; checkpoint and preset are written.", f"{gan.sample_count:,}")
+    if stop.saved:
+        log.info("Stopped after %s samples; checkpoint and preset are written.", f"{seen:,}")
+    else:
+        log.info("Stopped before the first step: there is no checkpoint yet, and the run starts from its beginning.")
 
 
 def _look_first(gan: "PhasedModel", stream: Any, run: Path) -> None:

@@ -1,12 +1,14 @@
 """What the doctor finds in images, and what it recommends."""
 
+import signal
+
 import numpy as np
 import pytest
 
-from ganzoo import presets, registry
+from ganzoo import callbacks, presets, registry
 from ganzoo.commands.texts import diagnosis as text
 from ganzoo.doctor import check_installation, equal_neighbours, examine, mirror_ratio, near_duplicates, recommend
-from ganzoo.errors import DataError, WeightsError
+from ganzoo.errors import DataError, Interrupted, WeightsError
 
 ENTRY = "image/dcgan_32"
 
@@ -116,6 +118,16 @@ def test_a_probe_tells_fakes_from_reals(tmp_path, noise, monkeypatch):
     assert f"{found['entry']}, 64 x 64 pixels" in text(found) and found["resolution"] == 64
     with pytest.raises(WeightsError, match="keras_cv/mobilenet_v3_smal"):
         examine(noise, str(tmp_path), trial=0, also=["keras_cv/mobilenet_v3_smal"])
+
+
+def test_an_interrupted_trial_does_not_promise_a_state_that_is_deleted(noise, monkeypatch, caplog):
+    caplog.set_level("INFO", "ganzoo")
+    original = callbacks.Limits.on_train_batch_end
+    signalled = lambda self, *args: (original(self, *args), signal.raise_signal(signal.SIGINT))  # noqa: E731
+    monkeypatch.setattr(callbacks.Limits, "on_train_batch_end", signalled)
+    with pytest.raises(Interrupted, match="during the trial training, of which nothing is kept"):
+        examine(noise[:, ::2, ::2], trial=30)
+    assert "SIGINT" in caplog.text and "saved" not in caplog.text and "written" not in caplog.text
 
 
 def test_a_trial_measures_speed_and_backbones(noise):

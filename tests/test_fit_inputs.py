@@ -124,6 +124,40 @@ def test_the_range_is_judged_over_many_samples():
         pixels.finish()  # one value everywhere is no evidence
 
 
+def for_ever(batch):
+    """A batch again and again, up to far more than may be read before the first step."""
+    for _ in range(3_000):
+        yield batch
+    raise AssertionError("The first step never comes.")
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32"])
+def test_images_of_one_value_that_repeat_for_ever_are_trained_on(kind, tiny):
+    gan = tiny(ENTRY)
+    gan.fit(for_ever(np.zeros((8, 32, 32, 3), kind)), steps_per_epoch=1, verbose=0)
+    assert gan.step_count == 1
+    pixels = PixelRange()
+    pixels.see(np.zeros((ENOUGH, 2, 2, 3), kind))
+    assert pixels.decided
+
+
+def test_batches_that_all_hold_nan_are_refused_though_they_repeat_for_ever(tiny):
+    gan, bad, bright = tiny(ENTRY), UNIT[:8].copy(), np.ones((8, 32, 32, 3), "float32")
+    bad[3, 4, 5, 0] = np.nan
+    with pytest.raises(DataError, match=f"NaN or infinite values: .* {ENOUGH:,} of the first {ENOUGH:,} images"):
+        gan.fit(for_ever(bad), steps_per_epoch=1, verbose=0)
+    pixels = PixelRange()
+    pixels.see(bad)
+    with pytest.raises(DataError, match=f"of 8 of the first {ENOUGH:,} images"):
+        for _ in range(ENOUGH // 8):
+            pixels.see(bright)
+
+
+def test_empty_batches_that_repeat_for_ever_are_refused(tiny):
+    with pytest.raises(DataError, match="fewer samples"):
+        tiny(ENTRY).fit(for_ever(BYTES[:0]), steps_per_epoch=1, verbose=0)
+
+
 def test_later_batches_are_checked_in_the_step(tiny):
     gan = tiny(ENTRY)
     for images, message in (

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -136,7 +137,13 @@ def test_pretrainings_are_saved_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "order", ["import ganzoo, keras", "import keras, ganzoo", "import keras; from ganzoo import GAN"]
+    "order",
+    [
+        "import ganzoo, keras",
+        "import keras, ganzoo",
+        "import keras; from ganzoo import GAN",
+        "import ganzoo, importlib.util as u; assert u.find_spec('keras') and u.find_spec('keras'); import keras",
+    ],
 )
 def test_a_fresh_process_loads_what_was_saved(order, tiny, tmp_path):
     gan = tiny("image/elastic_mobile_64")
@@ -151,6 +158,39 @@ def test_a_fresh_process_loads_what_was_saved(order, tiny, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_registration_that_failed_is_tried_again(monkeypatch):
+    from ganzoo.core import registration
+
+    calls = []
+
+    def register():
+        calls.append(registration.register_classes())  # what it imports may build a model
+        if len(calls) == 1:
+            raise ImportError("half a module")
+
+    monkeypatch.setattr(registration, "_registration", registration._Registration())
+    registration.register_with_keras(lambda: None)
+    monkeypatch.setattr(registration, "_registration", registration._Registration())
+    with pytest.raises(ImportError):
+        registration.register_with_keras(register)
+    for _ in range(3):
+        registration.register_classes()
+    assert len(calls) == 2
+
+
+def test_the_core_names_nothing_above_it():
+    from ganzoo import core
+
+    texts = [path.read_text() for path in Path(core.__file__).parent.glob("*.py")]
+    names = [
+        name
+        for name in ("registry", "gans", "pretraining", "phased_model", "training")
+        for text in texts
+        if f"ganzoo.{name}" in text
+    ]
+    assert texts and not names
 
 
 def test_importing_ganzoo_imports_neither_keras_nor_tensorflow():

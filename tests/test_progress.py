@@ -77,6 +77,9 @@ def test_nothing_is_shown_where_it_is_not_wanted(monkeypatch, caplog):
     with progress.shown(False), progress.task("Scoring", 4) as advance:
         advance()
         time.sleep(0.1)
+    with progress.shown(False), progress.shown(None), progress.task("Scoring", 4) as advance:  # None is as outside
+        advance()
+        time.sleep(0.1)
     assert not caplog.records
 
 
@@ -171,3 +174,14 @@ def test_the_losses_of_both_networks_fit_into_80_columns():
     line = running(speed=12_345, details=[*_losses(logs), "1,234,567 seen"]).text(80)
     assert line.endswith("12,345 samples/s  loss D 0.139  G 4.350")
     assert _losses(logs) == ["loss D 0.139", "G 4.350", "penalty 0.500", "fake_logits -1.000"]
+
+
+@pytest.mark.heavy
+def test_the_demonstration_shows_no_progress_where_it_is_not_wanted(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "INTERVAL", 0.1)
+    caplog.set_level(logging.INFO, "ganzoo")
+    from ganzoo.demonstration import demo
+
+    assert demo(tmp_path / "run", minutes=0.02, progress=False)["samples"]
+    assert any("Step 6 of 6" in record.getMessage() for record in caplog.records)
+    assert not [record.getMessage() for record in caplog.records if record.name == "ganzoo.progress"]

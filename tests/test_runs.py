@@ -168,6 +168,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_why(damage, 
     events = [event["text"] for event in entries(run / "events.jsonl")]
     assert "the checkpoint 000000016.safetensors.damaged is damaged and was left out" in events
     assert "resumed at 8 samples" in events
+    train(ENTRY, images(), run, samples=24)  # nothing is damaged any more
+    events = [event["text"] for event in entries(run / "events.jsonl")]
+    assert sum("was left out" in text for text in events) == 1 and "resumed at 16 samples" in events
     again = load_file(last)
     if damage != "nan":
         assert all(np.array_equal(again[key], state[key]) for key in state if key != "run/seconds")
@@ -543,6 +546,39 @@ def test_a_signal_saves_the_state_and_the_resumed_run_is_exact(number, tmp_path,
         assert [{k: v for k, v in line.items() if k not in timed} for line in one] == [
             {k: v for k, v in line.items() if k not in timed} for line in other
         ]
+
+
+@pytest.mark.parametrize("event", ["on_train_batch_end", "on_train_end"])
+def test_a_signal_at_the_very_end_costs_no_last_line_and_no_last_check(event, tmp_path, monkeypatch):
+    changes = {"evaluation": {"every": 1_000, "every_samples": 20}, "training": {"log_every": 1_000}}
+    original = getattr(callbacks.Limits, event)
+
+    def signalled(self, *args):
+        original(self, *args)
+        if self.model.sample_count == 32:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(callbacks.Limits, event, signalled)
+    with pytest.raises(Interrupted, match="the state is saved"):
+        train(ENTRY, images(), tmp_path, samples=32, overrides=recipe_files.merge(TINY, changes))
+    assert train(ENTRY, images(), tmp_path, samples=32)["samples"] == 32
+    for name in ("metrics.jsonl", "checks.jsonl"):
+        assert entries(tmp_path / name)[-1]["samples"] == 32
+    assert presets.samples_seen(tmp_path / "best") == 32
+
+
+def test_a_signal_before_the_first_step_promises_no_checkpoint(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "ganzoo")
+    with monkeypatch.context() as patch:
+        interrupt(signal.SIGINT, 8, patch)
+        original = training._look_first
+        patch.setattr(training, "_look_first", lambda *a: (original(*a), signal.raise_signal(signal.SIGINT)))
+        with pytest.raises(Interrupted) as stopped:
+            train(ENTRY, images(), tmp_path, samples=16, overrides=TINY)
+    said = f"{caplog.text} {stopped.value}"
+    assert "Stopped before the first step: there is no checkpoint yet" in said
+    assert "written" not in said and "saved" not in said and not checkpoints.listed(tmp_path)
+    assert train(ENTRY, images(), tmp_path, samples=16)["samples"] == 16
 
 
 def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):

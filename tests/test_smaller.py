@@ -111,6 +111,13 @@ def test_widths_that_are_not_there_are_refused(tiny):
     for changes in ({"training.precision": "mixed_float16"}, {"consolidation": 1.0}):
         with pytest.raises(RecipeError, match=r"share gradients|one width"):
             tiny(ELASTIC, **changes)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        with pytest.raises(RecipeError, match="share gradients"):
+            registry.create(ELASTIC, **registry.get_entry(ELASTIC).raw["tiny"])
+    finally:
+        keras.config.set_dtype_policy(policy)
     with pytest.raises(TrainingError, match="multiple of 4"):
         tiny(ELASTIC, **{"model.narrower": [0.75, 0.5], "training.batch_size": 6})
     for key, value in (("projected_weight", 1.0), ("matching_weight", 1.0), ("ensemble", ["efficientnet_lite0"])):

@@ -1,10 +1,12 @@
 """Times: minutes are minutes of training, and mean the same in every place."""
 
 import json
+import re
 import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ganzoo import callbacks, registry
 from ganzoo.commands.texts import trained
@@ -53,3 +55,25 @@ def test_minutes_are_those_of_training_in_every_place(tmp_path, monkeypatch, cap
     timed = sum(count / line["samples_per_second"] for count, line in zip(counts, lines, strict=True))
     assert timed == pytest.approx(result["seconds"], abs=0.1)
     assert f"in {result['seconds']:.1f} s of training" in trained(result)
+
+
+def test_the_estimate_is_the_speed_of_the_training(tmp_path, caplog):
+    """Reading a batch takes long here, and so the speed is known."""
+    caplog.set_level("INFO", "ganzoo")
+    images = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3)).astype("uint8")
+
+    def slow(batch):
+        time.sleep(0.08)
+        return batch
+
+    data = tf.data.Dataset.from_tensor_slices(images).batch(8).repeat()
+    data = data.map(lambda batch: tf.ensure_shape(tf.numpy_function(slow, [batch], tf.uint8), (8, 32, 32, 3)))
+    result = train(ENTRY, data, tmp_path / "run", samples=160, overrides=registry.get_entry(ENTRY).raw["tiny"])
+    found = re.search(
+        r"About (\d+) samples per second: (.*) of training are left, .* for about (\S+) samples", caplog.text
+    )
+    speed = int(found[1])
+    assert 0.5 * 8 / 0.08 < speed <= 8 / 0.08
+    assert speed == pytest.approx(160 / result["seconds"], rel=0.3)
+    assert float(found[2].removesuffix(" s")) == pytest.approx(160 / speed, rel=0.05)
+    assert int(found[3]) in (159, 160)

@@ -34,6 +34,42 @@ def test_a_recipe_imports_no_module_beside_it(tmp_path, monkeypatch):
     assert not (tmp_path / "executed").exists() and "evil" not in sys.modules
 
 
+@pytest.mark.parametrize("entry", ["", ".", "absolute"])
+def test_a_folder_registers_no_plug_in_by_itself(entry, tmp_path, monkeypatch):
+    """Metadata of a distribution in the current folder are no installation."""
+    (tmp_path / "evil" / "image").mkdir(parents=True)
+    (tmp_path / "evil" / "__init__.py").touch()
+    (tmp_path / "evil" / "code.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+    (tmp_path / "evil" / "image" / "evil_32.yaml").write_text("domain: image\ngan: evil.code\n")
+    metadata = tmp_path / "evil-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[ganzoo.zoo]\nimages = evil\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path) if entry == "absolute" else entry)
+    registry._files.cache_clear()
+    try:
+        assert "image/evil_32" not in ganzoo.list_entries() and "image/dcgan_32" in ganzoo.list_entries()
+        with pytest.raises(RecipeError, match="only in the current folder"):
+            registry.gan_class("evil.code")
+        registry.import_classes()
+    finally:
+        registry._files.cache_clear()
+    assert not (tmp_path / "executed").exists() and "evil" not in sys.modules
+
+
+def test_a_plug_in_does_not_register_where_python_was_started_in_its_folder(tmp_path):
+    """Started there, Python has the folder on its path for good, even if the process goes elsewhere."""
+    (tmp_path / "evil-1.0.dist-info").mkdir()
+    (tmp_path / "evil-1.0.dist-info" / "entry_points.txt").write_text("[ganzoo.zoo]\nimages = evil\n")
+    (tmp_path / "evil-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
+    (tmp_path / "elsewhere").mkdir()
+    code = "import os, sys; sys.path[0] = os.getcwd(); from ganzoo import registry; os.chdir('elsewhere')"
+    code += "; print(registry._plug_ins())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done
+
+
 def test_a_recipe_names_no_module_outside_of_a_plug_in(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_plug_ins", lambda: ["json"])
     for module in ("json.missing", "jsonx.tool", "json..tool", "json.tool.x"):

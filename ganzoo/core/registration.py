@@ -1,54 +1,49 @@
-"""Registers all GAN classes and layers with Keras, so that `keras.saving.load_model` finds them by name.
+"""When GAN classes and layers are registered with Keras, so that `keras.saving.load_model` finds them by name.
 
-Each class registers itself where it is defined; here all of their modules are imported, those of plug-ins too.
+Each class registers itself where it is defined. What imports all of their modules is given to `register_with_keras`.
 """
 
-import importlib
 import importlib.abc
-import importlib.metadata
-import importlib.util
-import logging
-import pkgutil
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from ganzoo.quiet import require_tensorflow
 
-_state = {"done": False}
+
+class _Registration:
+    """Whether the classes are registered, and what does it."""
+
+    def __init__(self) -> None:
+        self.register: Callable[[], None] | None = None
+        self.done = self.running = False
+
+
+_registration = _Registration()
 
 
 def register_classes() -> None:
-    """Import every module that defines a GAN, a pretraining or a layer; a second call does nothing."""
-    if _state["done"]:
+    """Import every module that defines a GAN, a pretraining or a layer; once that succeeded, do nothing."""
+    if _registration.done or _registration.running or _registration.register is None:
         return
-    _state["done"] = True
-    gans = importlib.import_module("ganzoo.gans")
-    for name in [*(f"ganzoo.gans.{module.name}" for module in pkgutil.iter_modules(gans.__path__)), _PRETRAINING]:
-        importlib.import_module(name)
-    if importlib.metadata.entry_points(group="ganzoo.zoo"):
-        _register_plug_ins()
+    _registration.running = True
+    try:
+        _registration.register()
+        _registration.done = True
+    finally:
+        _registration.running = False
 
 
-_PRETRAINING = "ganzoo.pretraining.model"
-
-
-def _register_plug_ins() -> None:
-    registry = importlib.import_module("ganzoo.registry")
-    for name in registry.list_entries():
-        try:
-            gan = registry.get_entry(name).raw.get("gan")
-            if isinstance(gan, str) and "." in gan:
-                registry.gan_class(gan)
-        except Exception as error:  # a broken plug-in must not stop what does not need it
-            logging.getLogger("ganzoo").warning("The classes of %s are not registered with Keras: %s", name, error)
-
-
-def register_with_keras() -> None:
+def register_with_keras(register: Callable[[], None]) -> None:
     """Register all classes now if Keras is imported already, and otherwise as soon as it is.
 
     `import ganzoo` itself stays free of Keras and TensorFlow.
+
+    Args:
+        register: imports every module that defines a class.
     """
+    _registration.register = register
     if "keras" not in sys.modules:
         sys.meta_path.insert(0, _AfterKeras())
     elif _uses_tensorflow():
@@ -56,7 +51,12 @@ def register_with_keras() -> None:
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Lets the import of Keras end with `register_classes`."""
+    """Lets the import of Keras end with `register_classes`.
+
+    It stays until Keras is imported: other code may ask for the specification of Keras, and not import it then.
+    """
+
+    waits_for_keras = True
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """The specification that the other finders give; None for all modules but Keras."""
@@ -64,20 +64,31 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
             return None
         if _is_importing():
             require_tensorflow()
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        spec = _found_by_others(name, path, target)
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
         def exec_module(module: Any) -> None:
             execute(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             # A module of ganzoo that is being imported is not complete yet: the first model registers all classes.
             if _uses_tensorflow() and not _is_importing():
                 register_classes()
 
         spec.loader.exec_module = exec_module
         return spec
+
+
+def _found_by_others(name: str, path: Any, target: Any) -> Any:
+    """The specification that the first finder gives that does not itself wait for Keras."""
+    for finder in sys.meta_path:
+        if not hasattr(finder, "waits_for_keras") and hasattr(finder, "find_spec"):
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                return spec
+    return None
 
 
 def _uses_tensorflow() -> bool:

@@ -5,6 +5,9 @@
 - Floats with no value below -0.1 in the first 1,024 samples are taken for 0..1 and refused: images in [-1, 1] have dark
   pixels near -1, but a single batch may have none. One value below -0.1 decides for [-1, 1].
 - Integers with no value above 1 are taken for 0/1 masks and refused.
+- A single value everywhere is no evidence: after 1,024 samples such images are accepted.
+- Floats are refused if the first 1,024 samples hold NaN or infinite values and do not show their range. The train step
+  refuses such values in every batch.
 
 The first samples cannot speak for the later ones: an operation of the train step checks that every batch stays within
 0..255 or [-1.25, 1.25]. That a later batch is 0..1 cannot be recognised in it alone.
@@ -34,12 +37,13 @@ class PixelRange:
     """Judges the range of images from batch to batch.
 
     Attributes:
-        decided: whether no further sample can change the verdict.
+        decided: whether no further sample is looked at: the range is known, or `ENOUGH` samples show a single value.
     """
 
     def __init__(self) -> None:
         self.decided = False
         self._low, self._high, self._count = np.inf, -np.inf, 0
+        self._not_finite = 0  # samples of batches with NaN or infinite values
         self._dtype = np.dtype("uint8")
 
     def see(self, images: np.ndarray) -> None:
@@ -49,7 +53,7 @@ class PixelRange:
             images: `(batch, height, width, channels)`, of any type.
 
         Raises:
-            DataError: they are out of range, or after 1,024 samples of 0..1.
+            DataError: they are out of range, or the first 1,024 samples are 0..1 or hold NaN or infinite values.
         """
         if self.decided or images.size == 0:
             return
@@ -61,6 +65,9 @@ class PixelRange:
             raise DataError(f"Images cannot be of type {self._dtype}. {_rule('tf.cast(x, tf.uint8)')}")
         low, high = (float(value) for value in (images.min(), images.max()))
         if not np.isfinite([low, high]).all():
+            self._not_finite += len(images)
+            if self._count + self._not_finite >= ENOUGH:
+                self._refuse_not_finite()
             return  # the train step refuses these and says so
         self._low, self._high = min(self._low, low), max(self._high, high)
         self._count += len(images)
@@ -78,15 +85,28 @@ class PixelRange:
         if self._low < 0 or self._high > 255:
             raise DataError(f"{OUT_OF_RANGE}: {self._seen()}. {_rule(_integer_fix(self._low, self._high))}")
         self.decided = self._high > 1
-        if not self.decided and self._count >= ENOUGH:
-            self._refuse_unit()
+        self._see_enough()
 
     def _see_floats(self) -> None:
         if self._low < -1 - OVERSHOOT or self._high > 1 + OVERSHOOT:
             raise DataError(f"{OUT_OF_RANGE}: {self._seen()}. {_rule(_float_fix(self._low, self._high))}")
         self.decided = self._low < _DARK
-        if not self.decided and self._count >= ENOUGH:
-            self._refuse_unit()
+        self._see_enough()
+
+    def _see_enough(self) -> None:
+        if self.decided or self._count + self._not_finite < ENOUGH:
+            return
+        self._refuse_unit()
+        if self._not_finite:
+            self._refuse_not_finite()
+        self.decided = True
+
+    def _refuse_not_finite(self) -> None:
+        raise DataError(
+            f"Images hold NaN or infinite values: the batches of {self._not_finite:,} of the first "
+            f"{self._count + self._not_finite:,} images do. Expected: finite values in every image. Find the step that "
+            "makes them (a division by a deviation of 0?), or leave such images out with dataset.filter."
+        )
 
     def _refuse_unit(self) -> None:
         if self._is_integer():

@@ -70,14 +70,14 @@ class ElasticMobileGAN(ProjectedMobileGAN):
                 "An elastic generator needs one discriminator head for each width, which only the plain discriminator "
                 "has. Set model.plain_weight > 0, model.projected_weight = 0, matching_weight = 0 and ensemble = []."
             )
-        if recipe.training.precision == "mixed_float16":
-            raise RecipeError("Widths share gradients between optimizers: take precision mixed_bfloat16.")
         if recipe.consolidation:
             raise RecipeError("consolidation works for generators of one width only. Set it to 0.")
         super().__init__(recipe)
 
     def build_networks(self) -> None:
         """As `GAN`; and the narrower generators, most of whose weights are pieces of the whole one's."""
+        if self.recipe.training.precision == "mixed_float16":  # the recipe's own, or Keras' policy
+            raise RecipeError("Widths share gradients between optimizers: take precision mixed_bfloat16.")
         super().build_networks()
         # What they are like: but for their own weights, which `narrow` holds, their variables are not used.
         self.shapes = [self.build_of_widths(_narrowed(self.options.widths, s)) for s in self.options.narrower]

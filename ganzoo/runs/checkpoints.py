@@ -5,7 +5,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,17 @@ _MOST_SAMPLES = 10**16
 
 @dataclass(frozen=True)
 class SoFar:
-    """How far a run is, beside its model: seconds of training, and the sums of logs that are not written yet."""
+    """How far a run is, beside its model.
+
+    Attributes:
+        seconds: of training.
+        sums: those of logs that are not written yet.
+        left_out: the checkpoints that were damaged when this one was read, under their new names.
+    """
 
     seconds: float
     sums: Mapping[str, float] = field(default_factory=dict)
+    left_out: tuple[Path, ...] = ()
 
 
 def numbered(folder: Path, suffix: str, prefix: str = "") -> dict[int, Path]:
@@ -84,10 +91,11 @@ def load(model: Any, run: Path) -> SoFar | None:
         except WeightsError as error:
             reasons[path] = str(error)
             continue
+        left_out = {bad: bad.with_name(bad.name + DAMAGED) for bad in reasons}
         for bad, reason in reasons.items():
-            bad.replace(bad.with_name(bad.name + DAMAGED))
+            bad.replace(left_out[bad])
             log.warning("The checkpoint %s is left out: %s It is kept as %s.", bad.name, reason, bad.name + DAMAGED)
-        return so_far
+        return replace(so_far, left_out=tuple(sorted(left_out.values())))
     if reasons:
         errors = "\n".join(f"- {path.name}: {reason}" for path, reason in reasons.items())
         raise TrainingError(
@@ -95,11 +103,6 @@ def load(model: Any, run: Path) -> SoFar | None:
             f"directory (--init generator={run}:generator takes the weights of its preset)."
         )
     return None
-
-
-def left_out(run: Path) -> list[Path]:
-    """Checkpoints that were damaged when the run was resumed."""
-    return sorted((run / FOLDER).glob(f"*{SUFFIX}{DAMAGED}"))
 
 
 def _load(model: Any, path: Path, run: Path) -> SoFar:

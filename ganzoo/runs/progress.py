@@ -350,10 +350,11 @@ def shown(wanted: bool | None) -> Iterator[None]:
     """Decide for a `with` block whether progress is shown.
 
     Args:
-        wanted: False: no. None (the default everywhere): bars in a terminal or a notebook, otherwise lines in the log
-            "ganzoo". True: the same, and the lines go to standard error where that log is not shown.
+        wanted: False: no. None (the default everywhere): as around this block; at the outermost, bars in a terminal or
+            a notebook, otherwise lines in the log "ganzoo". True: the same, and the lines go to standard error where
+            that log is not shown.
     """
-    token = _wanted.set(wanted)
+    token = _wanted.set(_wanted.get() if wanted is None else wanted)
     try:
         yield
     finally:

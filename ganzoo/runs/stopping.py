@@ -17,17 +17,29 @@ _SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := get
 
 
 class Stop(keras.callbacks.Callback):
-    """Asks Keras to stop after the step in which a signal came; `signal` is its number, None before."""
+    """Asks Keras to stop after the step in which a signal came.
+
+    Attributes:
+        signal: its number; None before.
+        finished: whether the run has reached its limit. A signal then ends the process, but the run is complete.
+        saved: whether a checkpoint holds the state that the signal left.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.signal: int | None = None
+        self.finished = self.saved = False
         self._before: dict[int, Any] = {}
 
     @property
     def name(self) -> str:
         """The signal's name."""
         return "" if self.signal is None else signal.Signals(self.signal).name
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a signal ended the run before its limit, so that it will be resumed."""
+        return self.signal is not None and not self.finished
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -51,7 +63,7 @@ class Stop(keras.callbacks.Callback):
     def _take(self, number: int, frame: Any) -> None:
         self.signal = number
         self._give_back()
-        log.warning("%s: the state is saved after this step. A second signal stops at once.", self.name)
+        log.warning("%s: the training stops after this step. A second signal stops at once.", self.name)
 
     def _give_back(self) -> None:
         while self._before:
@@ -63,7 +75,7 @@ class Stop(keras.callbacks.Callback):
         if callable(handler) and handler is not signal.default_int_handler:
             handler(self.signal, None)
         if self.signal == signal.SIGINT:
-            raise Interrupted("Interrupted; the state is saved.")
+            raise Interrupted("Interrupted; the state is saved." if self.saved else "Interrupted.")
         raise Terminated(128 + self.signal)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
