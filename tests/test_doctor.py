@@ -120,10 +120,16 @@ def test_a_probe_tells_fakes_from_reals(tmp_path, noise, monkeypatch):
         examine(noise, str(tmp_path), trial=0, also=["keras_cv/mobilenet_v3_smal"])
 
 
+@pytest.mark.heavy
 def test_an_interrupted_trial_does_not_promise_a_state_that_is_deleted(noise, monkeypatch, caplog):
     caplog.set_level("INFO", "ganzoo")
     original = callbacks.Limits.on_train_batch_end
-    signalled = lambda self, *args: (original(self, *args), signal.raise_signal(signal.SIGINT))  # noqa: E731
+
+    def signalled(self, batch, logs=None):
+        original(self, batch, logs)
+        if self.model.step_count == 1:
+            signal.raise_signal(signal.SIGINT)
+
     monkeypatch.setattr(callbacks.Limits, "on_train_batch_end", signalled)
     with pytest.raises(Interrupted, match="during the trial training, of which nothing is kept"):
         examine(noise[:, ::2, ::2], trial=30)

@@ -553,8 +553,8 @@ def test_a_signal_at_the_very_end_costs_no_last_line_and_no_last_check(event, tm
     changes = {"evaluation": {"every": 1_000, "every_samples": 20}, "training": {"log_every": 1_000}}
     original = getattr(callbacks.Limits, event)
 
-    def signalled(self, *args):
-        original(self, *args)
+    def signalled(self, *args, **kwargs):
+        original(self, *args, **kwargs)
         if self.model.sample_count == 32:
             signal.raise_signal(signal.SIGINT)
 

@@ -68,7 +68,9 @@ def test_the_estimate_is_the_speed_of_the_training(tmp_path, caplog):
 
     data = tf.data.Dataset.from_tensor_slices(images).batch(8).repeat()
     data = data.map(lambda batch: tf.ensure_shape(tf.numpy_function(slow, [batch], tf.uint8), (8, 32, 32, 3)))
-    result = train(ENTRY, data, tmp_path / "run", samples=160, overrides=registry.get_entry(ENTRY).raw["tiny"])
+    # Without pauses, in which batches would be read ahead.
+    overrides = merge(registry.get_entry(ENTRY).raw["tiny"], nest({"training.snapshot_every": 10_000}))
+    result = train(ENTRY, data, tmp_path / "run", samples=160, overrides=overrides)
     found = re.search(
         r"About (\d+) samples per second: (.*) of training are left, .* for about (\S+) samples", caplog.text
     )
