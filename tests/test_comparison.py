@@ -92,7 +92,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path, images):
         compare_runs([tmp_path / "one"])
     with pytest.raises(TrainingError, match="different data"):
         compare_runs([tmp_path / "one", tmp_path / "other"])
-    with pytest.raises(TrainingError, match="no run directory"):
+    with pytest.raises(TrainingError, match="not a run directory"):
         compare_runs([tmp_path / "one", tmp_path])
     fewer = recipe_files.merge(TINY, {"evaluation": {"every_samples": 10}})
     train(ENTRY, images, tmp_path / "fewer", samples=16, overrides=fewer)

@@ -260,7 +260,7 @@ def test_truncated_file_is_refused(folder, keep, adapt_card):
 def test_what_is_no_export_is_refused(folder, tmp_path):
     text = tmp_path / "notes.tflite"
     text.write_text("no model at all")
-    with pytest.raises(ExportError, match="no TFLite file"):
+    with pytest.raises(ExportError, match="not a TFLite file"):
         export.verify_export(text)
     with pytest.raises(ExportError, match="There is no"):
         export.verify_export(tmp_path / "absent")
@@ -400,7 +400,7 @@ def test_card_names_published_data():
 def test_operators_that_graphics_processors_refuse():
     assert gpu.doubts({"ADD": 2, "GATHER": 1}) == ["GATHER"]
     assert "57610" in gpu.as_text(["GATHER"])
-    assert "no proof" in gpu.as_text([])
+    assert "not a proof" in gpu.as_text([])
     assert all({"doubt", "source"} == set(known) for known in gpu.known().values())
 
 

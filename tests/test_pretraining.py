@@ -122,7 +122,7 @@ def test_a_classifier_learns_folders_and_becomes_a_trunk(tmp_path):
     assert lines[-1]["accuracy"] == 1.0
     gan = registry.create(entry.name, **entry.raw["tiny"])
     assert presets.transfer(f"{tmp_path / 'run'}:trunk", "discriminator.trunk", gan).loaded
-    with pytest.raises(DataError, match="two or more, but"):
+    with pytest.raises(DataError, match="two classes or more, but"):
         pretrain("classifier", entry.name, data[0], tmp_path / "other", overrides=tiny)
 
 
@@ -287,7 +287,7 @@ def test_images_that_are_several_times_in_a_batch_are_told(tmp_path, caplog):
     tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("simclr"))
     data = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3)).astype("uint8")
     pretrain("simclr", "image/dcgan_32", data, tmp_path, samples=16, overrides=tiny)
-    assert "takes their copies for others: --set training.batch_size=2" in caplog.text
+    assert "treats copies as other images: --set training.batch_size=2" in caplog.text
 
 
 def test_codes_of_features_are_white():
