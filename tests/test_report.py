@@ -152,7 +152,7 @@ def test_scores_lead_with_no_network_and_show_marks_and_floor(run):
         text.index(part) for part in ("Sliced Wasserstein x1000", "self_supervised: 64", "efficientnet_lite2: 64")
     ]
     assert places == sorted(places)
-    assert places[2] < text.index("⚠ flattering: efficientnet_lite0, which taught")
+    assert places[2] < text.index("⚠ flattering: efficientnet_lite0, which trained")
     assert "<td>average ↓</td><td>120</td><td>15</td><td>4</td><td>x 0.125</td>" in text
     assert "<td>kid ↓</td><td>0.8</td><td>0.1</td><td>0.0003</td><td>x 0.125</td>" in text
     assert "<td>fid ↓</td><td>none</td>" in text and "no FID: too few" in text
