@@ -415,9 +415,11 @@ def _fit(
             try:
                 _train(gan, _stream(gan, sample_set, data, seen), run, parts, samples, limit)
             except (GanzooError, KeyboardInterrupt) as error:
+                # A run that was refused before its first step is none, and leaves nothing.
                 with contextlib.suppress(Exception):  # the reason of the stop matters more than its report
-                    callbacks.keep_event(run, gan.sample_count, str(error) or "interrupted")
-                    write_report(run)
+                    if (run / registry.RUN_RECIPE).is_file():
+                        callbacks.keep_event(run, gan.sample_count, str(error) or "interrupted")
+                        write_report(run)
                 raise
             finally:
                 bar.close()
