@@ -369,7 +369,7 @@ def test_embeddings_of_other_classes_are_told(tmp_path, caplog):
     ):
         report = presets.TransferReport("discriminator.head", f"{tmp_path / source}:embedding", (loaded,))
         origins._compare_classes(report, tmp_path / source, tmp_path / "own")
-        assert ("of the classes ['b', 'a'], these data have ['a', 'b']" in caplog.text) == told
+        assert ("are those of ['b', 'a'], but these data have ['a', 'b']" in caplog.text) == told
 
 
 @pytest.mark.parametrize("method", ["rotation", "simclr", "masked"])

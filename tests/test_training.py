@@ -89,7 +89,7 @@ def test_resume_refuses_other_recipes_and_other_data(tmp_path):
         train("image/wgan_gp_32", images(), tmp_path / "run", samples=32)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("precious")
-    with pytest.raises(TrainingError, match="no run directory"):
+    with pytest.raises(TrainingError, match="is not a run directory"):
         train(ENTRY, images(), tmp_path / "other", samples=32)
 
 

@@ -295,7 +295,7 @@ def test_what_a_run_began_with_is_not_inherited(tmp_path):
     train(str(tmp_path / "second"), data, tmp_path / "third", samples=16, init=plain)
     third = registry.get_entry(str(tmp_path / "third")).raw
     assert third["init"]["generator"]["partial"] is False and not third["freeze"]
-    with pytest.raises(TrainingError, match=r"give init\.generator"):
+    with pytest.raises(TrainingError, match=r"Set init\.generator"):
         train(ENTRY, data, tmp_path / "fourth", samples=16, overrides={**TINY, "consolidation": 1.0})
 
 
