@@ -1,6 +1,7 @@
 """Two logical CPU devices for the whole test run, quiet TensorFlow, a cache of its own, the same seed for each test."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -13,6 +14,11 @@ def _environment(tmp_path_factory):
     import tensorflow as tf
 
     os.environ["GANZOO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    # Whoever starts the tests in the background may have these ignored, and so would every test and its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 

@@ -422,13 +422,7 @@ sleep()
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_command_with_its_code_and_cleans_up(number, code):
-    # Ctrl-C is ignored by what a shell starts in the background: not here, wherever the tests were started.
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLEEPS],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    process = subprocess.Popen([sys.executable, "-c", SLEEPS], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(number)
     out, error = process.communicate(timeout=30)
