@@ -1,6 +1,7 @@
 """Runs: a directory, a recipe, data, `gan.fit`, checkpoints, resume, report."""
 
 import contextlib
+import importlib.util
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -175,6 +176,12 @@ def _check_callbacks(callbacks: Any) -> None:
         raise TrainingError(
             "callbacks takes a list of Keras callbacks, such as [keras.callbacks.TensorBoard('logs')]. Received: "
             f"{(wrong or listed)[0]!r}."
+        )
+    boards = [one for one in listed if isinstance(one, keras.callbacks.TensorBoard)]
+    if boards and importlib.util.find_spec("tensorboard") is None:
+        raise TrainingError(
+            "callbacks holds keras.callbacks.TensorBoard, which needs the package tensorboard: pip install "
+            "'ganzoo[tensorboard]'. Without it: the run writes its curves into its own folder tensorboard/ anyway."
         )
 
 

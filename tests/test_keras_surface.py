@@ -194,6 +194,14 @@ def test_runs_take_callbacks(tmp_path):
     assert not (tmp_path / "third").exists()
 
 
+def test_the_callback_of_a_package_that_is_missing_is_refused_with_its_extra(tmp_path, monkeypatch):
+    board = keras.callbacks.TensorBoard(tmp_path / "board")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(TrainingError, match=r"needs the package tensorboard: pip install 'ganzoo\[tensorboard\]'"):
+        train(ENTRY, IMAGES, tmp_path / "run", samples=8, callbacks=[board])
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_another_backend_is_refused_with_the_way_to_choose(backend):
     environment = {**os.environ, "KERAS_BACKEND": backend}
