@@ -83,8 +83,14 @@ def inline(text: Any) -> str:
     return re.sub(r"([\\`*\[\]<>|~])", r"\\\1", line)
 
 
-def _origin(recipe: Recipe, data: Mapping[str, Any]) -> tuple[str, str]:
-    """Licence and training data: of published weights, of a run's data, or of a teacher's."""
+def _origin(recipe: Recipe, data: Mapping[str, Any], students: tuple[str, ...] = ()) -> tuple[str, str]:
+    """Licence and training data: of published weights, of a run's data, or of a teacher's.
+
+    Args:
+        recipe: whose origin is asked for.
+        data: what the run kept of its data.
+        students: teachers that led here; a recipe may name itself.
+    """
     if recipe.weights:
         return recipe.weights.licence, recipe.weights.data
     source = data.get("source") or _UNKNOWN
@@ -95,11 +101,13 @@ def _origin(recipe: Recipe, data: Mapping[str, Any]) -> tuple[str, str]:
     teacher, called = recipe.distillation.teacher, _teacher(recipe)
     if not recipe.distillation.alone:
         return _UNKNOWN, f"{source}; distilled from {called}"
+    if teacher in students:
+        return _UNKNOWN, f"samples of {called}"
     try:
         of_teacher = registry.get_entry(teacher).recipe()
     except GanzooError:  # no longer there
         return _UNKNOWN, f"samples of {called}"
-    licence, trained_on = _origin(of_teacher, described_data(run_of(Path(teacher))))
+    licence, trained_on = _origin(of_teacher, described_data(run_of(Path(teacher))), (*students, teacher))
     return licence, f"samples of {called}, which was trained on: {trained_on}"
 
 

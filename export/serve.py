@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import ipaddress
 import json
 import logging
 import re
@@ -267,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(hosts) != 1:
             self.send_error(HTTPStatus.BAD_REQUEST, "One Host header is needed")
             return
-        if _host(hosts[0]) not in {*self.server.names, self._address()}:
+        if not self._is_own(_host(hosts[0])):
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "This server has another name")
             return
         path = self.server.pages.path_of(self.path)
@@ -324,11 +325,19 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return range(int(first), min(int(last) + 1 if last else size, size))
 
-    def _address(self) -> str:
-        """The address of this machine at which the client arrived, where others than this machine may."""
+    def _is_own(self, host: str) -> bool:
+        """Whether a host is this server: one of its names, and for the network any address.
+
+        A page of another site reaches this server by a name of its own alone (DNS rebinding), never by an address, and
+        behind a router or in a container the address is not one that this machine knows.
+        """
+        if host in self.server.names:
+            return True
         if self.server.server_address[0] == _LOOPBACK:
-            return _LOOPBACK
-        return str(self.connection.getsockname()[0])
+            return False
+        with contextlib.suppress(ValueError):
+            return bool(ipaddress.ip_address(host))
+        return False
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests are not logged, but for debugging."""

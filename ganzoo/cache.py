@@ -63,6 +63,8 @@ def cache_dir(kind: str) -> Path:
     try:
         folder = Path(root).expanduser() / kind
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
         folder = _temporary_cache(root, str(getattr(error, "strerror", None) or error)) / kind
         with storage_errors(folder):

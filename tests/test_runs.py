@@ -489,6 +489,15 @@ def test_without_a_cache_a_run_of_a_home_path_is_trained_scored_and_exported(tmp
     assert card["fid"] is not None or card["files"]
 
 
+def test_a_cache_that_cannot_be_written_is_replaced(tmp_path, monkeypatch, caplog):
+    (tmp_path / "kept" / "features").mkdir(parents=True)
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "kept"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root, who may write anywhere
+    folder = cache.cache_dir("features")
+    assert not folder.is_relative_to(tmp_path) and folder.is_dir()
+    assert f"{tmp_path / 'kept'} cannot be used: Permission denied." in caplog.text
+
+
 def test_a_cache_on_a_full_disk_costs_only_a_warning(tmp_path, caplog):
     with limited(50_000):
         cache.keep(tmp_path / "x.npy", lambda: cache.write_array(tmp_path / "x.npy", ARRAY))

@@ -160,8 +160,10 @@ def test_a_server_of_another_name_is_not_this_one(exported, no_runtime):
         assert get(server, host=None)[0] == 400
     with running(exported, network=True) as (address, server):
         own = address.removeprefix("http://").rstrip("/")
-        assert [get(server, host=host)[0] for host in (own, "localhost", socket.gethostname())] == [200] * 3
-        assert get(server, host="evil.example")[0] == 421
+        outside = ("203.0.113.5:8300", "[2001:db8::1]:8300")  # as behind a router or in a container
+        assert {get(server, host=host)[0] for host in (own, "localhost", socket.gethostname(), *outside)} == {200}
+        for host in ("evil.example", "203.0.113.5.evil.example", "203.0.113"):
+            assert get(server, host=host)[0] == 421, host
 
 
 RANGES = [

@@ -12,6 +12,7 @@ from keras import layers
 from ganzoo import distribution, narrowing, presets, registry
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
 from ganzoo.export import export_generator
+from ganzoo.export.model_card import _origin
 from ganzoo.finetuning import distill, finetune
 from ganzoo.sampling import generate
 from ganzoo.training import train
@@ -348,6 +349,12 @@ def test_a_student_takes_the_teachers_sizes_and_resumes(teacher, tmp_path):
     assert card["metadata"]["summary"] == card["summary"] and f"distilled from {teacher.name}" in card["summary"]
     assert str(teacher.parent) not in json.dumps(card)
     assert card["fid"] is not None  # judged by the teacher's data
+    # A recipe that names its own run as the teacher has no origin, and no end but for a guard.
+    recipe = registry.get_entry(str(run)).recipe()
+    itself = recipe.model_copy(update={"distillation": recipe.distillation.model_copy(update={"teacher": str(run)})})
+    (run / "recipe.yaml").write_text((run / "recipe.yaml").read_text().replace(str(teacher), str(run)))
+    assert registry.get_entry(str(run)).recipe().distillation.teacher == str(run)
+    assert _origin(itself, {})[1].startswith(f"samples of {run.name}")
 
 
 def test_a_plain_student_of_an_elastic_teacher_takes_its_trunk_and_the_head_of_the_whole(tmp_path):
