@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ganzoo.backbone_catalogue import UNKNOWN
 from ganzoo.cache import cache_dir, keep, read_json, write_json
+from ganzoo.data.duplicates import split_in_two, twins
 from ganzoo.errors import EvaluationError, GanzooError
 from ganzoo.metrics.arrays import canonical_order, check_images, content_hash
 from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, feature_network
@@ -26,7 +27,7 @@ from ganzoo.metrics.kernel import kernel_distance
 from ganzoo.metrics.neighbours import density_coverage, precision_recall
 from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_wasserstein
 
-SCORING_VERSION = 2  # raise it whenever the same images would get other numbers
+SCORING_VERSION = 3  # raise it whenever the same images would get other numbers
 _SPLIT_SEED = 0  # of the halves, for every seed of a scorecard
 _NARROW = 0.1  # recall; real images had 0.5 to 0.9, coloured blobs 0.0, with a precision of up to 1
 _PRECISION_NEIGHBOURS = 3
@@ -225,11 +226,13 @@ def halves(real: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     The split depends on the images alone, neither on their order nor on a seed: the network that is fitted to A is the
     same for the checks of a training, for every scorecard and for exports, and is found in the cache by all of them.
+    Images that are equal or look equal (`ganzoo.data.duplicates.twins`) are in the same half, so that B is new to what
+    has seen A. A and B have N // 2 images each, or slightly fewer where twins do not fit.
     """
     ordered = real[canonical_order(real)]
     shuffled = np.random.default_rng(_SPLIT_SEED).permutation(len(ordered))
-    half = len(ordered) // 2
-    return ordered, ordered[shuffled[:half]], ordered[shuffled[half : 2 * half]]
+    one, other = split_in_two(shuffled, twins(ordered))
+    return ordered, ordered[one], ordered[other]
 
 
 def _split(real: np.ndarray, fake: np.ndarray, max_samples: int | None, seed: int) -> tuple[np.ndarray, ...]:
@@ -239,13 +242,13 @@ def _split(real: np.ndarray, fake: np.ndarray, max_samples: int | None, seed: in
         raise EvaluationError(
             f"Real and generated images must have the same size and channels. Received: {real.shape} and {fake.shape}."
         )
-    count = min(len(fake), len(real) // 2, len(fake) if max_samples is None else max_samples)
+    ordered, half_a, half_b = halves(real)
+    count = min(len(fake), len(half_a), len(fake) if max_samples is None else max_samples)
     if count <= _DENSITY_NEIGHBOURS:
         raise EvaluationError(
             f"A scorecard needs {_DENSITY_NEIGHBOURS + 1} generated images and twice as many real ones. "
             f"Received: {len(real)} real, {len(fake)} generated, max_samples {max_samples}."
         )
-    ordered, half_a, half_b = halves(real)
     chosen = np.arange(count)
     if seed != _SPLIT_SEED:  # the halves stay: only which of their images are compared depends on the seed
         chosen = np.random.default_rng((seed, len(half_a))).permutation(len(half_a))[:count]
