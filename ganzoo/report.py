@@ -13,7 +13,8 @@ from typing import Any
 from ganzoo import run_exports
 from ganzoo.cache import is_number, read_json, read_objects
 from ganzoo.errors import EvaluationError, GanzooError, TrainingError
-from ganzoo.metrics.scorecard import EXPLAINED, Scorecard, compare
+from ganzoo.metrics.card import EXPLAINED, Scorecard, average_first, label
+from ganzoo.metrics.scorecard import compare
 from ganzoo.origins import REPORT
 from ganzoo.page import (
     bullets,
@@ -131,27 +132,47 @@ def _scores(content: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, Mapping[str, float | None]]) -> str:
-    """Scorecards of one protocol: the distance without a network first, flattered networks last."""
-    last, measured = cards[-1][1], [card.sliced_wasserstein for _, card in cards]
-    rated = ratios.get("sliced_wasserstein", {})
-    blocks = [("Sliced Wasserstein x1000, no network", measured, last.sliced_wasserstein_floor, rated, (), {})]
-    for network in sorted(last.networks, key=lambda network: bool(network.marks)):
-        measured = [next(peer.scores for peer in card.networks if peer.name == network.name) for _, card in cards]
-        title = f"{network.name}: {network.dim} features, trained on {network.trained_on}"
-        blocks.append((title, measured, network.floor, ratios.get(network.name, {}), network.marks, network.reasons))
+    """Scorecards of one protocol: the scores without a network first, flattered networks last."""
+    last = cards[-1][1]
     head = ["samples seen", *(f"{samples:,}" for samples, _ in cards), "real vs real", *["change"][: len(ratios)]]
     html = pairs(list(EXPLAINED.items()), "terms")
-    for title, measured, floor, rated, marks, reasons in blocks:
-        rows = []
-        for name in sorted(floor, key=lambda name: name != "average"):
-            change = ["" if rated[name] is None else f"x {rated[name]:.3g}"] if ratios else []
-            label = f"{'level ' * name.isdigit()}{name} {_BEST.get(name, '↓')}"
-            rows.append([label, *(scores[name] for scores in measured), floor[name], *change])
-        html += f"<h3>{show(title)}</h3>" + "".join(f'<p class="mark">⚠ {show(mark)}</p>' for mark in marks)
-        html += table(head, rows, "scores") + bullets(list(dict.fromkeys(reasons.values())))
+    for index, kind in enumerate(last.without_network()):
+        measured = [_peer(card.without_network(), kind.name) for _, card in cards]
+        rated = ratios.get("sliced_wasserstein" if index == 0 else kind.name, {})
+        arrows = dict.fromkeys(kind.floor, {"1": "→ 1"}.get(kind.best, "↓"))
+        html += f"<h3>{show(kind.name[:1].upper() + kind.name[1:])}, no network</h3>"
+        html += table(head, _score_rows(measured, kind.floor, rated if ratios else None, arrows), "scores")
+    for network in sorted(last.networks, key=lambda network: bool(network.marks)):
+        measured = [_peer(card.networks, network.name) for _, card in cards]
+        rows = _score_rows(measured, network.floor, ratios.get(network.name, {}) if ratios else None, _BEST)
+        title = f"{network.name}: {network.dim} features, trained on {network.trained_on}"
+        html += f"<h3>{show(title)}</h3>" + "".join(f'<p class="mark">⚠ {show(mark)}</p>' for mark in network.marks)
+        html += table(head, rows, "scores") + bullets(list(dict.fromkeys(network.reasons.values())))
     size = "x".join(str(number) for number in last.protocol["resolution"])
     note = f"{last.protocol['samples']:,} samples on each side, {size}. ↓ lower is better, ↑ higher is better."
     return f'{html}<p class="faint">{show(note)} Real vs real: what other real images score, the best there can be.</p>'
+
+
+def _peer(scores: Sequence[Any], name: str) -> Mapping[str, float | None]:
+    """The scores of the group called `name`; none where a card of an earlier version lacks it."""
+    return next((one.scores for one in scores if one.name == name), {})
+
+
+def _score_rows(
+    measured: Sequence[Mapping[str, float | None]],
+    floor: Mapping[str, float | None],
+    ratios: Mapping[str, float | None] | None,
+    arrows: Mapping[str, str],
+) -> list[list[Any]]:
+    """A row for each score: its name, its values, its floor, and its change where `ratios` are given."""
+    rows = []
+    for name in average_first(floor):
+        rated = (ratios or {}).get(name)
+        change = [] if ratios is None else ["" if rated is None else f"x {rated:.3g}"]
+        rows.append(
+            [f"{label(name)} {arrows.get(name, '↓')}", *(one.get(name) for one in measured), floor[name], *change]
+        )
+    return rows
 
 
 def _checks(checks: Sequence[Mapping[str, Any]], events: Sequence[tuple[Any, Any]]) -> str:

@@ -158,6 +158,16 @@ def test_scores_lead_with_no_network_and_show_marks_and_floor(run):
     assert "<td>fid ↓</td><td>none</td>" in text and "no FID: too few" in text
 
 
+def test_scores_without_a_network_are_shown_also_beside_a_card_that_lacks_them(run):
+    content = card(10.0)
+    ratio = {"name": "variance ratio", "best": "1", "scores": {"32": 0.49}, "floor": {"32": 1.01}}
+    scores = [{"samples": 0, "scorecard": card(80.0)}, {"samples": 10, "scorecard": content | {"images": [ratio]}}]
+    (run / "scores.json").write_text(json.dumps(scores))
+    text = page(run)
+    assert "<h3>Variance ratio, no network</h3>" in text
+    assert "<td>level 32 → 1</td><td>none</td><td>0.49</td><td>1.01</td><td></td>" in text
+
+
 def test_scores_of_other_protocols_are_not_set_side_by_side(run):
     scores = [{"samples": 0, "scorecard": card(80.0)}, {"samples": 10, "scorecard": card(10.0, seed=1)}]
     (run / "scores.json").write_text(json.dumps(scores))

@@ -7,22 +7,19 @@ alone, so to it both fakes and B are new. One split is one draw: the sliced Wass
 and differences of scores smaller than the range of these floors mean nothing.
 """
 
-import contextlib
-import hashlib
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from ganzoo.backbone_catalogue import UNKNOWN
-from ganzoo.cache import cache_dir, keep, read_json, write_json
 from ganzoo.data.duplicates import split_in_two, twins
-from ganzoo.errors import EvaluationError, GanzooError
+from ganzoo.errors import EvaluationError
 from ganzoo.metrics.arrays import canonical_order, check_images, content_hash
+from ganzoo.metrics.card import NetworkScores, Scorecard
 from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, feature_network
 from ganzoo.metrics.features import extract
 from ganzoo.metrics.frechet import frechet_distance
+from ganzoo.metrics.image_scores import image_scores
 from ganzoo.metrics.kernel import kernel_distance
 from ganzoo.metrics.neighbours import density_coverage, precision_recall
 from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_wasserstein
@@ -35,96 +32,7 @@ _DENSITY_NEIGHBOURS = 5
 _QUICK_DIRECTIONS = 64  # of the sliced Wasserstein distance where only its spread is wanted
 _SPLITS = 3  # for which the floor of the sliced Wasserstein distance is taken
 NEIGHBOURS_FROM = 250  # compared samples; fewer give good scores to bad samples: tests/benchmarks/neighbour_samples.md
-_SCORES = {
-    "fid": "lower",
-    "kid": "lower",
-    "precision": "higher",
-    "recall": "higher",
-    "density": "1",
-    "coverage": "higher",
-}
-
-
-EXPLAINED = {
-    "sliced Wasserstein": "how far colours and edges of generated patches are from those of real ones; 0 is best",
-    "FID, KID": "how far the features of generated images, as a set, are from those of real ones; 0 is best",
-    "precision": "share of generated images that lie among the real ones; low: many do not look real",
-    "recall": "share of real images that lie among the generated ones; low: little variety",
-    "density": "how many real images lie near a generated one, compared with a real one; 1 is best",
-    "coverage": "share of real images that have a generated one nearby; low: parts of the data are left out",
-}
 _NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
-
-
-class NetworkScores(BaseModel):
-    """Scores over the features of one network, and what they are worth."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    family: str
-    trained_on: str
-    dim: int
-    marks: tuple[str, ...] = ()  # why these scores flatter the generator; empty: no reason known
-    scores: dict[str, float | None]  # fid, kid, precision, recall, density, coverage
-    floor: dict[str, float | None]  # the same of real against real
-    deviations: dict[str, float | None] = {}  # standard deviations of the scores, where they were asked for
-    reasons: dict[str, str] = {}  # why a score is None
-
-
-class Scorecard(BaseModel):
-    """All scores of one set of fakes against one set of reals; JSON-able."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sliced_wasserstein: dict[str, float]  # by level, and "average"
-    sliced_wasserstein_floor: dict[str, float]
-    sliced_wasserstein_floors: tuple[float, ...] = ()  # the average's, over several splits, this one first
-    sliced_wasserstein_deviation: dict[str, float] = {}  # standard deviations, where they were asked for
-    networks: tuple[NetworkScores, ...]
-    fakes_given: int
-    protocol: dict  # equal protocols: comparable numbers
-
-    def to_dict(self) -> dict:
-        """A dict of plain JSON types; `from_dict` reads it."""
-        return self.model_dump(mode="json")
-
-    @classmethod
-    def from_dict(cls, content: Mapping) -> "Scorecard":
-        """The scorecard that `to_dict` wrote."""
-        return cls.model_validate(dict(content))
-
-    def table(self) -> str:
-        """The scorecard as text for a terminal, the sliced Wasserstein distance first."""
-        protocol = self.protocol
-        size = "x".join(str(number) for number in protocol["resolution"])
-        lines = [f"{'':34}{'score':>12}{'real vs real':>14}   best", "sliced Wasserstein x1000 (no network)"]
-        for level in ["average", *(name for name in self.sliced_wasserstein if name != "average")]:
-            label = level if level == "average" else f"level {level}"
-            deviation = self.sliced_wasserstein_deviation.get(level)
-            floor = self.sliced_wasserstein_floor[level]
-            lines.append(_row(label, self.sliced_wasserstein[level], floor, "lower", deviation))
-        if floors := self.sliced_wasserstein_floors:
-            lines.append(f"    real vs real over {len(floors)} splits, average: {min(floors):.4g} to {max(floors):.4g}")
-        for network in self.networks:
-            lines.append(f"{network.name} ({network.dim} features, trained on {network.trained_on})")
-            lines += [f"  ! {mark}" for mark in network.marks]
-            for score, best in _SCORES.items():
-                deviation = network.deviations.get(score)
-                lines.append(_row(score, network.scores[score], network.floor[score], best, deviation))
-            lines += [f"    {reason}" for reason in dict.fromkeys(network.reasons.values())]
-        lines.append(
-            f"{protocol['samples']} samples on each side (given: {protocol['reals']} real and "
-            f"{self.fakes_given} generated images), "
-            f"{size}, seed {protocol['seed']}"
-        )
-        lines += [f"resize for {name}: {entry['resize']}" for name, entry in protocol["networks"].items()]
-        lines += ["", "What the scores say (real vs real: what other real images score, the best there can be)"]
-        lines += [
-            textwrap.fill(f"{name}: {text}", 80, initial_indent="  ", subsequent_indent="    ")
-            for name, text in EXPLAINED.items()
-        ]
-        return "\n".join(lines)
 
 
 def scorecard(
@@ -157,20 +65,21 @@ def scorecard(
     count, half = len(fakes), len(half_a)
     pairs = _subsamples(count, subsamples, seed)
 
-    floor = _floor(compared, other_reals, seed)
-    floors = [floor["average"]]
+    others = [(compared, other_reals)]
     for split in range(1, _SPLITS):
         again = np.random.default_rng((seed, split)).permutation(len(ordered))
-        floors.append(_floor(ordered[again[:count]], ordered[again[half : half + count]], seed)["average"])
+        others.append((ordered[again[:count]], ordered[again[half : half + count]]))
+    sliced, *more = image_scores(compared, fakes, others, seed)
 
     built = _built(networks, half_a)
     return Scorecard(
-        sliced_wasserstein=sliced_wasserstein(compared, fakes, seed),
+        sliced_wasserstein=sliced.scores,
         sliced_wasserstein_deviation=_deviations(
             [sliced_wasserstein(compared[one], fakes[other], seed, _QUICK_DIRECTIONS) for one, other in pairs]
         ),
-        sliced_wasserstein_floor=floor,
-        sliced_wasserstein_floors=tuple(floors),
+        sliced_wasserstein_floor=sliced.floor,
+        sliced_wasserstein_floors=sliced.floors["average"],
+        images=tuple(more),
         networks=tuple(
             _network_scores(net, compared, other_reals, fakes, seen_by_discriminator, pairs) for net in built
         ),
@@ -202,7 +111,7 @@ def network_scores(
 
 
 def compare(a: Scorecard, b: Scorecard) -> dict:
-    """Ratios b / a: `{"sliced_wasserstein": {level: ratio}, network's name: {score: ratio}}`.
+    """Ratios b / a: `{"sliced_wasserstein" or the name of another score: {level: ratio}, network: {score: ratio}}`.
 
     Below 1 means that `b` is better for distances, worse for the others. A ratio is None where a score is None, or
     where `a`'s is not above 0 (an unbiased KID may fall below it).
@@ -217,6 +126,8 @@ def compare(a: Scorecard, b: Scorecard) -> dict:
             + "; ".join(differing)
         )
     ratios = {"sliced_wasserstein": _ratios(a.sliced_wasserstein, b.sliced_wasserstein)}
+    peers = {image.name: image for image in b.images}
+    ratios |= {image.name: _ratios(image.scores, peers[image.name].scores) for image in a.images if image.name in peers}
     others = {network.name: network for network in b.networks}
     return ratios | {network.name: _ratios(network.scores, others[network.name].scores) for network in a.networks}
 
@@ -260,18 +171,6 @@ def _split(real: np.ndarray, fake: np.ndarray, max_samples: int | None, seed: in
 
 def _built(networks: Sequence[str | FeatureNetwork], half: np.ndarray) -> list[FeatureNetwork]:
     return [feature_network(network, half) if isinstance(network, str) else network for network in networks]
-
-
-def _floor(one: np.ndarray, other: np.ndarray, seed: int) -> dict[str, float]:
-    """The sliced Wasserstein distance of two sets of reals, cached by their content."""
-    contents = f"{content_hash(one)[:24]}-{content_hash(other)[:24]}-{seed}-{PROTOCOL}"
-    path = cache_dir("floors") / f"{hashlib.sha256(contents.encode()).hexdigest()[:32]}.json"
-    if path.is_file():
-        with contextlib.suppress(GanzooError):
-            return read_json(path)
-    floor = sliced_wasserstein(one, other, seed)
-    keep(path, lambda: write_json(path, floor, indent=None))
-    return floor
 
 
 def _subsamples(count: int, subsamples: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -384,9 +283,3 @@ def _differences(a: Mapping, b: Mapping, path: str = "") -> list[str]:
         elif left != right:
             found.append(f"{path}{key} ({left} and {right})")
     return found
-
-
-def _row(label: str, score: float | None, floor: float | None, best: str, deviation: float | None = None) -> str:
-    cells = ["none" if value is None else f"{value:.5g}" for value in (score, floor)]
-    spread = "" if deviation is None else f"   +- {deviation:.2g}"
-    return f"  {label:32}{cells[0]:>12}{cells[1]:>14}   {best}{spread}"

@@ -4,16 +4,21 @@ At each level of the pyramid, 7x7 patches of all images form two clouds of point
 random directions, of the Wasserstein-1 distance of the clouds projected on that direction.
 
 Paper: Karras et al. 2018, "Progressive growing of GANs", section 5, https://arxiv.org/abs/1710.10196. The protocol here
-is theirs but for three points:
+is that of the paper except for three points:
 
-- The paper's code normalises each set's patches by that set's own mean and deviation per channel, which hides a shift
-  of colour or of contrast. Here both sets are normalised by the REAL set's mean and deviation.
+- The paper's code normalises each set's patches by that set's own mean and deviation per channel. The distance is then
+  blind to a shift of colour and to a change of contrast. `sliced_wasserstein` normalises both sets by the mean and
+  deviation of the REAL patches, so it contains the error of contrast, which often is the largest part of it.
+  `sliced_distances` gives both, and the variance of the fake patches divided by that of the real ones.
 - The i-th image of both sets is cut at the same places, so a set's distance to itself is exactly 0.
 - Levels go down to 14 pixels (two patches) rather than 16: the same for powers of two, and 28 gets a second level.
 """
 
+import dataclasses
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +37,22 @@ _IMAGES_AT_ONCE = 256
 _FILTER = np.array([1.0, 4.0, 6.0, 4.0, 1.0], np.float32) / 16.0
 
 
+@dataclasses.dataclass(frozen=True)
+class SlicedDistances:
+    """Both normalisations of the distance by level and as "average", and the variance ratio by level.
+
+    Attributes:
+        with_contrast: both sets normalised by the reals: as `sliced_wasserstein`.
+        without_contrast: each set normalised by its own mean and deviation per channel, as in the paper's code.
+        variance_ratio: variance of the fake patches divided by that of the real ones, channels added; 1 is best, below
+            1 the level is too faint, above 1 too strong. "average" is the geometric mean over levels.
+    """
+
+    with_contrast: dict[str, float]
+    without_contrast: dict[str, float]
+    variance_ratio: dict[str, float]
+
+
 def sliced_wasserstein(
     real: np.ndarray, fake: np.ndarray, seed: int = 0, directions: int = _DIRECTIONS
 ) -> dict[str, float]:
@@ -39,7 +60,7 @@ def sliced_wasserstein(
 
     A level's number is 1000 times the mean distance in deviations of the real patches of that level: 1000 means that
     projected patches lie one deviation apart on average; 0 is best. The first level holds the finest detail, the last
-    one the coarse colours and shapes. A finite sample's distance is above 0: read it beside real against real.
+    one the coarse colours and shapes. A finite sample's distance is above 0: compare it with real against real.
 
     Args:
         real: uint8, N x H x W x C with 1 or 3 channels, 14 pixels or more a side.
@@ -50,6 +71,34 @@ def sliced_wasserstein(
     Raises:
         EvaluationError: other types, different shapes, or images under 14 pixels.
     """
+    levels = {name: level.with_contrast for name, level in _levels(real, fake, seed, directions, False).items()}
+    return levels | {"average": float(np.mean(list(levels.values())))}
+
+
+def sliced_distances(
+    real: np.ndarray, fake: np.ndarray, seed: int = 0, directions: int = _DIRECTIONS
+) -> SlicedDistances:
+    """Both normalisations of `sliced_wasserstein` (the same arguments and errors), and the variance ratios.
+
+    A distance that is high with contrast and near its floor without it is an error of contrast or colour alone, which
+    the variance ratios show by level. A distance that is high without contrast, too, is an error of shape or texture.
+    """
+    levels = _levels(real, fake, seed, directions, True)
+    both = [{name: getattr(level, key) for name, level in levels.items()} for key in _Level._fields]
+    for distances in both[:2]:
+        distances["average"] = float(np.mean(list(distances.values())))
+    both[2]["average"] = float(np.exp(np.mean(np.log(np.maximum(list(both[2].values()), 1e-12)))))
+    return SlicedDistances(*both)
+
+
+class _Level(NamedTuple):
+    with_contrast: float
+    without_contrast: float | None
+    variance_ratio: float
+
+
+def _levels(real: np.ndarray, fake: np.ndarray, seed: int, directions: int, own: bool) -> dict[str, _Level]:
+    """What is known of each level; `own`: whether each set is normalised by itself, too."""
     real, fake = check_images(real, "real"), check_images(fake, "fake")
     if real.shape != fake.shape:
         raise EvaluationError(
@@ -57,21 +106,27 @@ def sliced_wasserstein(
             f"Received: real {real.shape}, fake {fake.shape}."
         )
     sizes = level_sizes(real.shape[1], real.shape[2])
-    result = {}
-    levels = progress.each(sizes, "Comparing patches of images (sliced Wasserstein)")
-    for level, (height, width) in enumerate(levels):
+    found = {}
+    for level, (height, width) in enumerate(progress.each(sizes, "Comparing patches of images (sliced Wasserstein)")):
         real_patches = _patches(real, level, len(sizes), seed)
         fake_patches = _patches(fake, level, len(sizes), seed)
-        mean = real_patches.mean(axis=(0, 1), keepdims=True, dtype=np.float64).astype(np.float32)
-        deviation = real_patches.std(axis=(0, 1), keepdims=True, dtype=np.float64).astype(np.float32)
-        deviation = np.maximum(deviation, 1e-3)  # of 255: a flat channel must not divide by zero
+        moments, fake_moments = _moments(real_patches), _moments(fake_patches)
+        ratio = float(np.sum(fake_moments[1] ** 2) / np.sum(moments[1] ** 2))
+        clouds = [(fake_patches - fake_moments[0]) / fake_moments[1]] if own else []
         for patches in (real_patches, fake_patches):
-            patches -= mean
-            patches /= deviation
+            patches -= moments[0]
+            patches /= moments[1]
+        distances = _mean_projected_distances(real_patches, [fake_patches, *clouds], seed, directions)
         name = str(height) if height == width else f"{height}x{width}"
-        result[name] = 1e3 * _mean_projected_distance(real_patches, fake_patches, seed, directions)
-    result["average"] = float(np.mean(list(result.values())))
-    return result
+        found[name] = _Level(1e3 * distances[0], 1e3 * distances[1] if own else None, ratio)
+    return found
+
+
+def _moments(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation by channel, (1, 1, C) float32; a deviation is 1e-3 of 255 at least, so that it divides."""
+    mean = patches.mean(axis=(0, 1), keepdims=True, dtype=np.float64).astype(np.float32)
+    deviation = patches.std(axis=(0, 1), keepdims=True, dtype=np.float64).astype(np.float32)
+    return mean, np.maximum(deviation, np.float32(1e-3))
 
 
 def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
@@ -124,17 +179,19 @@ def _blur(maps: np.ndarray) -> np.ndarray:
     return ndimage.correlate1d(maps, _FILTER, axis=2, mode="mirror")
 
 
-def _mean_projected_distance(real: np.ndarray, fake: np.ndarray, seed: int, count: int) -> float:
-    real, fake = real.reshape(len(real), -1), fake.reshape(len(fake), -1)
+def _mean_projected_distances(real: np.ndarray, fakes: Sequence[np.ndarray], seed: int, count: int) -> list[float]:
+    """The distance of each cloud of fake patches to the real ones, mean over `count` directions."""
+    real, fakes = real.reshape(len(real), -1), [fake.reshape(len(fake), -1) for fake in fakes]
     directions = np.random.default_rng([seed, 1_000_000]).standard_normal((real.shape[1], count))
     directions = (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
 
-    def distance(start: int) -> float:
+    def distance(start: int) -> list[float]:
         some = directions[:, start : start + _DIRECTIONS_AT_ONCE].T
         projected_real = np.sort(some @ real.T, axis=1)
-        projected_fake = np.sort(some @ fake.T, axis=1)
-        return float(np.abs(projected_real - projected_fake).mean(axis=1, dtype=np.float64).sum())
+        apart = (np.abs(projected_real - np.sort(some @ fake.T, axis=1)) for fake in fakes)
+        return [float(one.mean(axis=1, dtype=np.float64).sum()) for one in apart]
 
     # Sorting takes most of the time and runs on one core: several at once. The order of the sum stays, and so the sum.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as threads:
-        return sum(threads.map(distance, range(0, count, _DIRECTIONS_AT_ONCE))) / count
+        parts = list(threads.map(distance, range(0, count, _DIRECTIONS_AT_ONCE)))
+    return [sum(part) / count for part in zip(*parts, strict=True)]

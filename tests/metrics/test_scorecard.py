@@ -145,6 +145,30 @@ def test_json_round_trip_and_table():
     assert re.search(r"given: \d+ real and \d+ generated images\)", result.table())
 
 
+def test_both_normalisations_and_the_variance_ratio_have_floors():
+    faint = np.rint((images(60, 5) - 100.0) * 0.7 + 100.0).astype(np.uint8)
+    result = card(faint)
+    without, ratio = result.images[:2]
+    assert (without.name, ratio.name) == ("sliced Wasserstein x1000, without contrast", "variance ratio")
+    assert set(without.scores) == set(ratio.scores) == {"16", "average"}
+    assert result.sliced_wasserstein["16"] > 2 * result.sliced_wasserstein_floor["16"]
+    assert without.scores["16"] < 1.5 * max(without.floors["16"])
+    assert ratio.scores["16"] == pytest.approx(0.49, abs=0.2) and ratio.floor["16"] == pytest.approx(1.0, abs=0.3)
+    assert len(ratio.floors["average"]) == 3 and ratio.floors["16"][0] == ratio.floor["16"]
+    text = result.table()
+    for part in ("x1000, with contrast (no network)", "x1000, without contrast (no network)", "variance ratio (no"):
+        assert part in text
+    assert compare(result, result)["variance ratio"] == {"16": 1.0, "average": 1.0}
+
+
+def test_cards_of_earlier_versions_are_read_and_compared():
+    content = card().to_dict()
+    del content["images"]
+    earlier = Scorecard.from_dict(content)
+    assert earlier.images == () and "with contrast" in earlier.table()
+    assert set(compare(earlier, card())) == {"sliced_wasserstein", "means"}
+
+
 def test_compare():
     good, bad = card(), card(images(60, 5, low=150))
     ratios = compare(good, bad)

@@ -1,0 +1,145 @@
+"""The scorecard as an object: what `ganzoo.metrics.scorecard.scorecard` returns, as JSON and as text for a terminal."""
+
+import textwrap
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+BEST = {"fid": "lower", "kid": "lower", "precision": "higher", "recall": "higher", "density": "1", "coverage": "higher"}
+SLICED = "sliced Wasserstein x1000"
+
+EXPLAINED = {
+    "sliced Wasserstein, with contrast": "how far colours, contrast and edges of generated patches are from those of "
+    "real ones; 0 is best. Both sets are normalised by the real images",
+    "sliced Wasserstein, without contrast": "the same, but each set is normalised by itself, so that contrast and "
+    "overall colour play no part; 0 is best. If only the first is far from real vs real, contrast or colour is wrong",
+    "variance ratio": "contrast of generated patches (variance) divided by that of real ones; below 1: too faint",
+    "FID, KID": "how far the features of generated images, as a set, are from those of real ones; 0 is best",
+    "precision": "share of generated images that lie among the real ones; low: many do not look real",
+    "recall": "share of real images that lie among the generated ones; low: little variety",
+    "density": "how many real images lie near a generated one, compared with a real one; 1 is best",
+    "coverage": "share of real images that have a generated one nearby; low: parts of the data are left out",
+}
+
+
+class ImageScores(BaseModel):
+    """One kind of score over the images themselves, with no network; by level, frequency or direction."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    best: str  # "lower", or "1"
+    scores: dict[str, float]
+    floor: dict[str, float]  # the same of real against real
+    floors: dict[str, tuple[float, ...]] = {}  # over several splits of the real images, `floor` first
+
+
+class NetworkScores(BaseModel):
+    """Scores over the features of one network, and what they are worth."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    family: str
+    trained_on: str
+    dim: int
+    marks: tuple[str, ...] = ()  # why these scores flatter the generator; empty: no reason known
+    scores: dict[str, float | None]  # fid, kid, precision, recall, density, coverage
+    floor: dict[str, float | None]  # the same of real against real
+    deviations: dict[str, float | None] = {}  # standard deviations of the scores, where they were asked for
+    reasons: dict[str, str] = {}  # why a score is None
+
+
+class Scorecard(BaseModel):
+    """All scores of one set of generated images against one set of real ones; JSON-able.
+
+    `images` holds the scores without a network that earlier versions did not have; cards of these versions lack them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sliced_wasserstein: dict[str, float]  # by level, and "average"; normalised by the reals: with contrast
+    sliced_wasserstein_floor: dict[str, float]
+    sliced_wasserstein_floors: tuple[float, ...] = ()  # the average's, over several splits, this one first
+    sliced_wasserstein_deviation: dict[str, float] = {}  # standard deviations, where they were asked for
+    images: tuple[ImageScores, ...] = ()
+    networks: tuple[NetworkScores, ...]
+    fakes_given: int
+    protocol: dict  # equal protocols: comparable numbers
+
+    def to_dict(self) -> dict:
+        """A dict of plain JSON types; `from_dict` reads it."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_dict(cls, content: Mapping) -> "Scorecard":
+        """The scorecard that `to_dict` wrote, in this or an earlier version."""
+        return cls.model_validate(dict(content))
+
+    def without_network(self) -> list[ImageScores]:
+        """All scores over the images themselves, the sliced Wasserstein distance with contrast first."""
+        floors = {"average": self.sliced_wasserstein_floors} if self.sliced_wasserstein_floors else {}
+        sliced = ImageScores(
+            name=f"{SLICED}, with contrast",
+            best="lower",
+            scores=self.sliced_wasserstein,
+            floor=self.sliced_wasserstein_floor,
+            floors=floors,
+        )
+        return [sliced, *self.images]
+
+    def table(self) -> str:
+        """The scorecard as text for a terminal, the sliced Wasserstein distance first."""
+        protocol = self.protocol
+        size = "x".join(str(number) for number in protocol["resolution"])
+        lines = [f"{'':34}{'score':>12}{'real vs real':>14}   best"]
+        for index, image in enumerate(self.without_network()):
+            lines += _image_lines(image, self.sliced_wasserstein_deviation if index == 0 else {})
+        for network in self.networks:
+            lines += _network_lines(network)
+        lines.append(
+            f"{protocol['samples']} samples on each side (given: {protocol['reals']} real and "
+            f"{self.fakes_given} generated images), "
+            f"{size}, seed {protocol['seed']}"
+        )
+        lines += [f"resize for {name}: {entry['resize']}" for name, entry in protocol["networks"].items()]
+        lines += ["", "What the scores say (real vs real: what other real images score, the best there can be)"]
+        lines += [
+            textwrap.fill(f"{name}: {text}", 80, initial_indent="  ", subsequent_indent="    ")
+            for name, text in EXPLAINED.items()
+        ]
+        return "\n".join(lines)
+
+
+def label(name: str) -> str:
+    """The name of a row: levels are named by their size."""
+    return f"level {name}" if name[:1].isdigit() else name
+
+
+def average_first(names: Mapping[str, float]) -> list[str]:
+    """Names in their order, except that the average leads."""
+    return sorted(names, key=lambda name: name != "average")
+
+
+def _image_lines(image: ImageScores, deviations: Mapping[str, float]) -> list[str]:
+    lines = [f"{image.name} (no network)"]
+    for name in average_first(image.scores):
+        score, floor = image.scores[name], image.floor[name]
+        lines.append(_row(label(name), score, floor, image.best, deviations.get(name)))
+    if floors := image.floors.get("average"):
+        lines.append(f"    real vs real over {len(floors)} splits, average: {min(floors):.4g} to {max(floors):.4g}")
+    return lines
+
+
+def _network_lines(network: NetworkScores) -> list[str]:
+    lines = [f"{network.name} ({network.dim} features, trained on {network.trained_on})"]
+    lines += [f"  ! {mark}" for mark in network.marks]
+    for score, best in BEST.items():
+        lines.append(_row(score, network.scores[score], network.floor[score], best, network.deviations.get(score)))
+    return lines + [f"    {reason}" for reason in dict.fromkeys(network.reasons.values())]
+
+
+def _row(name: str, score: float | None, floor: float | None, best: str, deviation: float | None = None) -> str:
+    cells = ["none" if value is None else f"{value:.5g}" for value in (score, floor)]
+    spread = "" if deviation is None else f"   +- {deviation:.2g}"
+    return f"  {name:32}{cells[0]:>12}{cells[1]:>14}   {best}{spread}"

@@ -1,0 +1,59 @@
+"""The scores of a card that need no network, each with its floor over several splits of the real images."""
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from ganzoo.cache import cache_dir, keep, read_json, write_json
+from ganzoo.errors import GanzooError
+from ganzoo.metrics.arrays import content_hash
+from ganzoo.metrics.card import SLICED, ImageScores
+from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_distances
+
+WITH_CONTRAST = f"{SLICED}, with contrast"
+_REVISION = 1  # of the floors in the cache: raise it whenever the same images would get other numbers
+_BEST = {WITH_CONTRAST: "lower", f"{SLICED}, without contrast": "lower", "variance ratio": "1"}
+
+
+def image_scores(
+    real: np.ndarray, fake: np.ndarray, others: Sequence[tuple[np.ndarray, np.ndarray]], seed: int
+) -> list[ImageScores]:
+    """All scores without a network of `fake` against equally many `real` images, uint8 of one size.
+
+    Args:
+        real: real images.
+        fake: generated images.
+        others: pairs of real sets for the floors, that of the scores' own split first.
+        seed: of the patches and directions.
+    """
+    scores = _measured(real, fake, seed)
+    floors = [_floor(one, other, seed) for one, other in others]
+    return [
+        ImageScores(
+            name=name,
+            best=_BEST[name],
+            scores=found,
+            floor=floors[0][name],
+            floors={key: tuple(floor[name][key] for floor in floors) for key in found},
+        )
+        for name, found in scores.items()
+    ]
+
+
+def _measured(real: np.ndarray, fake: np.ndarray, seed: int) -> dict[str, dict[str, float]]:
+    sliced = sliced_distances(real, fake, seed)
+    return dict(zip(_BEST, (sliced.with_contrast, sliced.without_contrast, sliced.variance_ratio), strict=True))
+
+
+def _floor(one: np.ndarray, other: np.ndarray, seed: int) -> dict[str, dict[str, float]]:
+    """The scores of two sets of real images, cached by their content."""
+    contents = f"{content_hash(one)[:24]}-{content_hash(other)[:24]}-{seed}-{PROTOCOL}-{_REVISION}"
+    path = cache_dir("floors") / f"{hashlib.sha256(contents.encode()).hexdigest()[:32]}.json"
+    if path.is_file():
+        with contextlib.suppress(GanzooError):
+            return read_json(path)
+    floor = _measured(one, other, seed)
+    keep(path, lambda: write_json(path, floor, indent=None))
+    return floor
