@@ -14,6 +14,9 @@ EXPLAINED = {
     "sliced Wasserstein, without contrast": "the same, but each set is normalised by itself, so that contrast and "
     "overall colour play no part; 0 is best. If only the first is far from real vs real, contrast or colour is wrong",
     "variance ratio": "contrast of generated patches (variance) divided by that of real ones; below 1: too faint",
+    "lattice": "regular patterns that upsampling leaves. Power: how far the spectrum rises at periods of 2, 4 and 8 "
+    "pixels, compared with real images; well above 1: a lattice. Unevenness: how much edges prefer some columns or "
+    "rows of a grid of 8 pixels; well above real vs real: a lattice",
     "FID, KID": "how far the features of generated images, as a set, are from those of real ones; 0 is best",
     "precision": "share of generated images that lie among the real ones; low: many do not look real",
     "recall": "share of real images that lie among the generated ones; low: little variety",
@@ -126,8 +129,9 @@ def _image_lines(image: ImageScores, deviations: Mapping[str, float]) -> list[st
     for name in average_first(image.scores):
         score, floor = image.scores[name], image.floor[name]
         lines.append(_row(label(name), score, floor, image.best, deviations.get(name)))
-    if floors := image.floors.get("average"):
-        lines.append(f"    real vs real over {len(floors)} splits, average: {min(floors):.4g} to {max(floors):.4g}")
+    for name, floors in image.floors.items():
+        if name == "average" or "average" not in image.floors:
+            lines.append(f"    real vs real over {len(floors)} splits, {name}: {min(floors):.4g} to {max(floors):.4g}")
     return lines
 
 

@@ -161,6 +161,18 @@ def test_both_normalisations_and_the_variance_ratio_have_floors():
     assert compare(result, result)["variance ratio"] == {"16": 1.0, "average": 1.0}
 
 
+def test_a_lattice_is_on_the_card_with_its_floors():
+    latticed = images(60, 5).astype(np.int64) + 20 * (np.arange(16) % 8 == 0)[None, None, :, None]
+    plain, marked = card(), card(np.clip(latticed, 0, 255).astype(np.uint8))
+    for before, after in zip(plain.images[2:], marked.images[2:], strict=True):
+        assert after.floor == before.floor and all(len(floors) == 3 for floors in after.floors.values())
+    power, uneven = marked.images[2:]
+    assert set(power.scores) == {"period 2", "period 4", "period 8"} and set(uneven.scores) == {"columns", "rows"}
+    assert power.scores["period 4"] > 1.3 > max(power.floors["period 4"])
+    assert uneven.scores["columns"] > 3 * max(uneven.floors["columns"])
+    assert "real vs real over 3 splits, period 8" in marked.table()
+
+
 def test_cards_of_earlier_versions_are_read_and_compared():
     content = card().to_dict()
     del content["images"]
