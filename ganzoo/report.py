@@ -13,7 +13,7 @@ from typing import Any
 from ganzoo import run_exports
 from ganzoo.cache import is_number, read_json, read_objects
 from ganzoo.errors import EvaluationError, GanzooError, TrainingError
-from ganzoo.metrics.card import EXPLAINED, Scorecard, average_first, label
+from ganzoo.metrics.card import EXPLAINED, Repeats, Scorecard, average_first, label
 from ganzoo.metrics.scorecard import compare
 from ganzoo.origins import REPORT
 from ganzoo.page import (
@@ -147,9 +147,14 @@ def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, M
         rows = _score_rows(measured, network.floor, ratios.get(network.name, {}) if ratios else None, _BEST)
         title = f"{network.name}: {network.dim} features, trained on {network.trained_on}"
         html += f"<h3>{show(title)}</h3>" + "".join(f'<p class="mark">⚠ {show(mark)}</p>' for mark in network.marks)
+        rows += _repeat_rows([_repeats(card, network.name) for _, card in cards], bool(ratios))
         html += table(head, rows, "scores") + bullets(list(dict.fromkeys(network.reasons.values())))
     size = "x".join(str(number) for number in last.protocol["resolution"])
     note = f"{last.protocol['samples']:,} samples on each side, {size}. ↓ lower is better, ↑ higher is better."
+    if last.identical is not None:
+        note += (
+            f" {last.identical:,} of the samples equal another one, {last.identical_reals:,} of as many real images."
+        )
     return f'{html}<p class="faint">{show(note)} Real vs real: what other real images score, the best there can be.</p>'
 
 
@@ -172,6 +177,21 @@ def _score_rows(
         rows.append(
             [f"{label(name)} {arrows.get(name, '↓')}", *(one.get(name) for one in measured), floor[name], *change]
         )
+    return rows
+
+
+def _repeats(card: Scorecard, network: str) -> Repeats | None:
+    return next((one.repeats for one in card.networks if one.name == network), None)
+
+
+def _repeat_rows(found: Sequence[Repeats | None], rated: bool) -> list[list[Any]]:
+    """How alike the samples are; nothing where the last card does not say it."""
+    if found[-1] is None:
+        return []
+    rows = []
+    for name, key in (("spread of the features → 1", "spread"), ("near-identical samples ↓", "near")):
+        values = [None if one is None else getattr(one, key) for one in found]
+        rows.append([name, *values, getattr(found[-1], f"{key}_reals"), *[""] * rated])
     return rows
 
 

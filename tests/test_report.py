@@ -168,6 +168,17 @@ def test_scores_without_a_network_are_shown_also_beside_a_card_that_lacks_them(r
     assert "<td>level 32 → 1</td><td>none</td><td>0.49</td><td>1.01</td><td></td>" in text
 
 
+def test_repeats_among_the_samples_are_shown(run):
+    content = card(10.0)
+    content |= {"identical": 12, "identical_reals": 3}
+    content["networks"][1]["repeats"] = {"spread": 0.25, "spread_reals": 1.01, "near": 40, "near_reals": 2}
+    (run / "scores.json").write_text(json.dumps([{"samples": 10, "scorecard": content}]))
+    text = page(run)
+    assert "<td>spread of the features → 1</td><td>0.25</td><td>1.01</td>" in text
+    assert "<td>near-identical samples ↓</td><td>40</td><td>2</td>" in text
+    assert "12 of the samples equal another one, 3 of as many real images." in text
+
+
 def test_scores_of_other_protocols_are_not_set_side_by_side(run):
     scores = [{"samples": 0, "scorecard": card(80.0)}, {"samples": 10, "scorecard": card(10.0, seed=1)}]
     (run / "scores.json").write_text(json.dumps(scores))

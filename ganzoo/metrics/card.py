@@ -21,6 +21,9 @@ EXPLAINED = {
     "precision": "share of generated images that lie among the real ones; low: many do not look real",
     "recall": "share of real images that lie among the generated ones; low: little variety",
     "density": "how many real images lie near a generated one, compared with a real one; 1 is best",
+    "spread of the features": "variance of the features, divided by that of real images; low: samples are alike",
+    "near-identical samples": "samples whose features are nearer to those of another sample than 99% of real images "
+    "are to each other",
     "coverage": "share of real images that have a generated one nearby; low: parts of the data are left out",
 }
 
@@ -37,6 +40,17 @@ class ImageScores(BaseModel):
     floors: dict[str, tuple[float, ...]] = {}  # over several splits of the real images, `floor` first
 
 
+class Repeats(BaseModel):
+    """How alike samples are in the features of a network, and how alike as many real images are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spread: float  # variance of the features, divided by that of the real images; 1 is best
+    spread_reals: float
+    near: int | None  # samples nearer to another one than 99% of distinct real images are; None: all reals are equal
+    near_reals: int | None
+
+
 class NetworkScores(BaseModel):
     """Scores over the features of one network, and what they are worth."""
 
@@ -49,6 +63,7 @@ class NetworkScores(BaseModel):
     marks: tuple[str, ...] = ()  # why these scores flatter the generator; empty: no reason known
     scores: dict[str, float | None]  # fid, kid, precision, recall, density, coverage
     floor: dict[str, float | None]  # the same of real against real
+    repeats: Repeats | None = None  # None in cards of earlier versions
     deviations: dict[str, float | None] = {}  # standard deviations of the scores, where they were asked for
     reasons: dict[str, str] = {}  # why a score is None
 
@@ -68,6 +83,8 @@ class Scorecard(BaseModel):
     images: tuple[ImageScores, ...] = ()
     networks: tuple[NetworkScores, ...]
     fakes_given: int
+    identical: int | None = None  # compared samples that equal an earlier one, byte for byte
+    identical_reals: int | None = None  # the same of as many real images
     protocol: dict  # equal protocols: comparable numbers
 
     def to_dict(self) -> dict:
@@ -105,6 +122,10 @@ class Scorecard(BaseModel):
             f"{self.fakes_given} generated images), "
             f"{size}, seed {protocol['seed']}"
         )
+        if self.identical is not None:
+            lines.append(
+                f"identical to another sample: {self.identical} (of as many real images: {self.identical_reals})"
+            )
         lines += [f"resize for {name}: {entry['resize']}" for name, entry in protocol["networks"].items()]
         lines += ["", "What the scores say (real vs real: what other real images score, the best there can be)"]
         lines += [
@@ -140,6 +161,9 @@ def _network_lines(network: NetworkScores) -> list[str]:
     lines += [f"  ! {mark}" for mark in network.marks]
     for score, best in BEST.items():
         lines.append(_row(score, network.scores[score], network.floor[score], best, network.deviations.get(score)))
+    if repeats := network.repeats:
+        lines.append(_row("spread of the features", repeats.spread, repeats.spread_reals, "1"))
+        lines.append(_row("near-identical samples", repeats.near, repeats.near_reals, "lower"))
     return lines + [f"    {reason}" for reason in dict.fromkeys(network.reasons.values())]
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from ganzoo.backbone_catalogue import UNKNOWN
 from ganzoo.data.duplicates import split_in_two, twins
 from ganzoo.errors import EvaluationError
+from ganzoo.metrics import diversity
 from ganzoo.metrics.arrays import canonical_order, check_images, content_hash
-from ganzoo.metrics.card import NetworkScores, Scorecard
+from ganzoo.metrics.card import NetworkScores, Repeats, Scorecard
 from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, feature_network
 from ganzoo.metrics.features import extract
 from ganzoo.metrics.frechet import frechet_distance
@@ -26,7 +27,6 @@ from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_wasserstein
 
 SCORING_VERSION = 3  # raise it whenever the same images would get other numbers
 _SPLIT_SEED = 0  # of the halves, for every seed of a scorecard
-_NARROW = 0.1  # recall; real images had 0.5 to 0.9, coloured blobs 0.0, with a precision of up to 1
 _PRECISION_NEIGHBOURS = 3
 _DENSITY_NEIGHBOURS = 5
 _QUICK_DIRECTIONS = 64  # of the sliced Wasserstein distance where only its spread is wanted
@@ -84,6 +84,8 @@ def scorecard(
             _network_scores(net, compared, other_reals, fakes, seen_by_discriminator, pairs) for net in built
         ),
         fakes_given=len(fake),
+        identical=diversity.identical(fakes),
+        identical_reals=diversity.identical(other_reals),
         protocol={
             "scoring_version": SCORING_VERSION,
             "samples": count,
@@ -197,17 +199,26 @@ def _deviations(found: Sequence[Mapping[str, float | None]]) -> dict[str, float 
 
 def _network_scores(network: FeatureNetwork, compared, other_reals, fakes, seen, pairs) -> NetworkScores:
     real, made = extract(network, compared, cached=True), extract(network, fakes)
+    other = extract(network, other_reals, cached=True)
     scores, reasons = _feature_scores(real, made)
-    floor, _ = _feature_scores(real, extract(network, other_reals, cached=True))
-    deviations = _deviations([_all_scores(real[one], made[other]) for one, other in pairs])
+    floor, _ = _feature_scores(real, other)
+    deviations = _deviations([_all_scores(real[one], made[two]) for one, two in pairs])
+    limit = diversity.near_limit(real)
+    repeats = Repeats(
+        spread=diversity.spread(real, made),
+        spread_reals=diversity.spread(real, other),
+        near=diversity.near_identical(made, limit),
+        near_reals=diversity.near_identical(other, limit),
+    )
     return NetworkScores(
         name=network.name,
         family=network.family,
         trained_on=network.trained_on,
         dim=network.dim,
-        marks=_marks(network, seen) + _narrow(scores),
+        marks=_marks(network, seen) + diversity.marks(scores, floor, repeats, len(made)),
         scores=scores,
         floor=floor,
+        repeats=repeats,
         deviations={name: None if scores[name] is None else value for name, value in deviations.items()},
         reasons=reasons,
     )
@@ -257,17 +268,6 @@ def _marks(network: FeatureNetwork, seen: Sequence[Mapping[str, str]]) -> tuple[
                 f"perhaps flattering: what {part['backbone']}, which trained the generator, was trained on is not known"
             )
     return tuple(marks)
-
-
-def _narrow(scores: Mapping[str, float | None]) -> tuple[str, ...]:
-    """A mark where samples lie close together among the reals: precision and density are high for bad ones, too."""
-    precision, recall = scores["precision"], scores["recall"]
-    if recall is None or not (precision > 0.5 and recall < _NARROW):
-        return ()
-    return (
-        f"flattering precision and density: with a recall of {recall:.2f} the samples lie in a small part of the real "
-        "images' range, where simple or blurred images lie, too",
-    )
 
 
 def _ratios(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> dict[str, float | None]:

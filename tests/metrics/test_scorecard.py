@@ -6,6 +6,7 @@ import pytest
 
 from ganzoo.cache import cache_dir
 from ganzoo.errors import EvaluationError
+from ganzoo.metrics import diversity
 from ganzoo.metrics import scorecard as scorecard_module
 from ganzoo.metrics.feature_networks import FeatureNetwork
 from ganzoo.metrics.scorecard import Scorecard, compare, halves, network_scores, scorecard
@@ -95,12 +96,50 @@ def test_neighbour_scores_of_few_samples_are_withheld_with_the_reason():
     assert card().table().count("are too few") == 1, "one reason for all four"
 
 
-def test_a_high_precision_without_recall_is_marked():
-    alike = np.full((250, 16, 16, 3), 128, np.uint8) + np.arange(250, dtype=np.uint8)[:, None, None, None] % 3
-    found = over_network(alike, 250)
-    assert found.scores["precision"] > 0.5 and found.scores["recall"] < 0.1
-    assert len(found.marks) == 1 and "flattering precision and density: with a recall of 0.0" in found.marks[0]
-    assert over_network(images(250, 5), 250).marks == ()
+@pytest.mark.parametrize("kind", ["repeated", "mean", "single mode", "ten images"])
+def test_a_degenerate_set_is_marked(kind):
+    made = np.random.default_rng(1)
+    fakes = {
+        "repeated": np.broadcast_to(images(1, 7), (250, 16, 16, 3)),
+        "mean": np.full((250, 16, 16, 3), 127) + made.integers(0, 3, (250, 1, 1, 1)),
+        "single mode": images(250, 5) // 6 + 90,
+        "ten images": images(10, 7)[made.integers(0, 10, 250)],
+    }[kind]
+    found = over_network(fakes.astype(np.uint8), 250)
+    assert max(found.scores["precision"], found.scores["density"], found.scores["coverage"]) > 0.5
+    assert found.scores["recall"] < 0.5 * found.floor["recall"] and "with a recall of 0." in found.marks[0]
+    assert "flattering " in found.marks[0]
+    alike, few = found.repeats.spread < 0.5, found.repeats.near > 25
+    assert few and alike == (kind != "ten images")
+    assert sum("vary" in mark for mark in found.marks) == alike
+    assert sum("near-identical to another one" in mark for mark in found.marks) == few
+
+
+def test_a_good_set_has_no_marks():
+    found = over_network(images(250, 5), 250)
+    assert found.marks == () and found.repeats.spread == pytest.approx(1.0, abs=0.15)
+    assert found.repeats.near <= 25 and found.repeats.near_reals <= 25
+    assert found.repeats.spread_reals == pytest.approx(1.0, abs=0.15)
+
+
+def test_repeats_are_counted_and_shown():
+    fakes = images(60, 5)
+    fakes[40:] = fakes[:20]
+    result = card(fakes, reals=images(160, 0))
+    assert (result.identical, result.identical_reals) == (20, 0)
+    assert result.networks[0].repeats.near >= 40
+    assert "identical to another sample: 20 (of as many real images: 0)" in result.table()
+    assert "near-identical samples" in result.table()
+
+
+def test_twins_among_the_real_images_do_not_hide_repeats():
+    """The limit is that of the distinct images, also where all of them have a twin."""
+    distinct = network()(images(250, 0))
+    twins = np.concatenate([distinct, distinct + np.float32(1e-5)])
+    limit = diversity.near_limit(distinct)
+    assert 0 < limit == pytest.approx(diversity.near_limit(twins), rel=0.01)
+    assert diversity.near_identical(twins, limit) == 500 and diversity.near_identical(distinct, limit) <= 5
+    assert diversity.near_limit(np.ones((9, 3))) is None and diversity.near_identical(twins, None) is None
 
 
 def test_every_seed_compares_within_the_same_halves():
@@ -175,7 +214,10 @@ def test_a_lattice_is_on_the_card_with_its_floors():
 
 def test_cards_of_earlier_versions_are_read_and_compared():
     content = card().to_dict()
-    del content["images"]
+    for name in ("images", "identical", "identical_reals"):
+        del content[name]
+    for one in content["networks"]:
+        del one["repeats"]
     earlier = Scorecard.from_dict(content)
     assert earlier.images == () and "with contrast" in earlier.table()
     assert set(compare(earlier, card())) == {"sliced_wasserstein", "means"}
