@@ -110,10 +110,10 @@ def _text(trained: dict[str, Any], before: Any, after: Any, steps: _Steps, files
         f"{trained['samples']:,} images seen in {trained['seconds'] / 60:.1f} minutes of training.",
         "",
         "Scores (0 is best; 'real': what real images score against other real images)",
-        f"  {'':34}{'before':>10}{'after':>10}{'real':>10}",
+        _row("", "before", "after", "real"),
         _row("sliced Wasserstein x1000", *(distances["average"] for distances in sliced)),
         *(
-            _row(f"KID, network {a.name}", b.scores["kid"], a.scores["kid"], a.floor["kid"])
+            _row(f"KID, network {a.name}", b.shown()["kid"], a.shown()["kid"], a.floor["kid"])
             for a, b in zip(after.networks, before.networks, strict=True)
         ),
         "  Sliced Wasserstein distance: how far colours and edges of the samples are from",
@@ -131,5 +131,6 @@ def _text(trained: dict[str, Any], before: Any, after: Any, steps: _Steps, files
     return "\n".join(lines)
 
 
-def _row(name: str, before: float, after: float, real: float) -> str:
-    return f"  {name:34}{before:>10.4g}{after:>10.4g}{real:>10.4g}"
+def _row(name: str, *values: float | str) -> str:
+    """Scores of both generators and of real images; a text in place of a score that tells nothing."""
+    return f"  {name:30}" + "".join(f"{one:>16}" if isinstance(one, str) else f"{one:>16.4g}" for one in values)

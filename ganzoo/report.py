@@ -13,7 +13,7 @@ from typing import Any
 from ganzoo import run_exports
 from ganzoo.cache import is_number, read_json, read_objects
 from ganzoo.errors import EvaluationError, GanzooError, TrainingError
-from ganzoo.metrics.card import EXPLAINED, Repeats, Scorecard, average_first, label
+from ganzoo.metrics.card import EXPLAINED, TOO_FEW, Repeats, Scorecard, average_first, label
 from ganzoo.metrics.scorecard import compare
 from ganzoo.origins import REPORT
 from ganzoo.page import (
@@ -155,24 +155,27 @@ def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, M
         note += (
             f" {last.identical:,} of the samples equal another one, {last.identical_reals:,} of as many real images."
         )
-    return f'{html}<p class="faint">{show(note)} Real vs real: what other real images score, the best there can be.</p>'
+    note += " Real vs real: what other real images score, the best there can be."
+    note += f" {TOO_FEW.capitalize()}: with so few samples, real images may score the same."
+    return f'{html}<p class="faint">{show(note)}</p>'
 
 
-def _peer(scores: Sequence[Any], name: str) -> Mapping[str, float | None]:
-    """The scores of the group called `name`; none where a card of an earlier version lacks it."""
-    return next((one.scores for one in scores if one.name == name), {})
+def _peer(scores: Sequence[Any], name: str) -> Mapping[str, float | str | None]:
+    """The shown scores of the group called `name`; none where a card of an earlier version lacks it."""
+    return next((one.shown() for one in scores if one.name == name), {})
 
 
 def _score_rows(
-    measured: Sequence[Mapping[str, float | None]],
+    measured: Sequence[Mapping[str, float | str | None]],
     floor: Mapping[str, float | None],
     ratios: Mapping[str, float | None] | None,
     arrows: Mapping[str, str],
 ) -> list[list[Any]]:
-    """A row for each score: its name, its values, its floor, and its change where `ratios` are given."""
+    """A row for each score: its name, its values, its floor, and its change where `ratios` are given and tell one."""
     rows = []
     for name in average_first(floor):
-        rated = (ratios or {}).get(name)
+        untold = any(isinstance(one.get(name), str) for one in measured)
+        rated = None if untold else (ratios or {}).get(name)
         change = [] if ratios is None else ["" if rated is None else f"x {rated:.3g}"]
         rows.append(
             [f"{label(name)} {arrows.get(name, '↓')}", *(one.get(name) for one in measured), floor[name], *change]

@@ -179,6 +179,14 @@ def test_repeats_among_the_samples_are_shown(run):
     assert "12 of the samples equal another one, 3 of as many real images." in text
 
 
+def test_scores_that_tell_nothing_are_not_shown_in_digits(run):
+    first, last = card(80.0), card(10.0)
+    last["networks"][1]["margins"] = {"kid": 0.2}
+    scores = [{"samples": 0, "scorecard": first}, {"samples": 10, "scorecard": last}]
+    (run / "scores.json").write_text(json.dumps(scores))
+    assert "<td>kid ↓</td><td>0.8</td><td>too few to tell</td><td>0.0003</td><td></td>" in page(run)
+
+
 def test_scores_of_other_protocols_are_not_set_side_by_side(run):
     scores = [{"samples": 0, "scorecard": card(80.0)}, {"samples": 10, "scorecard": card(10.0, seed=1)}]
     (run / "scores.json").write_text(json.dumps(scores))

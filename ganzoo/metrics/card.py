@@ -1,11 +1,14 @@
 """The scorecard as an object: what `ganzoo.metrics.scorecard.scorecard` returns, as JSON and as text for a terminal."""
 
+import math
 import textwrap
 from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
 BEST = {"fid": "lower", "kid": "lower", "precision": "higher", "recall": "higher", "density": "1", "coverage": "higher"}
+TOO_FEW = "too few to tell"
+_MOST_NEEDED = 100_000
 SLICED = "sliced Wasserstein x1000"
 
 EXPLAINED = {
@@ -28,15 +31,48 @@ EXPLAINED = {
 }
 
 
-class ImageScores(BaseModel):
-    """One kind of score over the images themselves, with no network; by level, frequency or direction."""
+class _Scores(BaseModel):
+    """Scores with their floors, and what is known of their certainty."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
+    scores: dict[str, float | None]
+    floor: dict[str, float | None]  # the same of real against real
+    margins: dict[str, float] = {}  # half the 95% interval of score - floor; none in cards of earlier versions
+
+    def told(self, name: str) -> bool:
+        """Whether the score can be told from its floor, see `ganzoo.metrics.margins`; True where it is not known."""
+        score, floor, margin = self.scores.get(name), self.floor.get(name), self.margins.get(name)
+        return None in (score, floor, margin) or abs(score - floor) > margin
+
+    def needed(self, name: str, samples: int) -> int | None:
+        """How many samples a difference of this size needs, where `samples` are too few; None: more than 100,000."""
+        apart = abs(self.scores[name] - self.floor[name])
+        found = samples * (self.margins[name] / max(apart, 1e-12)) ** 2
+        return None if found > _MOST_NEEDED else math.ceil(found * (1 - 1e-9))
+
+    def shown(self) -> dict[str, float | str | None]:
+        """The scores, with `TOO_FEW` in place of those that cannot be told from their floor."""
+        return {name: score if self.told(name) else TOO_FEW for name, score in self.scores.items()}
+
+    def too_few(self, samples: int) -> str | None:
+        """A line that says which scores cannot be told from real images, and how many samples that would need."""
+        untold = [name for name in self.scores if not self.told(name)]
+        if not untold:
+            return None
+        needs = {name: self.needed(name, samples) for name in untold}
+        listed = (f"{label(name)} {'over 100,000' if count is None else f'{count:,}'}" for name, count in needs.items())
+        return (
+            f"{TOO_FEW}: {samples:,} samples do not tell these scores from those of real images. Samples that a "
+            f"difference of this size needs, about: {', '.join(listed)}"
+        )
+
+
+class ImageScores(_Scores):
+    """One kind of score over the images themselves, with no network; by level, frequency or direction."""
+
     best: str  # "lower", or "1"
-    scores: dict[str, float]
-    floor: dict[str, float]  # the same of real against real
     floors: dict[str, tuple[float, ...]] = {}  # over several splits of the real images, `floor` first
 
 
@@ -51,18 +87,13 @@ class Repeats(BaseModel):
     near_reals: int | None
 
 
-class NetworkScores(BaseModel):
-    """Scores over the features of one network, and what they are worth."""
+class NetworkScores(_Scores):
+    """Scores over the features of one network (fid, kid, precision, recall, density, coverage), and their worth."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
     family: str
     trained_on: str
     dim: int
     marks: tuple[str, ...] = ()  # why these scores flatter the generator; empty: no reason known
-    scores: dict[str, float | None]  # fid, kid, precision, recall, density, coverage
-    floor: dict[str, float | None]  # the same of real against real
     repeats: Repeats | None = None  # None in cards of earlier versions
     deviations: dict[str, float | None] = {}  # standard deviations of the scores, where they were asked for
     reasons: dict[str, str] = {}  # why a score is None
@@ -80,6 +111,7 @@ class Scorecard(BaseModel):
     sliced_wasserstein_floor: dict[str, float]
     sliced_wasserstein_floors: tuple[float, ...] = ()  # the average's, over several splits, this one first
     sliced_wasserstein_deviation: dict[str, float] = {}  # standard deviations, where they were asked for
+    sliced_wasserstein_margins: dict[str, float] = {}  # as `margins` of the other scores
     images: tuple[ImageScores, ...] = ()
     networks: tuple[NetworkScores, ...]
     fakes_given: int
@@ -105,6 +137,7 @@ class Scorecard(BaseModel):
             scores=self.sliced_wasserstein,
             floor=self.sliced_wasserstein_floor,
             floors=floors,
+            margins=self.sliced_wasserstein_margins,
         )
         return [sliced, *self.images]
 
@@ -114,9 +147,9 @@ class Scorecard(BaseModel):
         size = "x".join(str(number) for number in protocol["resolution"])
         lines = [f"{'':34}{'score':>12}{'real vs real':>14}   best"]
         for index, image in enumerate(self.without_network()):
-            lines += _image_lines(image, self.sliced_wasserstein_deviation if index == 0 else {})
+            lines += _image_lines(image, self.sliced_wasserstein_deviation if index == 0 else {}, protocol["samples"])
         for network in self.networks:
-            lines += _network_lines(network)
+            lines += _network_lines(network, protocol["samples"])
         lines.append(
             f"{protocol['samples']} samples on each side (given: {protocol['reals']} real and "
             f"{self.fakes_given} generated images), "
@@ -145,29 +178,36 @@ def average_first(names: Mapping[str, float]) -> list[str]:
     return sorted(names, key=lambda name: name != "average")
 
 
-def _image_lines(image: ImageScores, deviations: Mapping[str, float]) -> list[str]:
-    lines = [f"{image.name} (no network)"]
+def _image_lines(image: ImageScores, deviations: Mapping[str, float], samples: int) -> list[str]:
+    lines, shown = [f"{image.name} (no network)"], image.shown()
     for name in average_first(image.scores):
-        score, floor = image.scores[name], image.floor[name]
-        lines.append(_row(label(name), score, floor, image.best, deviations.get(name)))
+        lines.append(_row(label(name), shown[name], image.floor[name], image.best, deviations.get(name)))
     for name, floors in image.floors.items():
         if name == "average" or "average" not in image.floors:
             lines.append(f"    real vs real over {len(floors)} splits, {name}: {min(floors):.4g} to {max(floors):.4g}")
-    return lines
+    return lines + _wrapped(image.too_few(samples))
 
 
-def _network_lines(network: NetworkScores) -> list[str]:
+def _network_lines(network: NetworkScores, samples: int) -> list[str]:
     lines = [f"{network.name} ({network.dim} features, trained on {network.trained_on})"]
-    lines += [f"  ! {mark}" for mark in network.marks]
+    lines += [line for mark in network.marks for line in _wrapped(mark, "  ! ")]
+    shown = network.shown()
     for score, best in BEST.items():
-        lines.append(_row(score, network.scores[score], network.floor[score], best, network.deviations.get(score)))
+        lines.append(_row(score, shown[score], network.floor[score], best, network.deviations.get(score)))
     if repeats := network.repeats:
         lines.append(_row("spread of the features", repeats.spread, repeats.spread_reals, "1"))
         lines.append(_row("near-identical samples", repeats.near, repeats.near_reals, "lower"))
-    return lines + [f"    {reason}" for reason in dict.fromkeys(network.reasons.values())]
+    lines += [line for reason in dict.fromkeys(network.reasons.values()) for line in _wrapped(reason)]
+    return lines + _wrapped(network.too_few(samples))
 
 
-def _row(name: str, score: float | None, floor: float | None, best: str, deviation: float | None = None) -> str:
-    cells = ["none" if value is None else f"{value:.5g}" for value in (score, floor)]
-    spread = "" if deviation is None else f"   +- {deviation:.2g}"
-    return f"  {name:32}{cells[0]:>12}{cells[1]:>14}   {best}{spread}"
+def _wrapped(text: str | None, first: str = "    ") -> list[str]:
+    return textwrap.wrap(text or "", 80, initial_indent=first, subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _row(name: str, score: float | str | None, floor: float | None, best: str, deviation: float | None = None) -> str:
+    cells = [
+        "none" if value is None else value if isinstance(value, str) else f"{value:.5g}" for value in (score, floor)
+    ]
+    spread = "" if deviation is None or isinstance(score, str) else f"   +- {deviation:.2g}"
+    return f"  {name:28}{cells[0]:>16}{cells[1]:>14}   {best}{spread}"

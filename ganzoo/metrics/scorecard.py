@@ -14,9 +14,9 @@ import numpy as np
 from ganzoo.backbone_catalogue import UNKNOWN
 from ganzoo.data.duplicates import split_in_two, twins
 from ganzoo.errors import EvaluationError
-from ganzoo.metrics import diversity
+from ganzoo.metrics import diversity, margins
 from ganzoo.metrics.arrays import canonical_order, check_images, content_hash
-from ganzoo.metrics.card import NetworkScores, Repeats, Scorecard
+from ganzoo.metrics.card import BEST, NetworkScores, Repeats, Scorecard
 from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, feature_network
 from ganzoo.metrics.features import extract
 from ganzoo.metrics.frechet import frechet_distance
@@ -69,7 +69,8 @@ def scorecard(
     for split in range(1, _SPLITS):
         again = np.random.default_rng((seed, split)).permutation(len(ordered))
         others.append((ordered[again[:count]], ordered[again[half : half + count]]))
-    sliced, *more = image_scores(compared, fakes, others, seed)
+    halved = margins.halves_of(count, seed)
+    sliced, *more = image_scores(compared, fakes, others, seed, halved)
 
     built = _built(networks, half_a)
     return Scorecard(
@@ -77,11 +78,12 @@ def scorecard(
         sliced_wasserstein_deviation=_deviations(
             [sliced_wasserstein(compared[one], fakes[other], seed, _QUICK_DIRECTIONS) for one, other in pairs]
         ),
+        sliced_wasserstein_margins=sliced.margins,
         sliced_wasserstein_floor=sliced.floor,
         sliced_wasserstein_floors=sliced.floors["average"],
         images=tuple(more),
         networks=tuple(
-            _network_scores(net, compared, other_reals, fakes, seen_by_discriminator, pairs) for net in built
+            _network_scores(net, (compared, fakes, other_reals), seen_by_discriminator, pairs, halved) for net in built
         ),
         fakes_given=len(fake),
         identical=diversity.identical(fakes),
@@ -197,7 +199,9 @@ def _deviations(found: Sequence[Mapping[str, float | None]]) -> dict[str, float 
     return {name: None if None in values else float(np.std(values, ddof=1)) for name, values in columns.items()}
 
 
-def _network_scores(network: FeatureNetwork, compared, other_reals, fakes, seen, pairs) -> NetworkScores:
+def _network_scores(network: FeatureNetwork, images, seen, pairs, halved: Sequence[margins.Halves]) -> NetworkScores:
+    """The scores over one network of `images`: real ones, samples, other real ones."""
+    compared, fakes, other_reals = images
     real, made = extract(network, compared, cached=True), extract(network, fakes)
     other = extract(network, other_reals, cached=True)
     scores, reasons = _feature_scores(real, made)
@@ -219,6 +223,7 @@ def _network_scores(network: FeatureNetwork, compared, other_reals, fakes, seen,
         scores=scores,
         floor=floor,
         repeats=repeats,
+        margins=_feature_margins((real, made, other), [name for name in scores if scores[name] is not None], halved),
         deviations={name: None if scores[name] is None else value for name, value in deviations.items()},
         reasons=reasons,
     )
@@ -241,11 +246,34 @@ def _feature_scores(real: np.ndarray, fake: np.ndarray) -> tuple[dict[str, float
     return scores, reasons
 
 
+def _feature_margins(features: Sequence[np.ndarray], names: Sequence[str], halved: Sequence[margins.Halves]) -> dict:
+    """The margins of the scores called `names`, from features of real images, samples and other real images."""
+    real, made, other = features
+    if not halved:
+        return {}
+    scores = [_named_scores(real[half.real], made[half.fake], names) for half in halved]
+    floors = [_named_scores(real[half.real], other[half.other], names) for half in halved]
+    return margins.margins(scores, floors)
+
+
 def _all_scores(real: np.ndarray, fake: np.ndarray) -> dict[str, float | None]:
-    count, dim = real.shape
-    scores = {"fid": frechet_distance(real, fake) if count > dim else None, "kid": kernel_distance(real, fake)}
-    scores |= precision_recall(real, fake, _PRECISION_NEIGHBOURS)
-    return scores | density_coverage(real, fake, _DENSITY_NEIGHBOURS)
+    """All scores; the Frechet distance is None where there are too few samples for it."""
+    known = [name for name in BEST if name != "fid" or len(real) > real.shape[1]]
+    return dict.fromkeys(BEST) | _named_scores(real, fake, known)
+
+
+def _named_scores(real: np.ndarray, fake: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """The scores called `names`, whatever the number of samples."""
+    found = {}
+    if "fid" in names:
+        found["fid"] = frechet_distance(real, fake)
+    if "kid" in names:
+        found["kid"] = kernel_distance(real, fake)
+    if {"precision", "recall"} & set(names):
+        found |= precision_recall(real, fake, _PRECISION_NEIGHBOURS)
+    if {"density", "coverage"} & set(names):
+        found |= density_coverage(real, fake, _DENSITY_NEIGHBOURS)
+    return {name: found[name] for name in names}
 
 
 def _marks(network: FeatureNetwork, seen: Sequence[Mapping[str, str]]) -> tuple[str, ...]:

@@ -71,19 +71,28 @@ def sliced_wasserstein(
     Raises:
         EvaluationError: other types, different shapes, or images under 14 pixels.
     """
-    levels = {name: level.with_contrast for name, level in _levels(real, fake, seed, directions, False).items()}
+    levels = {
+        name: level.with_contrast
+        for name, level in _levels(real, fake, seed, (directions, _PATCHES_PER_IMAGE), False).items()
+    }
     return levels | {"average": float(np.mean(list(levels.values())))}
 
 
 def sliced_distances(
-    real: np.ndarray, fake: np.ndarray, seed: int = 0, directions: int = _DIRECTIONS
+    real: np.ndarray,
+    fake: np.ndarray,
+    seed: int = 0,
+    directions: int = _DIRECTIONS,
+    patches: int = _PATCHES_PER_IMAGE,
 ) -> SlicedDistances:
     """Both normalisations of `sliced_wasserstein` (the same arguments and errors), and the variance ratios.
+
+    With fewer `patches` of each image it is faster and less exact, and not the protocol.
 
     A distance that is high with contrast and near its floor without it is an error of contrast or colour alone, which
     the variance ratios show by level. A distance that is high without contrast, too, is an error of shape or texture.
     """
-    levels = _levels(real, fake, seed, directions, True)
+    levels = _levels(real, fake, seed, (directions, patches), True)
     both = [{name: getattr(level, key) for name, level in levels.items()} for key in _Level._fields]
     for distances in both[:2]:
         distances["average"] = float(np.mean(list(distances.values())))
@@ -97,8 +106,9 @@ class _Level(NamedTuple):
     variance_ratio: float
 
 
-def _levels(real: np.ndarray, fake: np.ndarray, seed: int, directions: int, own: bool) -> dict[str, _Level]:
-    """What is known of each level; `own`: whether each set is normalised by itself, too."""
+def _levels(real: np.ndarray, fake: np.ndarray, seed: int, counts: tuple[int, int], own: bool) -> dict[str, _Level]:
+    """Each level by `counts` of directions and patches; `own`: whether each set is normalised by itself, too."""
+    directions, patches_per_image = counts
     real, fake = check_images(real, "real"), check_images(fake, "fake")
     if real.shape != fake.shape:
         raise EvaluationError(
@@ -108,8 +118,8 @@ def _levels(real: np.ndarray, fake: np.ndarray, seed: int, directions: int, own:
     sizes = level_sizes(real.shape[1], real.shape[2])
     found = {}
     for level, (height, width) in enumerate(progress.each(sizes, "Comparing patches of images (sliced Wasserstein)")):
-        real_patches = _patches(real, level, len(sizes), seed)
-        fake_patches = _patches(fake, level, len(sizes), seed)
+        real_patches = _patches(real, (level, len(sizes)), seed, patches_per_image)
+        fake_patches = _patches(fake, (level, len(sizes)), seed, patches_per_image)
         moments, fake_moments = _moments(real_patches), _moments(fake_patches)
         ratio = float(np.sum(fake_moments[1] ** 2) / np.sum(moments[1] ** 2))
         clouds = [(fake_patches - fake_moments[0]) / fake_moments[1]] if own else []
@@ -139,19 +149,20 @@ def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def _patches(images: np.ndarray, level: int, levels: int, seed: int) -> np.ndarray:
-    """Patches of one level, (N * 128, 7 * 7, C) float32."""
+def _patches(images: np.ndarray, level_of: tuple[int, int], seed: int, number: int) -> np.ndarray:
+    """`number` patches of each image at one level, (N * number, 7 * 7, C) float32."""
+    level, levels = level_of
     generator = np.random.default_rng([seed, level])
     offset = np.arange(_PATCH)
     parts = []
     for start in range(0, len(images), _IMAGES_AT_ONCE):
         maps = _laplacian(images[start : start + _IMAGES_AT_ONCE].astype(np.float32), level, levels)
         count, height, width, channels = maps.shape
-        top = generator.integers(0, height - _PATCH + 1, (count, _PATCHES_PER_IMAGE, 1, 1))
-        left = generator.integers(0, width - _PATCH + 1, (count, _PATCHES_PER_IMAGE, 1, 1))
+        top = generator.integers(0, height - _PATCH + 1, (count, number, 1, 1))
+        left = generator.integers(0, width - _PATCH + 1, (count, number, 1, 1))
         index = np.arange(count)[:, None, None, None]
         cut = maps[index, top + offset[:, None], left + offset[None, :]]
-        parts.append(cut.reshape(count * _PATCHES_PER_IMAGE, _PATCH * _PATCH, channels))
+        parts.append(cut.reshape(count * number, _PATCH * _PATCH, channels))
     return np.concatenate(parts)
 
 

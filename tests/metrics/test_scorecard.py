@@ -8,6 +8,7 @@ from ganzoo.cache import cache_dir
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics import diversity
 from ganzoo.metrics import scorecard as scorecard_module
+from ganzoo.metrics.card import ImageScores
 from ganzoo.metrics.feature_networks import FeatureNetwork
 from ganzoo.metrics.scorecard import Scorecard, compare, halves, network_scores, scorecard
 
@@ -82,7 +83,7 @@ NEIGHBOURS = ("precision", "recall", "density", "coverage")
 def over_network(fakes, count):
     """The scores of a card over one network, without the rest of it."""
     real, others = images(2 * count, 0)[:count], images(2 * count, 0)[count:]
-    return scorecard_module._network_scores(network(), real, others, fakes, (), ())
+    return scorecard_module._network_scores(network(), (real, fakes, others), (), (), ())
 
 
 def test_neighbour_scores_of_few_samples_are_withheld_with_the_reason():
@@ -93,7 +94,7 @@ def test_neighbour_scores_of_few_samples_are_withheld_with_the_reason():
         assert part in few.reasons["recall"]
     enough = over_network(images(250, 5), 250)
     assert all(enough.scores[name] >= 0 for name in NEIGHBOURS) and not enough.reasons
-    assert card().table().count("are too few") == 1, "one reason for all four"
+    assert " ".join(card().table().split()).count("are too few") == 1, "one reason for all four"
 
 
 @pytest.mark.parametrize("kind", ["repeated", "mean", "single mode", "ten images"])
@@ -212,12 +213,48 @@ def test_a_lattice_is_on_the_card_with_its_floors():
     assert "real vs real over 3 splits, period 8" in marked.table()
 
 
+def test_scores_that_few_samples_do_not_tell_are_not_given_in_digits():
+    """12 samples do not tell the KID of a brighter set from that of real images, 200 do. The JSON has all digits."""
+    few, many = (card(images(200, 5, low=90), images(400, 0), max_samples=count) for count in (12, 200))
+    assert not few.networks[0].told("kid") and many.networks[0].told("kid") and many.networks[0].told("fid")
+    assert few.networks[0].scores["kid"] is not None and few.networks[0].shown()["kid"] == "too few to tell"
+    row = next(line for line in few.table().splitlines() if line.startswith("  kid"))
+    assert "too few to tell" in row and f"{few.networks[0].scores['kid']:.5g}" not in row
+    assert f"{few.networks[0].floor['kid']:.5g}" in row
+    assert "12 samples do not tell these scores from those of real images" in " ".join(few.table().split())
+    assert "too few to tell" not in next(line for line in many.table().splitlines() if line.startswith("  kid"))
+    assert set(many.sliced_wasserstein_margins) == set(many.sliced_wasserstein)
+    assert all(set(image.margins) == set(image.scores) for image in many.images)
+
+
+def test_as_good_as_real_images_is_not_told_at_any_number():
+    result = card(images(600, 0)[300:], images(600, 0)[:300])
+    assert sum(result.networks[0].told(name) for name in ("fid", "kid")) == 0
+    assert sum(image.told(name) for image in result.without_network() for name in image.scores) <= 2
+
+
+def test_the_number_of_samples_that_a_difference_needs_by_hand():
+    scores = {
+        "name": "x",
+        "best": "1",
+        "scores": {"a": 1.2, "b": 1.0, "c": 3.0},
+        "floor": {"a": 1.0, "b": 1.0, "c": 1.0},
+    }
+    found = ImageScores(**scores, margins={"a": 0.4, "b": 0.4, "c": 0.4})
+    assert [found.told(name) for name in "abc"] == [False, False, True]
+    assert found.needed("a", 50) == 200 and found.needed("b", 50) is None  # twice as precise: four times as many
+    assert found.shown() == {"a": "too few to tell", "b": "too few to tell", "c": 3.0}
+    assert "about: a 200, b over 100,000" in found.too_few(50)
+    assert ImageScores(**scores).told("a") and ImageScores(**scores).too_few(50) is None
+
+
 def test_cards_of_earlier_versions_are_read_and_compared():
     content = card().to_dict()
     for name in ("images", "identical", "identical_reals"):
         del content[name]
+    del content["sliced_wasserstein_margins"]
     for one in content["networks"]:
-        del one["repeats"]
+        del one["repeats"], one["margins"]
     earlier = Scorecard.from_dict(content)
     assert earlier.images == () and "with contrast" in earlier.table()
     assert set(compare(earlier, card())) == {"sliced_wasserstein", "means"}

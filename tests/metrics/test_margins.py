@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from ganzoo.metrics.frechet import frechet_distance
+from ganzoo.metrics.kernel import kernel_distance
+from ganzoo.metrics.margins import halves_of, margins
+
+
+def test_margins_by_hand():
+    # Differences 1, 2, 3: deviation 1, times 4.3027, the 97.5% quantile of t with 2 degrees of freedom
+    scores, floors = [{"kid": 2.0}, {"kid": 4.0}, {"kid": 6.0}], [{"kid": 1.0}, {"kid": 2.0}, {"kid": 3.0}]
+    assert margins(scores, floors) == {"kid": pytest.approx(4.30265, rel=1e-5)}
+
+
+def test_halves_are_drawn_without_replacement_and_by_the_seed():
+    drawn = halves_of(21, 0)
+    assert len(drawn) >= 8 and all(len(set(part)) == 10 and max(part) < 21 for half in drawn for part in half)
+    assert any((one.real != other.real).any() for one, other in zip(drawn, halves_of(21, 1), strict=True))
+    for one, other in zip(drawn, halves_of(21, 0), strict=True):
+        np.testing.assert_array_equal(np.concatenate(one), np.concatenate(other))
+
+
+@pytest.mark.parametrize("score", [kernel_distance, frechet_distance])
+@pytest.mark.parametrize("count", [30, 120])
+def test_real_images_are_told_from_real_images_in_few_of_many_draws(score, count):
+    told = 0
+    for seed in range(40):
+        real, fake, other = np.random.default_rng(seed).standard_normal((3, count, 6))
+        halves = halves_of(count, seed)
+        scores = [{"score": score(real[half.real], fake[half.fake])} for half in halves]
+        floors = [{"score": score(real[half.real], other[half.other])} for half in halves]
+        told += abs(score(real, fake) - score(real, other)) > margins(scores, floors)["score"]
+    assert told <= 5  # of 40; the nominal 5% are 2
+
+
+def test_a_clear_difference_is_told():
+    real, fake, other = np.random.default_rng(0).standard_normal((3, 200, 6))
+    fake = fake + 0.5
+    halves = halves_of(200, 0)
+    scores = [{"kid": kernel_distance(real[half.real], fake[half.fake])} for half in halves]
+    floors = [{"kid": kernel_distance(real[half.real], other[half.other])} for half in halves]
+    assert kernel_distance(real, fake) - kernel_distance(real, other) > margins(scores, floors)["kid"]
