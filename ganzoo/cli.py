@@ -438,8 +438,8 @@ def distill(teacher: str, student: str, **arguments: Any) -> None:
     "--features",
     multiple=True,
     metavar="NET",
-    type=kinds.names("self_supervised", "squeezenet", "efficientnet_lite2"),
-    help="Use this feature network: self_supervised, squeezenet or efficientnet_lite2; repeatable.",
+    type=kinds.names("self_supervised", "random", "squeezenet", "efficientnet_lite2"),
+    help="Use this feature network: self_supervised, random, squeezenet or efficientnet_lite2; repeatable.",
 )
 @_seed("the samples and of the split of the images")
 @click.option(
@@ -448,6 +448,13 @@ def distill(teacher: str, student: str, **arguments: Any) -> None:
     show_default=True,
     type=click.IntRange(min=0),
     help="Give standard deviations over so many random halves of the samples: 2 or more, 0 for none.",
+)
+@click.option(
+    "--fits",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Fit the self-supervised network so often, and give means and ranges over the fits.",
 )
 @_width
 @_json
@@ -460,6 +467,7 @@ def evaluate(
     features: tuple[str, ...],
     seed: int,
     subsamples: int,
+    fits: int,
     width: float,
     as_json: bool,
 ) -> None:
@@ -467,7 +475,7 @@ def evaluate(
     from ganzoo.evaluation import evaluate as function
 
     networks = tuple(dict.fromkeys(features)) or None
-    card = function(name, data, samples, networks, seed, subsamples, width, split=split)
+    card = function(name, data, samples, networks, seed, subsamples, width, split=split, fits=fits)
     _print(card.to_dict(), as_json, card.table())
 
 

@@ -14,6 +14,9 @@ from ganzoo.report import write_report
 from ganzoo.runs.class_names import labels_for
 from ganzoo.runs.progress import task
 
+FITS = 3  # of the self-supervised network: the scores of one fit differ from those of another
+
+
 if TYPE_CHECKING:
     from ganzoo.data import SampleSet
     from ganzoo.gan import GAN
@@ -30,6 +33,7 @@ def evaluate(
     width: float = 1.0,
     *,
     split: str | None = None,
+    fits: int = FITS,
 ) -> "Scorecard":
     """The scorecard of an averaged generator; that of a run is added to its `scores.json` and its report.
 
@@ -38,12 +42,15 @@ def evaluate(
         data: real data, as for `ganzoo.train`. Where both the GAN and the data have classes, these are matched by name
             and generated as often as the data have them.
         samples: how many samples are generated at most; never more than half of the real ones.
-        networks: feature networks, the recipe's `evaluation.networks` by default.
+        networks: feature networks; by default the recipe's `evaluation.networks`, and "random" as a control beside
+            "self_supervised".
         seed: of the samples, and of the choice of the real ones that are compared.
         subsamples: over how many subsamples the standard deviations of the scores are taken: 0 (none), or 2 or more;
             see `ganzoo.metrics.scorecard`.
         width: the share of the generator's channels, see `GAN.widths`; a run keeps the scores of width 1 only.
         split: which part of the data is read ("train", "val", "test", "all"); the recipe's `data.split` by default.
+        fits: how often the self-supervised network is fitted (10 to 120 seconds each, then cached): its scores are
+            means over the fits. With 1 they can be compared with those of earlier versions and of a training.
 
     Raises:
         EvaluationError: `source` is nothing that can be scored, the classes of the data are not those of the
@@ -53,11 +60,20 @@ def evaluate(
     gan, where = _loaded(source)
     gan = gan.at_width(width)
     real = read_reals(gan, data, split)
-    card = score(gan, real.samples, samples, networks, seed, labels_for(gan, real), subsamples)
+    networks = networks or with_control(gan.recipe.evaluation.networks)
+    card = score(gan, real.samples, samples, networks, seed, labels_for(gan, real), subsamples, fits)
     run = None if where is None else Path(where)
     if run and width == 1.0 and (run / registry.RUN_RECIPE).is_file() and (run / "checkpoints").is_dir():
         remember(run, gan, card)
     return card
+
+
+def with_control(networks: Sequence[str]) -> tuple[str, ...]:
+    """Networks with "random" after "self_supervised": the same network before it was fitted."""
+    names = [name for name in networks if name != "random"]
+    if "self_supervised" in names:
+        names.insert(names.index("self_supervised") + 1, "random")
+    return tuple(names)
 
 
 def _loaded(source: Any) -> tuple["GAN", str | None]:
@@ -103,6 +119,7 @@ def score(
     seed: int = 0,
     labels: Any = None,
     subsamples: int = 0,
+    fits: int = 1,
 ) -> "Scorecard":
     """The scorecard of a GAN's averaged generator against real samples in the domain's units.
 
@@ -113,7 +130,7 @@ def score(
 
     fake = _fakes(gan, len(real) // 2, samples, seed, labels)
     networks = networks or gan.recipe.evaluation.networks
-    return scorecard(real, fake, networks, gan.pretrained_sources(), seed=seed, subsamples=subsamples)
+    return scorecard(real, fake, networks, gan.pretrained_sources(), seed=seed, subsamples=subsamples, fits=fits)
 
 
 def quick_scores(

@@ -13,7 +13,7 @@ from typing import Any
 from ganzoo import run_exports
 from ganzoo.cache import is_number, read_json, read_objects
 from ganzoo.errors import EvaluationError, GanzooError, TrainingError
-from ganzoo.metrics.card import EXPLAINED, TOO_FEW, Repeats, Scorecard, average_first, label
+from ganzoo.metrics.card import EXPLAINED, TOO_FEW, NetworkScores, Repeats, Scorecard, average_first, label
 from ganzoo.metrics.scorecard import compare
 from ganzoo.origins import REPORT
 from ganzoo.page import (
@@ -148,7 +148,7 @@ def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, M
         title = f"{network.name}: {network.dim} features, trained on {network.trained_on}"
         html += f"<h3>{show(title)}</h3>" + "".join(f'<p class="mark">⚠ {show(mark)}</p>' for mark in network.marks)
         rows += _repeat_rows([_repeats(card, network.name) for _, card in cards], bool(ratios))
-        html += table(head, rows, "scores") + bullets(list(dict.fromkeys(network.reasons.values())))
+        html += table(head, rows, "scores") + bullets([*dict.fromkeys(network.reasons.values()), *_over_fits(network)])
     size = "x".join(str(number) for number in last.protocol["resolution"])
     note = f"{last.protocol['samples']:,} samples on each side, {size}. ↓ lower is better, ↑ higher is better."
     if last.identical is not None:
@@ -181,6 +181,15 @@ def _score_rows(
             [f"{label(name)} {arrows.get(name, '↓')}", *(one.get(name) for one in measured), floor[name], *change]
         )
     return rows
+
+
+def _over_fits(network: NetworkScores) -> list[str]:
+    """What the scores of the last card are over several fits of the network."""
+    ranges = {name: network.range_over_fits(name) for name in network.scores}
+    listed = [f"{name} {over[0]:.4g} to {over[1]:.4g}" for name, over in ranges.items() if over]
+    return (
+        [f"Means of {len(network.fits)} fits of the network. Range of the last: {', '.join(listed)}."] if listed else []
+    )
 
 
 def _repeats(card: Scorecard, network: str) -> Repeats | None:

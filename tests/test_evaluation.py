@@ -16,7 +16,7 @@ from ganzoo.cache import cache_dir
 from ganzoo.cli import main
 from ganzoo.data import SampleSet
 from ganzoo.errors import DataError, EvaluationError
-from ganzoo.evaluation import read_reals
+from ganzoo.evaluation import read_reals, with_control
 from ganzoo.export import export_generator, quality
 from ganzoo.registry import get_entry
 from ganzoo.runs.class_names import generated_classes, labels_for
@@ -167,6 +167,12 @@ def test_evaluate_and_export_read_the_part_that_is_asked_for(gan, tmp_path):
         assert result.exit_code == 1 and "no images of the part 'val'" in result.output
 
 
+def test_the_control_is_beside_the_fitted_network():
+    assert with_control(("self_supervised", "squeezenet")) == ("self_supervised", "random", "squeezenet")
+    assert with_control(("squeezenet",)) == ("squeezenet",) and with_control(()) == ()
+    assert with_control(("random", "self_supervised")) == ("self_supervised", "random")
+
+
 @pytest.mark.heavy
 def test_the_feature_network_is_fitted_once_for_all_commands(tmp_path, monkeypatch):
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
@@ -175,12 +181,16 @@ def test_the_feature_network_is_fitted_once_for_all_commands(tmp_path, monkeypat
     changes = {"evaluation": {"check_networks": ["self_supervised"], "networks": ["self_supervised"]}}
     ganzoo.train("image/dcgan_32", data, run, samples=16, overrides=recipe_files.merge(TINY, changes))
     fitted = list(cache_dir("networks").iterdir())
-    cards = [ganzoo.evaluate(str(run), data, seed=seed) for seed in (0, 1)]
-    ganzoo.evaluate(presets.load(str(run)), data)
+    cards = [ganzoo.evaluate(str(run), data, seed=seed, fits=1) for seed in (0, 1)]
+    ganzoo.evaluate(presets.load(str(run)), data, fits=1)
     export_generator(str(run), tmp_path / "out", ["tflite"], ["float16"])
     assert len(fitted) == 1 and list(cache_dir("networks").iterdir()) == fitted
     versions = {card.protocol["networks"]["self_supervised"]["version"] for card in cards}
     assert len(versions) == 1 and cards[0].networks[0].scores != cards[1].networks[0].scores
+    assert [network.name for network in cards[0].networks] == ["self_supervised", "random"]
+    several = ganzoo.evaluate(str(run), data)
+    assert len(list(cache_dir("networks").iterdir())) == 3 == len(several.networks[0].fits)
+    assert several.networks[0].fits[0].scores == cards[0].networks[0].scores
 
 
 @pytest.mark.heavy

@@ -20,6 +20,8 @@ EXPLAINED = {
     "lattice": "regular patterns that upsampling leaves. Power: how far the spectrum rises at periods of 2, 4 and 8 "
     "pixels, compared with real images; well above 1: a lattice. Unevenness: how much edges prefer some columns or "
     "rows of a grid of 8 pixels; well above real vs real: a lattice",
+    "networks": "self_supervised was fitted to half of the real images; over several fits its scores are means, and "
+    "the range is at the end of a line. random is a control with random weights: what it sees needs no training",
     "FID, KID": "how far the features of generated images, as a set, are from those of real ones; 0 is best",
     "precision": "share of generated images that lie among the real ones; low: many do not look real",
     "recall": "share of real images that lie among the generated ones; low: little variety",
@@ -87,6 +89,16 @@ class Repeats(BaseModel):
     near_reals: int | None
 
 
+class Fit(BaseModel):
+    """Scores over one of several fits of a network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    scores: dict[str, float | None]
+    floor: dict[str, float | None]
+
+
 class NetworkScores(_Scores):
     """Scores over the features of one network (fid, kid, precision, recall, density, coverage), and their worth."""
 
@@ -94,9 +106,15 @@ class NetworkScores(_Scores):
     trained_on: str
     dim: int
     marks: tuple[str, ...] = ()  # why these scores flatter the generator; empty: no reason known
+    fits: tuple[Fit, ...] = ()  # where there are several: `scores` and `floor` are their means
     repeats: Repeats | None = None  # None in cards of earlier versions
     deviations: dict[str, float | None] = {}  # standard deviations of the scores, where they were asked for
     reasons: dict[str, str] = {}  # why a score is None
+
+    def range_over_fits(self, name: str) -> tuple[float, float] | None:
+        """The lowest and the highest value of a score over the fits; None where there is one fit, or no score."""
+        values = [fit.scores[name] for fit in self.fits]
+        return None if None in values or len(values) < 2 else (min(values), max(values))
 
 
 class Scorecard(BaseModel):
@@ -189,11 +207,14 @@ def _image_lines(image: ImageScores, deviations: Mapping[str, float], samples: i
 
 
 def _network_lines(network: NetworkScores, samples: int) -> list[str]:
-    lines = [f"{network.name} ({network.dim} features, trained on {network.trained_on})"]
+    fits = f", mean of {len(network.fits)} fits" if network.fits else ""
+    lines = [f"{network.name} ({network.dim} features, trained on {network.trained_on}{fits})"]
     lines += [line for mark in network.marks for line in _wrapped(mark, "  ! ")]
     shown = network.shown()
     for score, best in BEST.items():
-        lines.append(_row(score, shown[score], network.floor[score], best, network.deviations.get(score)))
+        line = _row(score, shown[score], network.floor[score], best, network.deviations.get(score))
+        over = network.range_over_fits(score) if network.told(score) else None
+        lines.append(line + (f"   {over[0]:.3g} to {over[1]:.3g}" if over else ""))
     if repeats := network.repeats:
         lines.append(_row("spread of the features", repeats.spread, repeats.spread_reals, "1"))
         lines.append(_row("near-identical samples", repeats.near, repeats.near_reals, "lower"))

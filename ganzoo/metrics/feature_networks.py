@@ -3,6 +3,7 @@
 | name | trained on | features | input |
 |---|---|---|---|
 | self_supervised | the evaluated data, by a fixed recipe | 64 | the images' own size |
+| random | nothing: fixed random weights, a control | 64 | the images' own size |
 | squeezenet | imagenet | 512 | 227 px |
 | efficientnet_lite2 | imagenet | 1280 | 260 px |
 
@@ -23,6 +24,7 @@ from ganzoo.metrics.arrays import check_images
 from ganzoo.runs import progress
 
 OF_THE_DATA = "the evaluated data"
+OF_NOTHING = "nothing: random weights"
 _BATCH = 64
 _BICUBIC = "bicubic with antialiasing, stretched to a square, float32, clipped to 0..255"
 
@@ -33,8 +35,8 @@ class FeatureNetwork:
 
     Attributes:
         name: as in a scorecard.
-        family: "squeezenet", "efficientnet_lite" or "self_supervised".
-        trained_on: "imagenet" or `OF_THE_DATA`.
+        family: "squeezenet", "efficientnet_lite", "self_supervised" or "random".
+        trained_on: "imagenet", `OF_THE_DATA` or `OF_NOTHING`.
         dim: features of an image.
         source: where the weights come from.
         licence: of the weights.
@@ -90,26 +92,28 @@ class FeatureNetwork:
 
 def list_feature_networks() -> list[str]:
     """Names that `feature_network` knows."""
-    return ["self_supervised", "squeezenet", "efficientnet_lite2"]
+    return ["self_supervised", "random", "squeezenet", "efficientnet_lite2"]
 
 
-def feature_network(name: str, real: np.ndarray | None = None) -> FeatureNetwork:
+def feature_network(name: str, real: np.ndarray | None = None, fit: int = 0) -> FeatureNetwork:
     """The feature network called `name`.
 
     Args:
         name: one of `list_feature_networks()`.
-        real: uint8 images, needed by "self_supervised" alone, which is fitted to them once and then cached.
+        real: uint8 images, needed by "self_supervised", which is fitted to them once and then cached, and by "random",
+            whose features are whitened on them.
+        fit: the seed of the fit of "self_supervised".
 
     Raises:
         EvaluationError: an unknown name, or no `real` where it is needed.
         WeightsError: the weights are not installed.
     """
-    if name == "self_supervised":
+    if name in ("self_supervised", "random"):
         if real is None:
-            raise EvaluationError("The network 'self_supervised' is fitted to real images: give them as `real`.")
-        from ganzoo.metrics.self_supervised import fitted_network
+            raise EvaluationError(f"The network '{name}' is fitted to real images: give them as `real`.")
+        from ganzoo.metrics.self_supervised import Recipe, fitted_network, random_network
 
-        return fitted_network(real)
+        return random_network(real) if name == "random" else fitted_network(real, Recipe(seed=fit))
     if name == "squeezenet":
         from ganzoo.metrics.squeezenet import squeezenet
 

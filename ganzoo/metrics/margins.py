@@ -6,6 +6,9 @@ Each d_k is over random halves of the real images, the samples and the other rea
 delete-half jackknife: the spread over halves estimates that of the whole); t is the 97.5% quantile of Student's
 distribution with K - 1 degrees of freedom.
 
+Over several fits of a feature network the score and the floor are means. Their margin is the root of the sum of two
+squares: the mean margin of the fits, and t * sd(score - floor over the fits) / sqrt(fits), with t of fits - 1 degrees.
+
 A score is told from its floor where |score - floor| > margin: the 95% interval of the difference does not hold 0. Both
 parts are over the same real images, so what these have in common cancels. The interval becomes narrower as
 1 / sqrt(samples), which gives the number of samples that a difference of this size needs.
@@ -43,3 +46,17 @@ def margins(scores: Sequence[Mapping[str, float]], floors: Sequence[Mapping[str,
         differences = [score[name] - floor[name] for score, floor in zip(scores, floors, strict=True)]
         found[name] = factor * float(np.std(differences, ddof=1))
     return found
+
+
+def over_fits(found: Sequence[Mapping[str, float]], differences: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The margins of means over several fits, from the margin of each and from each one's score - floor, by name."""
+    from scipy import stats
+
+    count = len(found)
+    factor = float(stats.t.ppf(0.975, count - 1)) / np.sqrt(count)
+    result = {}
+    for name in set(found[0]).intersection(*found):
+        of_samples = np.mean([one[name] for one in found])
+        of_fits = factor * np.std([one[name] for one in differences], ddof=1)
+        result[name] = float(np.hypot(of_samples, of_fits))
+    return result

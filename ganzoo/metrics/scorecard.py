@@ -16,8 +16,8 @@ from ganzoo.data.duplicates import split_in_two, twins
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics import diversity, margins
 from ganzoo.metrics.arrays import canonical_order, check_images, content_hash
-from ganzoo.metrics.card import BEST, NetworkScores, Repeats, Scorecard
-from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, feature_network
+from ganzoo.metrics.card import BEST, Fit, NetworkScores, Repeats, Scorecard
+from ganzoo.metrics.feature_networks import OF_NOTHING, OF_THE_DATA, FeatureNetwork, feature_network
 from ganzoo.metrics.features import extract
 from ganzoo.metrics.frechet import frechet_distance
 from ganzoo.metrics.image_scores import image_scores
@@ -43,6 +43,7 @@ def scorecard(
     max_samples: int | None = None,
     seed: int = 0,
     subsamples: int = 0,
+    fits: int = 1,
 ) -> Scorecard:
     """Score `fake` against `real`, both uint8 N x H x W x C of the same H, W and C.
 
@@ -57,6 +58,8 @@ def scorecard(
         subsamples: with 2 or more, every score has its standard deviation too: that of the scores of so many random
             halves of both sets, drawn without replacement, which estimates the whole's (the delete-half jackknife; a
             bootstrap doubles samples, and with them biases all of these scores).
+        fits: how often the network called "self_supervised" is fitted, with seeds of its own; over several, its scores
+            are means, and the card has those of each fit.
 
     Raises:
         EvaluationError: the sets do not fit each other, or there are too few samples for the neighbours.
@@ -65,14 +68,12 @@ def scorecard(
     count, half = len(fakes), len(half_a)
     pairs = _subsamples(count, subsamples, seed)
 
-    others = [(compared, other_reals)]
-    for split in range(1, _SPLITS):
-        again = np.random.default_rng((seed, split)).permutation(len(ordered))
-        others.append((ordered[again[:count]], ordered[again[half : half + count]]))
+    others = [(compared, other_reals), *_other_splits(ordered, half, count, seed)]
     halved = margins.halves_of(count, seed)
     sliced, *more = image_scores(compared, fakes, others, seed, halved)
 
-    built = _built(networks, half_a)
+    built = _built(networks, half_a, fits)
+    images = (compared, fakes, other_reals)
     return Scorecard(
         sliced_wasserstein=sliced.scores,
         sliced_wasserstein_deviation=_deviations(
@@ -83,24 +84,41 @@ def scorecard(
         sliced_wasserstein_floors=sliced.floors["average"],
         images=tuple(more),
         networks=tuple(
-            _network_scores(net, (compared, fakes, other_reals), seen_by_discriminator, pairs, halved) for net in built
+            _over_fits([_network_scores(one, images, seen_by_discriminator, pairs, halved) for one in fitted], count)
+            for fitted in built
         ),
         fakes_given=len(fake),
         identical=diversity.identical(fakes),
         identical_reals=diversity.identical(other_reals),
-        protocol={
-            "scoring_version": SCORING_VERSION,
-            "samples": count,
-            "reals": len(real),
-            "fitted_to": half,
-            "real_sha256": content_hash(ordered),
-            "resolution": list(real.shape[1:]),
-            "seed": seed,
-            "sliced_wasserstein": PROTOCOL,
-            "neighbours": {"precision_recall": _PRECISION_NEIGHBOURS, "density_coverage": _DENSITY_NEIGHBOURS},
-            "networks": {network.name: network.describe() for network in built},
-        },
+        protocol=_protocol(ordered, (count, half), seed, built),
     )
+
+
+def _protocol(
+    ordered: np.ndarray, counts: tuple[int, int], seed: int, built: Sequence[Sequence[FeatureNetwork]]
+) -> dict:
+    """What must be equal for scores to be comparable; `counts`: compared samples, and those of half A."""
+    return {
+        "scoring_version": SCORING_VERSION,
+        "samples": counts[0],
+        "reals": len(ordered),
+        "fitted_to": counts[1],
+        "real_sha256": content_hash(ordered),
+        "resolution": list(ordered.shape[1:]),
+        "seed": seed,
+        "sliced_wasserstein": PROTOCOL,
+        "neighbours": {"precision_recall": _PRECISION_NEIGHBOURS, "density_coverage": _DENSITY_NEIGHBOURS},
+        "networks": {fitted[0].name: _describe(fitted) for fitted in built},
+    }
+
+
+def _other_splits(ordered: np.ndarray, half: int, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of `count` real images from other random halves."""
+    pairs = []
+    for split in range(1, _SPLITS):
+        again = np.random.default_rng((seed, split)).permutation(len(ordered))
+        pairs.append((ordered[again[:count]], ordered[again[half : half + count]]))
+    return pairs
 
 
 def network_scores(
@@ -110,7 +128,7 @@ def network_scores(
     _, half_a, compared, _, fakes = _split(real, fake, None, seed)
     return {
         network.name: _feature_scores(extract(network, compared, cached=True), extract(network, fakes))[0]
-        for network in _built(networks, half_a)
+        for (network,) in _built(networks, half_a)
     }
 
 
@@ -173,8 +191,48 @@ def _split(real: np.ndarray, fake: np.ndarray, max_samples: int | None, seed: in
     return ordered, half_a, half_a[chosen], half_b[chosen], fakes
 
 
-def _built(networks: Sequence[str | FeatureNetwork], half: np.ndarray) -> list[FeatureNetwork]:
-    return [feature_network(network, half) if isinstance(network, str) else network for network in networks]
+def _built(
+    networks: Sequence[str | FeatureNetwork], half: np.ndarray, fits: int = 1
+) -> list[tuple[FeatureNetwork, ...]]:
+    """Each network, in as many fits as it has."""
+    if fits < 1:
+        raise EvaluationError(f"The self-supervised network is fitted once or more often. Received: fits {fits}.")
+    return [
+        tuple(feature_network(one, half, fit) for fit in range(fits if one == "self_supervised" else 1))
+        if isinstance(one, str)
+        else (one,)
+        for one in networks
+    ]
+
+
+def _describe(fitted: Sequence[FeatureNetwork]) -> dict:
+    described = fitted[0].describe()
+    return described if len(fitted) == 1 else described | {"fits": [network.version for network in fitted]}
+
+
+def _over_fits(found: Sequence[NetworkScores], count: int) -> NetworkScores:
+    """Means over several fits of one network; repeats are those of the first fit."""
+    if len(found) == 1:
+        return found[0]
+    scores, floor = (_means([getattr(one, key) for one in found]) for key in ("scores", "floor"))
+    apart = [{name: one.scores[name] - one.floor[name] for name in one.margins} for one in found]
+    known = set().union(*(diversity.marks(one.scores, one.floor, one.repeats, count) for one in found))
+    marks = tuple(mark for mark in found[0].marks if mark not in known)
+    return found[0].model_copy(
+        update={
+            "scores": scores,
+            "floor": floor,
+            "marks": marks + diversity.marks(scores, floor, found[0].repeats, count),
+            "deviations": _means([one.deviations for one in found]),
+            "margins": margins.over_fits([one.margins for one in found], apart),
+            "fits": tuple(Fit(seed=i, scores=one.scores, floor=one.floor) for i, one in enumerate(found)),
+        }
+    )
+
+
+def _means(found: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    columns = {name: [one[name] for one in found] for name in found[0]}
+    return {name: None if None in values else float(np.mean(values)) for name, values in columns.items()}
 
 
 def _subsamples(count: int, subsamples: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -291,7 +349,7 @@ def _marks(network: FeatureNetwork, seen: Sequence[Mapping[str, str]]) -> tuple[
             marks.append(
                 f"flattering: {part['backbone']}, which trained the generator, was trained on {part['trained_on']} too"
             )
-        if part["trained_on"] == UNKNOWN and network.trained_on != OF_THE_DATA:
+        if part["trained_on"] == UNKNOWN and network.trained_on not in (OF_THE_DATA, OF_NOTHING):
             marks.append(
                 f"perhaps flattering: what {part['backbone']}, which trained the generator, was trained on is not known"
             )

@@ -23,10 +23,12 @@ import numpy as np
 from ganzoo.cache import cache_dir, keep, read_safetensors, write_arrays
 from ganzoo.errors import EvaluationError, WeightsError
 from ganzoo.metrics.arrays import check_images, content_hash
-from ganzoo.metrics.feature_networks import OF_THE_DATA, FeatureNetwork, frozen_function
+from ganzoo.metrics.feature_networks import OF_NOTHING, OF_THE_DATA, FeatureNetwork, frozen_function
 from ganzoo.runs import progress
 
 logger = logging.getLogger(__name__)
+
+_VIEWS_OF_A_SEED = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +76,7 @@ def fitted(real: np.ndarray, recipe: Recipe | None = None) -> tuple[FeatureNetwo
 
     The arrays are `weight_0` and so on, `mean`, `whitening`, and `version` (text as uint8).
     """
-    real = check_images(real, "real")
-    if len(real) < 4 or min(real.shape[1:3]) < 8:
-        raise EvaluationError(
-            f"A self-supervised network needs 4 images or more, of 8 pixels or more a side. Received: {real.shape}."
-        )
+    real = _checked(real)
     recipe = recipe or Recipe()
     version = f"{recipe.version}, fitted to {content_hash(real)[:16]}"
     path = cache_dir("networks") / f"{version.replace(', fitted to ', '-')}.safetensors"
@@ -91,6 +89,33 @@ def fitted(real: np.ndarray, recipe: Recipe | None = None) -> tuple[FeatureNetwo
         _write(path, arrays)
     arrays |= {"version": np.frombuffer(version.encode(), np.uint8)}
     return _network(model, arrays), arrays
+
+
+def random_network(real: np.ndarray) -> FeatureNetwork:
+    """The network as it is before any fit: a control of what the fit adds.
+
+    The weights are those with which the fit of seed 0 starts. The features are whitened on `real`, as those of a fit.
+    """
+    real = _checked(real)
+    recipe = Recipe()
+    model, _ = build_models(real.shape[1], real.shape[2], recipe)
+    arrays = {f"weight_{index}": np.asarray(weight) for index, weight in enumerate(model.get_weights())}
+    arrays["mean"], arrays["whitening"] = _whitening(frozen_function(model), real, recipe)
+    version = f"random weights of {recipe.version}, whitened on {content_hash(real)[:16]}"
+    arrays["version"] = np.frombuffer(version.encode(), np.uint8)
+    network = _network(model, arrays)
+    return dataclasses.replace(
+        network, name="random", family="random", trained_on=OF_NOTHING, source="random weights", licence="none"
+    )
+
+
+def _checked(real: np.ndarray) -> np.ndarray:
+    real = check_images(real, "real")
+    if len(real) < 4 or min(real.shape[1:3]) < 8:
+        raise EvaluationError(
+            f"A self-supervised network needs 4 images or more, of 8 pixels or more a side. Received: {real.shape}."
+        )
+    return real
 
 
 def network_of(arrays: Mapping[str, np.ndarray], height: int, width: int) -> FeatureNetwork:
@@ -171,7 +196,7 @@ def _fit(model, head, real: np.ndarray, recipe: Recipe) -> None:
             order = generator.permutation(len(real))
         chosen, order = order[:batch], order[batch:]
         images = np.broadcast_to(real[chosen], (batch, *real.shape[1:3], 3)).astype(np.float32)
-        loss = step(tf.constant(images), tf.constant(index))
+        loss = step(tf.constant(images), tf.constant(index + _VIEWS_OF_A_SEED * recipe.seed))
     if not np.isfinite(float(loss)):
         raise EvaluationError(
             "The feature network of the scores diverged on these images. Check the data: `ganzoo data DATA`."

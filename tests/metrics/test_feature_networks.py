@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 import sys
 from pathlib import Path
@@ -117,6 +118,26 @@ def test_the_self_supervised_fit_is_deterministic_and_cached(own_cache, monkeypa
 def test_self_supervised_features_are_white_on_the_images_they_were_fitted_to():
     features = self_supervised.fitted_network(images(), TINY)(images())
     np.testing.assert_allclose(np.cov(features, rowvar=False), np.eye(features.shape[1]), atol=1e-2)
+
+
+def test_fits_of_other_seeds_are_other_networks_and_the_first_keeps_its_name(own_cache):
+    """The version of seed 0 is that of the published references."""
+    assert self_supervised.Recipe().version == self_supervised.Recipe(seed=0).version == "simclr-1-24e3c8da"
+    real = images()
+    fits = [self_supervised.fitted_network(real, dataclasses.replace(TINY, seed=seed)) for seed in (0, 1)]
+    assert fits[0].version != fits[1].version and len(list((own_cache / "networks").iterdir())) == 2
+    assert np.abs(np.abs(fits[0](real)) - np.abs(fits[1](real))).mean() > 0.1
+
+
+def test_the_network_of_random_weights_is_fixed_and_white():
+    network, again = (feature_network("random", images()) for _ in range(2))
+    features = network(images())
+    np.testing.assert_array_equal(features, again(images()))
+    np.testing.assert_allclose(np.cov(features, rowvar=False), np.eye(network.dim), atol=1e-2)
+    assert network.version == again.version != feature_network("random", images(seed=1)).version
+    assert (network.name, network.family) == ("random", "random") and "random" in network.trained_on
+    with pytest.raises(EvaluationError, match="'random' is fitted to real images"):
+        feature_network("random")
 
 
 def test_self_supervised_takes_grey_and_few_images():

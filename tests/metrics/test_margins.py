@@ -3,7 +3,7 @@ import pytest
 
 from ganzoo.metrics.frechet import frechet_distance
 from ganzoo.metrics.kernel import kernel_distance
-from ganzoo.metrics.margins import halves_of, margins
+from ganzoo.metrics.margins import halves_of, margins, over_fits
 
 
 def test_margins_by_hand():
@@ -40,3 +40,9 @@ def test_a_clear_difference_is_told():
     scores = [{"kid": kernel_distance(real[half.real], fake[half.fake])} for half in halves]
     floors = [{"kid": kernel_distance(real[half.real], other[half.other])} for half in halves]
     assert kernel_distance(real, fake) - kernel_distance(real, other) > margins(scores, floors)["kid"]
+
+
+def test_margins_over_fits_by_hand():
+    # Mean margin 3; differences 1, 2, 3 of three fits: 4.30265 * 1 / sqrt(3) = 2.48414; together sqrt(9 + 6.1709)
+    found = over_fits([{"kid": 2.0}, {"kid": 3.0}, {"kid": 4.0}], [{"kid": 1.0}, {"kid": 2.0}, {"kid": 3.0}])
+    assert found == {"kid": pytest.approx(3.89499, rel=1e-5)}

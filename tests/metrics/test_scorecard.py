@@ -248,13 +248,34 @@ def test_the_number_of_samples_that_a_difference_needs_by_hand():
     assert ImageScores(**scores).told("a") and ImageScores(**scores).too_few(50) is None
 
 
+def test_scores_over_several_fits_are_means_with_their_range(monkeypatch):
+    def fitted(name, half, fit=0):
+        return network(name, "the evaluated data", "own", cells=1 + fit)
+
+    monkeypatch.setattr(scorecard_module, "feature_network", fitted)
+    several, one = (card(networks=("self_supervised", "other"), fits=fits) for fits in (2, 1))
+    own, other = several.networks
+    singles = [card(networks=(network("x", cells=cells),)).networks[0] for cells in (1, 2)]
+    kids = [single.scores["kid"] for single in singles]
+    assert own.scores["kid"] == pytest.approx(np.mean(kids)) and own.range_over_fits("kid") == (min(kids), max(kids))
+    assert own.floor["kid"] == pytest.approx(np.mean([single.floor["kid"] for single in singles]))
+    assert own.margins["kid"] > np.mean([single.margins["kid"] for single in singles])
+    assert [fit.seed for fit in own.fits] == [0, 1] and not other.fits and other.range_over_fits("kid") is None
+    assert several.protocol["networks"]["self_supervised"]["fits"] == ["cells 1", "cells 2"]
+    assert "fits" not in one.protocol["networks"]["self_supervised"] and not one.networks[0].fits
+    assert "trained on the evaluated data, mean of 2 fits)" in several.table()
+    assert Scorecard.from_dict(json.loads(json.dumps(several.to_dict()))) == several
+    with pytest.raises(EvaluationError, match="fits 0"):
+        card(networks=("self_supervised",), fits=0)
+
+
 def test_cards_of_earlier_versions_are_read_and_compared():
     content = card().to_dict()
     for name in ("images", "identical", "identical_reals"):
         del content[name]
     del content["sliced_wasserstein_margins"]
     for one in content["networks"]:
-        del one["repeats"], one["margins"]
+        del one["repeats"], one["margins"], one["fits"]
     earlier = Scorecard.from_dict(content)
     assert earlier.images == () and "with contrast" in earlier.table()
     assert set(compare(earlier, card())) == {"sliced_wasserstein", "means"}
