@@ -218,7 +218,7 @@ def _network_lines(network: NetworkScores, samples: int) -> list[str]:
     if repeats := network.repeats:
         lines.append(_row("spread of the features", repeats.spread, repeats.spread_reals, "1"))
         lines.append(_row("near-identical samples", repeats.near, repeats.near_reals, "lower"))
-    lines += [line for reason in dict.fromkeys(network.reasons.values()) for line in _wrapped(reason)]
+    lines += [f"    {reason}" for reason in dict.fromkeys(network.reasons.values())]
     return lines + _wrapped(network.too_few(samples))
 
 

@@ -58,26 +58,22 @@ def marks(
 
     The four scores of neighbours may be None in `scores` and `floor` (that of real images).
     """
-    found = []
+    signs = []
     high = [name for name in ("precision", "density", "coverage") if (scores.get(name) or 0.0) > _HIGH]
     recall, usual = scores.get("recall"), floor.get("recall") or 0.0
-    if high and recall is not None and recall < max(_LOW_RECALL, _LOW_SHARE * usual):
-        found.append(
-            f"flattering {_listed(high)}: with a recall of {recall:.2f} the samples lie in a small part of the real "
-            f"images' range (recall of real images: {usual:.2f}), where simple or blurred images lie, too"
+    if recall is not None and recall < max(_LOW_RECALL, _LOW_SHARE * usual):
+        signs.append(
+            f"with a recall of {recall:.2f} (real images: {usual:.2f}) the samples lie in a small part of the real "
+            "images' range, where simple or blurred images lie, too"
         )
-    if high and repeats.spread < _LOW_SHARE:
-        found.append(
-            f"flattering {_listed(high)}: the features of the samples vary {repeats.spread:.2f} times as much as "
-            "those of real images: the samples are alike"
-        )
+    if repeats.spread < _LOW_SHARE:
+        signs.append(f"the features of the samples vary {repeats.spread:.2f} times as much as those of real images")
+    near = None
     if repeats.near is not None and repeats.near - repeats.near_reals > _REPEATED * count:
-        found.append(
-            f"repeats: {repeats.near} of {count} samples are near-identical to another one (of real images: "
-            f"{repeats.near_reals})"
+        near = (
+            f"{repeats.near} of {count} samples are near-identical to another one (real images: {repeats.near_reals})"
         )
-    return tuple(found)
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    if high and signs:
+        flattered = "precision, density and coverage" if "coverage" in high else "precision and density"
+        return (f"flattering {flattered}: " + "; ".join([*signs, *([near] if near else [])]),)
+    return (f"repeats: {near}",) if near else ()

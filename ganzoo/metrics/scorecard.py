@@ -73,7 +73,7 @@ def scorecard(
     sliced, *more = image_scores(compared, fakes, others, seed, halved)
 
     built = _built(networks, half_a, fits)
-    images = (compared, fakes, other_reals)
+    images = (compared, other_reals, fakes)
     return Scorecard(
         sliced_wasserstein=sliced.scores,
         sliced_wasserstein_deviation=_deviations(
@@ -84,7 +84,7 @@ def scorecard(
         sliced_wasserstein_floors=sliced.floors["average"],
         images=tuple(more),
         networks=tuple(
-            _over_fits([_network_scores(one, images, seen_by_discriminator, pairs, halved) for one in fitted], count)
+            _over_fits([_network_scores(one, *images, seen_by_discriminator, pairs, halved) for one in fitted], count)
             for fitted in built
         ),
         fakes_given=len(fake),
@@ -257,9 +257,9 @@ def _deviations(found: Sequence[Mapping[str, float | None]]) -> dict[str, float 
     return {name: None if None in values else float(np.std(values, ddof=1)) for name, values in columns.items()}
 
 
-def _network_scores(network: FeatureNetwork, images, seen, pairs, halved: Sequence[margins.Halves]) -> NetworkScores:
-    """The scores over one network of `images`: real ones, samples, other real ones."""
-    compared, fakes, other_reals = images
+def _network_scores(
+    network: FeatureNetwork, compared, other_reals, fakes, seen, pairs, halved: Sequence[margins.Halves] = ()
+) -> NetworkScores:
     real, made = extract(network, compared, cached=True), extract(network, fakes)
     other = extract(network, other_reals, cached=True)
     scores, reasons = _feature_scores(real, made)
