@@ -68,7 +68,7 @@ def scorecard(
     count, half = len(fakes), len(half_a)
     pairs = _subsamples(count, subsamples, seed)
 
-    others = [(compared, other_reals), *_other_splits(ordered, half, count, seed)]
+    others = [(compared, other_reals), *_other_splits(ordered, count, seed)]
     halved = margins.halves_of(count, seed)
     sliced, *more = image_scores(compared, fakes, others, seed, halved)
 
@@ -112,12 +112,13 @@ def _protocol(
     }
 
 
-def _other_splits(ordered: np.ndarray, half: int, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of `count` real images from other random halves."""
-    pairs = []
+def _other_splits(ordered: np.ndarray, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of `count` real images from other random halves, twins in the same half."""
+    pairs, groups = [], twins(ordered)
     for split in range(1, _SPLITS):
-        again = np.random.default_rng((seed, split)).permutation(len(ordered))
-        pairs.append((ordered[again[:count]], ordered[again[half : half + count]]))
+        order = np.random.default_rng((seed, split)).permutation(len(ordered))
+        one, other = split_in_two(order, groups)
+        pairs.append((ordered[one[:count]], ordered[other[:count]]))
     return pairs
 
 

@@ -93,6 +93,13 @@ def test_twins_among_the_real_images_do_not_hide_repeats():
     assert diversity.near_limit(np.ones((9, 3))) is None and diversity.near_identical(twins, None) is None
 
 
+def test_twins_are_in_the_same_set_of_every_floor():
+    reals = np.repeat(images(30, 0), 2, axis=0)
+    for one, other in scorecard_module._other_splits(reals, 25, 0):
+        assert len(one) == len(other) == 25
+        assert not {image.tobytes() for image in one} & {image.tobytes() for image in other}
+
+
 def test_both_normalisations_and_the_variance_ratio_have_floors():
     faint = np.rint((images(60, 5) - 100.0) * 0.7 + 100.0).astype(np.uint8)
     result = card(faint)
