@@ -349,13 +349,18 @@ def _memorised(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "Not checked: no training images were available."
     if found["closer_share"] is None:
-        return f"Not judged: {found['reason']} They are in `{CLOSEST}`, where the images were available."
+        return f"Not judged: {found['reason']} The closest pairs are in `{CLOSEST}`, where the images were available."
     low, high = found["expected_range"]
+    changed = (
+        ", shifted by up to 2 pixels, mirrored or sharpened,"
+        if found.get("variants")
+        else " (as they are: shifted, mirrored or blurred copies are not found)"
+    )
     text = (
-        f"{found['closer_share']:.1%} of {found['samples']:,} samples are closer to one of "
-        f"{found['training_samples']:,} training images than nine tenths of these are to each other, in the features "
-        f"of a network that was fitted to them. Of samples that are as new as other real images, {low:.0%} to "
-        f"{high:.0%} are; of copies, all. The closest pairs are in `{CLOSEST}`, where the images were available."
+        f"{found['closer_share']:.1%} of {found['samples']:,} samples{changed} are as close to one of "
+        f"{found['training_samples']:,} training images as only a tenth of these are to each other, in the features of "
+        f"a network that was fitted to them. Of samples that are as new as other real images, {low:.0%} to {high:.0%} "
+        f"are; of copies, all. The closest pairs are in `{CLOSEST}`, where the images were available."
     )
     return f"{text} **{found['warning']}**" if found["warning"] else text
 

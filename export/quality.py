@@ -12,11 +12,12 @@ import numpy as np
 
 from ganzoo import presets
 from ganzoo.domains import get_domain
-from ganzoo.errors import ExportError, GanzooError
+from ganzoo.errors import EvaluationError, ExportError, GanzooError
 from ganzoo.evaluation import read_reals
 from ganzoo.gan import GAN
 from ganzoo.metrics import real_set
-from ganzoo.metrics.real_set import RealSet
+from ganzoo.metrics.neighbours import nearest
+from ganzoo.metrics.real_set import Closest, RealSet
 from ganzoo.runs import progress
 from ganzoo.runs.kept_data import described, run_of
 
@@ -25,7 +26,7 @@ from .reference import draw_inputs, one_by_one
 
 _MOST_REALS = 20_000
 _PAIRS = 8
-_NEW = 0.1  # of new samples, the share that is closer to a training image than nine tenths of these are to each other
+_NEW = 0.1  # of new samples, the share that is close: a tenth of the training images are so close to another one
 _WARN_ABOVE = 0.3  # from this share on
 # Measured (tests/benchmarks/neighbour_samples.md): with fewer training images blobs had a share of up to 0.48, from 500
 # on of 0.02 at most. Copies have a share of 1 whatever the number, so they are reported anyway.
@@ -96,19 +97,19 @@ class Judge:
         return draw_inputs(self.generator, self.count)
 
     @cached_property
-    def features(self) -> np.ndarray:
-        """Of Keras' samples."""
-        return self.reals.features_of(self._images(self.generator.samples(self.inputs)))
+    def images(self) -> np.ndarray:
+        """Keras' samples, uint8."""
+        return self._images(self.generator.samples(self.inputs))
 
     @cached_property
     def fid(self) -> float:
         """Of Keras' samples."""
-        return self.reals.fid(self.features)
+        return self.reals.fid(self.images)
 
     @cached_property
-    def closest(self) -> tuple[np.ndarray, np.ndarray, float]:
+    def closest(self) -> Closest:
         """See `RealSet.closest`, of Keras' samples."""
-        return self.reals.closest(self.features)
+        return self.reals.closest(self.images)
 
     def fid_of(self, run: Callable[[Mapping[str, np.ndarray]], np.ndarray]) -> float:
         """The FID of a file that takes batches of one."""
@@ -120,52 +121,60 @@ class Judge:
         """What share of the samples is close to a training image, what it would be of new ones, and a warning.
 
         Returns:
-            `samples`, `training_samples`, `closer_share` (None where it is withheld: with fewer training images than
-            `FEWEST_TRAINED` bad samples that copy nothing can have a share of up to a half), `reason` (why it is
-            withheld, or None), `expected_share` (of new samples), `expected_range` (between which it is for new samples
-            in 95% of cases), `warning` (or None).
+            `samples` (that were judged; 0 where all training images are alike), `training_samples`, `variants`
+            (whether shifted, mirrored and slightly blurred copies are found as well), `closer_share` (None where it is
+            withheld: where all training images are alike; or with fewer training images than `FEWEST_TRAINED`, where
+            bad samples that copy nothing can have a share of up to a half), `reason` (why it is withheld, or None),
+            `expected_share` (of new samples), `expected_range` (between which it is for new samples in 95% of cases),
+            `warning` (or None).
         """
-        _, _, share = self.closest
         trained = len(self.reals.features)
-        spread = 2.0 * math.sqrt(_NEW * (1 - _NEW) * (1 / self.count + 1 / trained))
         found: dict[str, Any] = {
-            "samples": self.count,
+            "samples": 0,
             "training_samples": trained,
-            "closer_share": share,
+            "variants": self.reals.with_variants,
+            "closer_share": None,
             "reason": None,
             "expected_share": _NEW,
-            "expected_range": [round(max(_NEW - spread, 0.0), 3), round(_NEW + spread, 3)],
+            "expected_range": _expected_range(self.count, trained),
             "warning": None,
         }
+        try:
+            closest = self.closest
+        except EvaluationError as error:
+            return found | {"reason": str(error), "warning": str(error)}
+        share, judged = closest.share, len(closest.close)
+        found |= {"samples": judged, "expected_range": _expected_range(judged, trained)}
         if trained < FEWEST_TRAINED and share < _COPIES:
             reason = (
                 f"{trained} training images are too few to tell copies from other samples: {FEWEST_TRAINED} are "
                 "needed. See the closest pairs."
             )
-            return found | {"closer_share": None, "reason": reason}
+            return found | {"reason": reason}
         if share > _WARN_ABOVE:
             found["warning"] = (
-                f"{share:.0%} of the samples are closer to a training image than nine tenths of these are to each "
-                f"other. Of new samples, {found['expected_range'][0]:.0%} to {found['expected_range'][1]:.0%} are. The "
-                "generator may have memorised training images. See the closest pairs; train it on more images, for a "
-                "shorter time, or with more augmentation."
+                f"{share:.0%} of the samples are as close to a training image as only a tenth of the training images "
+                f"are to each other. Of new samples, {found['expected_range'][0]:.0%} to "
+                f"{found['expected_range'][1]:.0%} are. The generator may have memorised training images. See the "
+                "closest pairs; train it on more images, for a shorter time, or with more augmentation."
             )
-        return found
+        return found | {"closer_share": share}
 
     def draw_closest(self, path: Path) -> bool:
         """Write the closest pairs as an image, samples above the nearest training images; False if there are none."""
         if self.reals.images is None:
             return False
-        distances, indices, _ = self.closest
+        try:
+            distances, indices = self.closest.distances, self.closest.indices
+        except EvaluationError:  # all training images are alike
+            distances, indices = nearest(self.reals.features, self.reals.features_of(self.images))
         chosen: dict[int, int] = {}
         for sample in np.argsort(distances):
             chosen.setdefault(int(indices[sample]), int(sample))  # each training image once
             if len(chosen) == _PAIRS:
                 break
         reals = self.reals.images[list(chosen)]
-        fakes = self._images(
-            self.generator.samples({name: value[list(chosen.values())] for name, value in self.inputs.items()})
-        )
+        fakes = self.images[list(chosen.values())]
         domain = get_domain(self.generator.gan.recipe.domain)
         domain.save_grid(path, np.concatenate([fakes, reals]), len(chosen))
         return True
@@ -174,12 +183,26 @@ class Judge:
         return get_domain(self.generator.gan.recipe.domain).from_unit(samples)
 
 
+def _expected_range(samples: int, trained: int) -> list[float]:
+    """The share of close ones among new samples, in 95% of cases."""
+    spread = 2.0 * math.sqrt(_NEW * (1 - _NEW) * (1 / samples + 1 / trained))
+    return [round(max(_NEW - spread, 0.0), 3), round(_NEW + spread, 3)]
+
+
 def refuse_if_memorised(found: Mapping[str, Any], within: float | None) -> None:
-    """Raises `ExportError` where the recipe's `export.memorised_within` is exceeded by a share that is not withheld."""
+    """Raises `ExportError` where the recipe's `export.memorised_within` is exceeded by a share that is not withheld.
+
+    It is also raised where the recipe has that key and no sample could be judged.
+    """
     share = found["closer_share"]
+    if within is not None and not found["samples"]:
+        raise ExportError(
+            f"The export is refused, as the recipe limits copies (export.memorised_within: {within:.0%}) and none can "
+            f"be judged. {found['reason']} Or set that key to null."
+        )
     if within is not None and share is not None and share > within:
         raise ExportError(
-            f"The export is refused: {share:.0%} of the samples are closer to a training image than nine tenths of "
-            f"these are to each other. Allowed by the recipe: {within:.0%} (export.memorised_within). Train on more "
-            "images or for a shorter time, or raise that key."
+            f"The export is refused: {share:.0%} of the samples are as close to a training image as only a tenth of "
+            f"the training images are to each other. Allowed by the recipe: {within:.0%} (export.memorised_within). "
+            "Train on more images or for a shorter time, or raise that key."
         )

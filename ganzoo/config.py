@@ -188,8 +188,8 @@ class Export(Section):
     """What `ganzoo export` requires of its files.
 
     `fid_within`: `auto` takes a file only if its FID is at most this share above the float32 file's, over the same
-    `samples` latents. `memorised_within`: an export is refused if a greater share of samples is closer to a training
-    image than nine tenths of these are to each other (new images have 0.1; null: never refused).
+    `samples` latents. `memorised_within`: an export is refused if a greater share of samples is as close to a
+    training image as only a tenth of these are to each other (new images have 0.1; null: never refused).
     """
 
     fid_within: NonNegativeFloat = 0.02

@@ -22,7 +22,7 @@ from ganzoo.cache import cache_dir
 from ganzoo.commands.extras import EXTRAS, missing_extras
 from ganzoo.config import Recipe
 from ganzoo.data import ImageOptions, SampleSet, load_images
-from ganzoo.data.description import count_duplicates, describe_data
+from ganzoo.data.description import describe_data
 from ganzoo.errors import DataError, GanzooError, Interrupted, WeightsError
 from ganzoo.runs.progress import task
 from ganzoo.weights.shipped import EFFICIENTNET_LITE0, read_shipped
@@ -31,11 +31,9 @@ log = logging.getLogger("ganzoo")
 
 _PACKAGES = ("keras", "tensorflow", "keras-cv", "tensorflow-datasets", "ai-edge-litert", "numpy")
 _OFFERED = ("hub", "backbones", "onnx", "study", "tensorboard")  # extras that `missing` names; a user needs no others
-_NEAR_BITS, _NEAR_VALUES = 3, 6.0
 _EMPTY = 4.0  # deviation of an image's values, of 255
 _DRAWN = 0.3  # share of equal neighbouring pixels; photographs have about 0.13, drawings 0.5 and more
 _FEW, _SOME = 300, 3_000
-_COMPARED = 5_000  # images for near duplicates
 _TIE = 0.8  # a log loss above this share of another is no better
 _PROBED = 400  # images of each kind
 _PROBED_LEVELS, _PROBED_SIDE = (8, 16, 32), 128
@@ -121,10 +119,10 @@ def examine(
         split: which part of the data is read ("train", "val", "test", "all"); "train" by default.
 
     Returns:
-        Plain values: `count`, `median_side`, `classes`, `exact_duplicates`, `near_duplicates` (how many of the first
-        5,000 images resemble an earlier one without being equal), `near_empty`, `equal_neighbours`, `kind`
-        ("drawings" or "photographs"), `mirrored`, `entry`, `resolution`, `samples_per_second`, `probe`, `reasons` and
-        `command`.
+        Plain values: `count`, `median_side`, `classes`, `exact_duplicates`, `near_duplicates` (how many images look
+        equal to an earlier one without being equal), `twins` (paths of some of them, a list for each group),
+        `near_empty`, `equal_neighbours`, `kind` ("drawings" or "photographs"), `mirrored`, `entry`, `resolution`,
+        `samples_per_second`, `probe`, `reasons` and `command`.
 
     Raises:
         DataError: nothing readable is there, or there are no samples to tell apart.
@@ -167,7 +165,8 @@ def _facts(found: SampleSet, split: str | None) -> dict[str, Any]:
         "median_side": int(np.median(sides)) if sides else None,
         "classes": report.classes,
         "exact_duplicates": report.duplicates,
-        "near_duplicates": near_duplicates(images[:_COMPARED]) - count_duplicates(images[:_COMPARED]),
+        "near_duplicates": report.near_duplicates,
+        "twins": report.twins,
         "near_empty": int(np.sum(images.reshape(len(images), -1).std(axis=1) < _EMPTY)),
         "equal_neighbours": round(equal_neighbours(images), 3),
         "mirrored": bool(mirror_ratio(images) < 1.1),
@@ -335,31 +334,6 @@ def _try(found: SampleSet, plan: _Plan, folder: str, seconds: float) -> float | 
     finally:
         log.removeFilter(_is_warning)
     return round(result["samples"] / result["seconds"], 1) if result["seconds"] else None
-
-
-def near_duplicates(images: np.ndarray) -> int:
-    """How many images resemble an earlier one, in grey.
-
-    Their difference hashes have at most 3 other bits of 64, and the values of 16 x 16 cells differ by less than 6 of
-    255 on average (a hash alone takes many digits for one).
-    """
-    grey = images.astype(np.float32).mean(axis=3)
-    cells, shifted = _cells(grey, 16, 16), _cells(grey, 9, 8)
-    bits = (shifted[:, :, 1:] > shifted[:, :, :-1]).reshape(len(grey), 64)
-    hashes = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
-    found = 0
-    for index in range(1, len(hashes)):
-        near = np.flatnonzero(np.bitwise_count(hashes[:index] ^ hashes[index]) <= _NEAR_BITS)
-        found += bool(len(near) and np.abs(cells[near] - cells[index]).mean(axis=(1, 2)).min() < _NEAR_VALUES)
-    return found
-
-
-def _cells(grey: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Means over cells, (N, height, width)."""
-    from PIL import Image
-
-    size = (width, height)
-    return np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)) for one in grey])
 
 
 def equal_neighbours(images: np.ndarray) -> float:

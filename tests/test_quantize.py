@@ -13,6 +13,7 @@ from ganzoo.export.generator import of_gan
 from ganzoo.export.quantize import Quantizer, run
 from ganzoo.export.reference import draw_calibration, draw_reference
 from ganzoo.metrics import real_set
+from ganzoo.metrics.real_set import RealSet
 from ganzoo.registry import get_entry, list_entries
 
 ENTRY = "image/dcgan_32"
@@ -147,7 +148,7 @@ def test_files_are_judged_over_the_same_latents(tmp_path):
 
 
 def judged(made, reals, samples, monkeypatch):
-    monkeypatch.setattr(quality.Judge, "features", reals.features_of(samples))
+    monkeypatch.setattr(quality.Judge, "images", samples)
     return quality.Judge(made, reals, len(samples)).memorised()
 
 
@@ -156,12 +157,16 @@ def noisy(reals):
 
 
 def test_samples_that_are_copies_are_told_and_refused(made, monkeypatch):
+    monkeypatch.setattr(real_set, "_MOST", 256)
+    monkeypatch.setattr(real_set, "_LEAST", 200)
+    monkeypatch.setattr(real_set, "_PIXELS", 200 * 32 * 32)
     reals = real_set.real_set(images(600))
     for samples, share, warned in ((noisy(reals.images), 1.0, True), (images(600, seed=1), 0.1, False)):
         found = judged(made, reals, samples, monkeypatch)
         assert abs(found["closer_share"] - share) < 0.1 and (found["warning"] is not None) == warned
-        assert found["expected_range"] == [0.065, 0.135]  # 0.1 -+ 2 sqrt(0.1 * 0.9 * (1/600 + 1/600))
-        assert "to 14% are" in model_card._memorised(found)
+        assert found["samples"] == 200 and found["variants"]
+        assert found["expected_range"] == [0.051, 0.149]  # 0.1 -+ 2 sqrt(0.1 * 0.9 * (1/200 + 1/600))
+        assert "to 15% are" in model_card._memorised(found)
         if warned:
             with pytest.raises(ExportError, match=r"memorised_within"):
                 quality.refuse_if_memorised(found, 0.5)
@@ -176,6 +181,17 @@ def test_memorisation_is_not_judged_by_few_training_images_unless_all_is_copied(
     quality.refuse_if_memorised(found, 0.01)
     found = judged(made, reals, noisy(reals.images), monkeypatch)
     assert found["closer_share"] == 1.0 and "memorised training images" in found["warning"] and not found["reason"]
+
+
+def test_training_images_that_are_all_alike_are_not_judged_and_refused_where_copies_are_limited(made, monkeypatch):
+    reals = real_set.real_set(images(20))
+    alike = RealSet(reals.network, reals.arrays, reals.features[:1].repeat(600, axis=0), reals.size)
+    found = judged(made, alike, images(20, seed=1), monkeypatch)
+    assert found["closer_share"] is None and found["samples"] == 0 and "all alike" in found["reason"]
+    assert found["warning"] == found["reason"] and model_card._memorised(found).startswith("Not judged: Copies cannot")
+    quality.refuse_if_memorised(found, None)
+    with pytest.raises(ExportError, match=r"export.memorised_within: 30%.*all alike"):
+        quality.refuse_if_memorised(found, 0.3)
 
 
 def test_reals_are_kept_without_their_images(tmp_path):

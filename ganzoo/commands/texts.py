@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.commands.terminal import table
+from ganzoo.runs.printing import printable
 from ganzoo.runs.progress import duration
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _data_text(result: Mapping[str, Any]) -> str:
             "Classes",
             f"{len(classes)}: {', '.join(list(classes)[:8])}{', ...' * (len(classes) > 8)}" if classes else "none",
         ),
-        ("Duplicates", f"{result['exact_duplicates']} exact, {result['near_duplicates']} near"),
+        ("Duplicates", _duplicates(result)),
         ("Entry", f"{result['entry']}, {result['resolution']} x {result['resolution']} pixels"),
         ("Speed", f"{speed:.0f} samples per second of training" if speed else result.get("untried", "not measured")),
     ]
@@ -178,6 +179,13 @@ def _data_text(result: Mapping[str, Any]) -> str:
             *(_broken(one) for one in result["command"].split(" && ")),
         ]
     )
+
+
+def _duplicates(result: Mapping[str, Any]) -> str:
+    """How many images equal an earlier one, how many more look equal, and some of them."""
+    text = f"{result['exact_duplicates']:,} exact, {result['near_duplicates']:,} near"
+    examples = "; ".join(", ".join(map(printable, group)) for group in result.get("twins", ()))
+    return f"{text}, for example {examples}" if examples else text
 
 
 def _broken(command: str) -> str:

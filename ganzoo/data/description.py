@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from ganzoo.data import ImageOptions, SampleSet, load_images
+from ganzoo.data.duplicates import twins
 from ganzoo.data.image_files import Progress
 from ganzoo.errors import DataError
 from ganzoo.runs.printing import printable
 
 _LISTED = 30
+_NAMED = 3  # groups of duplicates, and images of each
 
 
 def _spread(values: list[float]) -> dict[str, float]:
@@ -47,6 +49,9 @@ class DataReport:
         modes: how many originals have each of Pillow's modes.
         classes: how many images each class has; empty without classes.
         duplicates: images that equal an earlier one exactly, after resizing.
+        near_duplicates: images that look equal to an earlier one, but do not equal it: see `ganzoo.data.duplicates`.
+        twins: the paths of some images that are equal or look equal, a list for each group; empty where paths are not
+            known.
         problems: (path, reason) of each file that was skipped.
         notes: what else was noticed.
         fingerprint: the sha256 of samples and labels.
@@ -63,6 +68,8 @@ class DataReport:
     modes: dict[str, int]
     classes: dict[str, int]
     duplicates: int
+    near_duplicates: int
+    twins: list[list[str]]
     problems: list[tuple[str, str]]
     notes: list[str]
     fingerprint: str
@@ -100,6 +107,8 @@ class DataReport:
             ("modes", counts(self.modes)),
             ("classes", f"{len(self.classes):,}: {classes}" if classes else "none"),
             ("exact duplicates", f"{self.duplicates:,}"),
+            ("near duplicates", f"{self.near_duplicates:,} more look equal to an earlier image"),
+            *(("for example", ", ".join(printable(path) for path in group)) for group in self.twins),
             *(("note", printable(note, 4000)) for note in self.notes),
             ("skipped", f"{len(self.problems):,}"),
         ]
@@ -146,6 +155,8 @@ def describe_data(data: object, options: ImageOptions | None = None, progress: P
     if not isinstance(found.samples, np.ndarray) or found.samples.ndim != 4:
         raise DataError(f"Only images are described, uint8 (N, H, W, C). {found.source} holds other samples.")
     originals = found.originals
+    groups, named = twins(found.samples), bool(originals and originals[0].path)
+    duplicates = count_duplicates(found.samples)
     return DataReport(
         source=found.source,
         count=len(found),
@@ -156,7 +167,9 @@ def describe_data(data: object, options: ImageOptions | None = None, progress: P
         aspect_ratios=_spread([original.width / original.height for original in originals]),
         modes=dict(Counter(original.mode for original in originals).most_common()),
         classes=found.class_counts,
-        duplicates=count_duplicates(found.samples),
+        duplicates=duplicates,
+        near_duplicates=sum(len(group) - 1 for group in groups) - duplicates,
+        twins=[[originals[one].path for one in group[:_NAMED]] for group in groups[:_NAMED] if named],
         problems=[tuple(problem) for problem in found.problems],
         notes=list(found.notes),
         fingerprint=found.fingerprint,

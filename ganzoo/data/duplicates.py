@@ -15,6 +15,7 @@ NEAR = 4.0  # of 255
 _CELLS = 16  # along each side
 _AXES = 12  # principal axes over which candidates are searched
 _MOST = 50_000  # different images; in a larger set twins are equal images alone
+_AT_ONCE = 500  # images in memory as floats
 _SLACK = 1e-3  # for rounding, of distances between candidates
 
 
@@ -36,8 +37,8 @@ def twins(images: np.ndarray) -> list[np.ndarray]:
         members.setdefault(hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest(), []).append(index)
     equal = list(members.values())
     if 1 < len(equal) <= _MOST:
-        firsts = images[[group[0] for group in equal]]
-        equal = [[index for one in near for index in equal[one]] for near in _near(firsts)]
+        cells = _cells(images, np.array([group[0] for group in equal]))
+        equal = [[index for one in near for index in equal[one]] for near in _near(cells)]
     return [np.sort(group) for group in equal if len(group) > 1]
 
 
@@ -83,11 +84,10 @@ def split_in_two(order: np.ndarray, groups: Sequence[np.ndarray]) -> tuple[np.nd
     return one[:count], other[:count]
 
 
-def _near(images: np.ndarray) -> list[list[int]]:
+def _near(cells: np.ndarray) -> list[list[int]]:
     """Every image with its twins among the later ones that are nobody's twins yet."""
     from scipy.spatial import cKDTree
 
-    cells = _cells(images)
     reach = NEAR * np.sqrt(cells.shape[1])
     centred = cells - cells.mean(axis=0)
     some = centred[np.linspace(0, len(cells) - 1, min(len(cells), 300)).astype(int)]
@@ -107,14 +107,17 @@ def _near(images: np.ndarray) -> list[list[int]]:
     return groups
 
 
-def _cells(images: np.ndarray) -> np.ndarray:
-    """Mean colours of 16 x 16 cells, or the pixels of smaller images: float32 (N, numbers) in 0..255."""
-    count, *sides, _ = images.shape
+def _cells(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Mean colours of 16 x 16 cells, or the pixels of smaller images: float32 (N, numbers) in 0..255.
+
+    Of the chosen images, some at a time: a large set is memory-mapped.
+    """
+    sides = images.shape[1:3]
     edges = [np.linspace(0, side, min(side, _CELLS) + 1).astype(int) for side in sides]
     areas = np.diff(edges[0])[:, None] * np.diff(edges[1])[None]
     cells = []
-    for start in range(0, count, 1_000):
-        part = images[start : start + 1_000].astype(np.float32)
+    for start in range(0, len(chosen), _AT_ONCE):
+        part = images[chosen[start : start + _AT_ONCE]].astype(np.float32)
         sums = np.add.reduceat(np.add.reduceat(part, edges[0][:-1], axis=1), edges[1][:-1], axis=2)
         cells.append((sums / areas[..., None]).reshape(len(part), -1))
     return np.concatenate(cells)

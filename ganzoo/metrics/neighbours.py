@@ -15,6 +15,7 @@ from ganzoo.errors import EvaluationError
 from ganzoo.metrics.arrays import check_features
 
 _BLOCK = 1024  # rows of the distance matrix held at a time
+_ROUNDING = 1e-6  # of the largest norm: the distance of equal features that |x|^2 + |y|^2 - 2 x.y may give
 
 
 def precision_recall(real: np.ndarray, fake: np.ndarray, neighbours: int = 3) -> dict[str, float]:
@@ -57,20 +58,60 @@ def nearest(references: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np
     Raises:
         EvaluationError: the arrays do not fit.
     """
-    references, queries = check_features(references, queries)
-    centre = references.mean(axis=0)
-    distances, indices = np.empty(len(queries)), np.empty(len(queries), np.int64)
-    for start, squares in _blocks(queries - centre, references - centre):
-        rows = slice(start, start + len(squares))
-        indices[rows] = squares.argmin(axis=1)
-        distances[rows] = np.sqrt(squares.min(axis=1))
+    return nearest_of_variants(references, np.asarray(queries)[None])
+
+
+def nearest_of_variants(
+    references: np.ndarray, queries: np.ndarray, but: np.ndarray | None = None, tolerance: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `nearest`, of queries that have several variants (V, M, D) each: the nearest to any variant counts.
+
+    Args:
+        references: features (N, D).
+        queries: features (V, M, D).
+        but: (M, D); references that lie within `tolerance` of a query's row here are passed over. A query that has no
+            other reference gets an infinite distance.
+        tolerance: see `but`; at least what rounding may add to the distance of equal features.
+
+    Returns:
+        Distances and indices, both (M,).
+
+    Raises:
+        EvaluationError: the arrays do not fit.
+    """
+    versions, count, width = queries.shape
+    references, queries = check_features(references, queries.reshape(-1, width))
+    centre = references.mean(axis=0)  # keeps the digits that |x|^2 + |y|^2 - 2 x.y would lose far from the origin
+    references, queries = references - centre, (queries - centre).reshape(versions, count, width)
+    tolerance = max(tolerance, _ROUNDING * float(np.linalg.norm(references, axis=1).max()))
+    single, squares = references.astype(np.float32), np.einsum("nd,nd->n", references, references).astype(np.float32)
+    distances, indices = np.full(count, np.inf), np.zeros(count, np.int64)
+    for start in range(0, count, _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, count))
+        passed_over = None
+        if but is not None:
+            passed_over = next(_blocks(but[rows] - centre, references))[1] <= tolerance**2
+        for version in queries:
+            products = squares - 2.0 * version[rows].astype(np.float32) @ single.T  # |y|^2 - 2 x.y: the order is enough
+            if passed_over is not None:
+                products[passed_over] = np.inf
+            index = products.argmin(axis=1)
+            found = np.linalg.norm(version[rows] - references[index], axis=1)
+            found[np.isinf(products[np.arange(len(rows)), index])] = np.inf
+            nearer = found < distances[rows]
+            distances[rows[nearer]], indices[rows[nearer]] = found[nearer], index[nearer]
     return distances, indices
 
 
-def nearest_others(features: np.ndarray) -> np.ndarray:
-    """For each of `features` (N, D), N >= 2, the distance to the nearest other one (N,)."""
-    centred, _ = _centred(features, features, 1)
-    return np.sqrt(_squared_radii(centred, 1))
+def nearest_others(features: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
+    """For each of `features` (N, D), N >= 2, the distance to the nearest other one (N,).
+
+    Features within `tolerance` of each other are the same: they are no others. Where all are, it is infinite.
+    """
+    features, _ = check_features(features, features)
+    if len(features) < 2:
+        raise EvaluationError("A nearest other sample needs two samples or more. Received: 1. Give more samples.")
+    return nearest_of_variants(features, features[None], features, tolerance)[0]
 
 
 def _centred(real: np.ndarray, fake: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganzoo.commands import texts
 from ganzoo.data import ImageOptions, load_images
+from ganzoo.data.description import describe_data
 from ganzoo.data.duplicates import split_in_two, twins, without_twins
+from ganzoo.doctor import examine
 from ganzoo.metrics.arrays import canonical_order
 from ganzoo.metrics.scorecard import halves
 
@@ -94,3 +97,20 @@ def test_one_image_of_each_group_is_kept():
     images = drawings(10)
     assert without_twins(np.concatenate([images, images[::-1]])).tolist() == list(range(10))
     assert without_twins(images[:1]).tolist() == [0]
+
+
+def test_a_folders_duplicates_are_counted_and_named(tmp_path):
+    for index, image in enumerate(drawings(6)):
+        Image.fromarray(image).save(tmp_path / f"{index}.png")
+    Image.fromarray(drawings(6)[2]).save(tmp_path / "copy.png")
+    Image.fromarray(drawings(6)[4]).save(tmp_path / "again.jpg", quality=90)
+    report = describe_data(tmp_path, ImageOptions(64))
+    assert (report.count, report.duplicates, report.near_duplicates) == (8, 1, 1)
+    assert sorted(map(sorted, report.twins)) == [["2.png", "copy.png"], ["4.png", "again.jpg"]]
+    assert report.to_dict()["near_duplicates"] == 1
+    table = report.table()
+    assert "exact duplicates  1" in table and "1 more look equal to an earlier image" in table
+    assert "for example       2.png, copy.png" in table
+    found = examine(tmp_path, trial=0)
+    assert (found["exact_duplicates"], found["near_duplicates"]) == (1, 1)
+    assert "1 exact, 1 near, for example 2.png, copy.png; 4.png, again.jpg" in " ".join(texts._data_text(found).split())
