@@ -103,9 +103,9 @@ class RealSet:
             limit = _quantile(nearest_others(self.features, self.tolerance))
         if not limit > self.tolerance:
             raise EvaluationError(
-                "Copies cannot be distinguished from other samples: the real images are all alike, so that the distance between "
-                f"different ones is 0. Expected: images that differ. Received: {len(self.features)} images. Check the "
-                "data: `ganzoo data DATA`."
+                "Copies cannot be distinguished from other samples: the real images are all alike, so that "
+                f"the distance between different ones is 0. Expected: images that differ. "
+                f"Received: {len(self.features)} images. Check the data: `ganzoo data DATA`."
             )
         return limit
 
