@@ -1,5 +1,7 @@
 """Two logical CPU devices for the whole test run, quiet TensorFlow, a cache of its own, the same seed for each test."""
 
+import ctypes
+import gc
 import os
 import signal
 
@@ -23,9 +25,32 @@ def _environment(tmp_path_factory):
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the heavy ones are left out
 def pytest_collection_modifyitems(items):
-    """The longest first, so that no process is left alone with one at the end."""
+    """Mark what `heavy_with_backbone` makes heavy; the longest first, so that no process is left alone with one."""
+    from ganzoo import registry
+
+    backbones = [n for n in registry.list_entries() if "backbone_size" in registry.get_entry(n).raw["tiny"]["model"]]
+    for item in items:
+        if item.get_closest_marker("heavy_with_backbone") and any(f"{name}]" in item.nodeid for name in backbones):
+            item.add_marker("heavy")
     items.sort(key=lambda item: "projected" not in item.nodeid)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _free_memory():
+    """Free what a module's GANs leave: TensorFlow keeps each graph with a custom gradient, 5 to 70 MB a GAN."""
+    yield
+    import keras
+    from tensorflow.python.framework import ops
+
+    gradients = ops.gradient_registry._registry
+    for name in [name for name in gradients if name.startswith("CustomGradient-")]:
+        del gradients[name]
+    keras.backend.clear_session()
+    gc.collect()
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 @pytest.fixture(autouse=True)

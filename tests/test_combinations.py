@@ -68,7 +68,10 @@ COMBINATIONS = {
 }
 
 
-@pytest.mark.parametrize("combination", COMBINATIONS)
+COMPILED = [pytest.param(name, marks=pytest.mark.heavy) if "compiled" in name else name for name in COMBINATIONS]
+
+
+@pytest.mark.parametrize("combination", COMPILED)
 def test_combination_trains(combination, tiny, reals):
     name, overrides = COMBINATIONS[combination]
     gan = tiny(name, **overrides)
@@ -82,6 +85,7 @@ def test_combination_trains(combination, tiny, reals):
     assert {penalty.name for penalty in gan.recipe.regularizers} <= set(logs)
 
 
+@pytest.mark.heavy
 def test_lazy_penalties_on_two_replicas_equal_one(tiny, reals):
     def run(strategy):
         with distribution.scope(distribution.get_strategy(strategy)):
@@ -177,6 +181,7 @@ def test_samples_are_cut_to_the_range_in_inference_only(tiny):
     assert np.abs(gan.generator(inputs, training=True)).max() > 1.0
 
 
+@pytest.mark.heavy
 def test_floating_samples_fit_as_bytes_do(tiny, reals):
     options = {"matching_shift": 0, "projected_weight": 0.0}
     gan = tiny("image/projected_mobile_64", model=options)
@@ -189,6 +194,7 @@ def test_floating_samples_fit_as_bytes_do(tiny, reals):
     np.testing.assert_allclose(scale.mean, other.mean, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.heavy
 def test_mixed_precision_with_matching(tiny, reals):
     gan = tiny("image/projected_mobile_64", training={"precision": "mixed_bfloat16"})
     logs = gan.fit(reals(gan, 2), verbose=0).history
@@ -295,6 +301,7 @@ def test_keys_of_an_absent_branch_are_told(tiny, caplog):
     assert "have no effect while model.projected_weight is 0: model.levels, model.mixing_width." in caplog.text
 
 
+@pytest.mark.heavy
 def test_features_are_measured_once(tiny, reals):
     gan = tiny("image/projected_mobile_64", model={"projected_weight": 0.0})
     seen = []

@@ -121,6 +121,7 @@ def test_rows_of_a_study_share_the_pretrainings_that_are_the_same():
     assert folders["scratch"] == []
 
 
+@pytest.mark.heavy
 def test_a_study_keeps_what_is_done(tmp_path, images, monkeypatch):
     labels = np.arange(60) % 2
     monkeypatch.setattr(study, "read_yaml", lambda path: PLAN)
@@ -196,6 +197,7 @@ def test_a_study_keeps_what_is_done(tmp_path, images, monkeypatch):
         bench("pretraining", tmp_path, {"large": images})
 
 
+@pytest.mark.heavy
 def test_a_study_gives_each_network_its_own_optimizer_and_leaves_out_what_has_no_classes(
     tmp_path, images, caplog, monkeypatch
 ):

@@ -102,6 +102,7 @@ def test_recommendations(facts, parts):
     assert ("model.backbone" in found["command"]) == any("model.backbone" in part for part in parts)
 
 
+@pytest.mark.heavy
 def test_a_probe_tells_fakes_from_reals(tmp_path, noise, monkeypatch):
     from ganzoo import backbones
 
@@ -136,6 +137,7 @@ def test_an_interrupted_trial_does_not_promise_a_state_that_is_deleted(noise, mo
     assert "SIGINT" in caplog.text and "saved" not in caplog.text and "written" not in caplog.text
 
 
+@pytest.mark.heavy
 def test_a_trial_measures_speed_and_backbones(noise):
     found = examine(noise[:, ::2, ::2], trial=0.5)
     assert found["entry"] == ENTRY and found["samples_per_second"] > 0

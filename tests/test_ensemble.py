@@ -142,7 +142,9 @@ def test_networks_that_have_not_joined_count_for_nothing(tiny, precision):
     assert list(gan.ensemble.candidates()) == ["efficientnet_lite0"] and not gan.ensemble.due(10**9)
 
 
-@pytest.mark.parametrize("share", [None, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "share", [pytest.param(None, marks=pytest.mark.heavy), 0.5, pytest.param(1.0, marks=pytest.mark.heavy)]
+)
 def test_a_trunk_of_imagenet_is_trained_wholly_partly_or_not(tmp_path, images, share):
     freeze = [] if share is None else [{"part": "discriminator.trunk", "share": share}]
     model = {"trunk": "efficientnet_lite0", "backbone_weights": "default"}
@@ -188,6 +190,7 @@ def test_imagenet_weights_go_into_a_trunk_by_name(tiny):
     assert [source["backbone"] for source in gan.pretrained_sources()] == ["efficientnet_lite0"]
 
 
+@pytest.mark.heavy
 def test_a_fine_tuned_trunk_is_frozen_under_small_heads(tiny, reals, tmp_path):
     """A classifier that was trained on the data judges, frozen, as any backbone does."""
     trunk = {"model": {"trunk": "efficientnet_lite0"}}

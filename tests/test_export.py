@@ -45,7 +45,9 @@ def trained_like(name, **overrides):
     return gan
 
 
-@pytest.fixture(scope="module", params=list_entries())
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.heavy_with_backbone) for name in list_entries()]
+)
 def exported(request, tmp_path_factory):
     gan = trained_like(request.param)
     folder = tmp_path_factory.mktemp("export") / "made" / "here"

@@ -22,6 +22,7 @@ def same_state(one, other):
 
 
 @each_entry
+@pytest.mark.heavy_with_backbone
 def test_a_loaded_gan_makes_the_same_samples_and_takes_the_same_next_step(name, tiny, reals, tmp_path):
     gan = tiny(name)
     gan.fit(reals(gan, 2), verbose=0)
@@ -73,7 +74,9 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=pytest.mark.heavy) if name == "ensemble" else name for name in VARIANTS]
+)
 def test_what_a_recipe_adds_is_saved_too(variant, tiny, reals, tmp_path):
     name, changes = VARIANTS[variant]
     gan = tiny(name, **changes)

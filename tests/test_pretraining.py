@@ -55,6 +55,7 @@ def check_training(model):
 
 @pytest.mark.parametrize("name", ENTRIES)
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.heavy_with_backbone
 def test_every_method_is_built_trained_saved_and_given_on(method, name, tmp_path):
     model = small(method, name)
     if (method, name) in TRAINED:
@@ -250,6 +251,7 @@ def test_masks_hide_the_same_share_of_every_image():
     assert len({m.tobytes() for m in mask}) > 1
 
 
+@pytest.mark.heavy
 def test_few_images_are_shown_too(tmp_path):
     tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("autoencoder"))
     data = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("uint8")
@@ -372,7 +374,9 @@ def test_embeddings_of_other_classes_are_told(tmp_path, caplog):
         assert ("are those of ['b', 'a'], but these data have ['a', 'b']" in caplog.text) == told
 
 
-@pytest.mark.parametrize("method", ["rotation", "simclr", "masked"])
+@pytest.mark.parametrize(
+    "method", ["simclr", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("rotation", "masked"))]
+)
 def test_a_method_runs_beside_a_gan(method, tiny, reals):
     def run(strategy="none", **changes):
         with distribution.scope(distribution.get_strategy(strategy)):

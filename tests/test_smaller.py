@@ -325,6 +325,7 @@ def test_terms_are_relative_errors_from_the_teacher(teacher):
     assert np.allclose(found, 0.3 * np.mean(apart, axis=0), rtol=1e-3)
 
 
+@pytest.mark.heavy
 def test_a_student_takes_the_teachers_sizes_and_resumes(teacher, tmp_path):
     run = tmp_path / "student"
     settings = {**QUICK, "model.generator_width": 8, "distillation.features": 0.3}

@@ -74,6 +74,7 @@ def test_the_rules_of_a_run_are_kept_and_reported(tmp_path):
     assert "1 skipped" in report and "dense/kernel" in report
 
 
+@pytest.mark.heavy
 def test_a_backbone_of_a_run_is_reported_and_its_time_counts(tmp_path):
     entry = "image/projected_mobile_64"
     data = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype("uint8")
@@ -368,6 +369,7 @@ PLAIN = {"projected_weight": 0.0, "matching_weight": 0.0}  # the generator is wh
 @pytest.mark.parametrize(
     "name", [name for name in registry.list_entries() if registry.get_entry(name).raw["gan"] != "elastic_mobile"]
 )  # one of several widths refuses it: tests/test_smaller.py
+@pytest.mark.heavy_with_backbone
 def test_consolidation_holds_every_generator_back(name, tiny, reals, monkeypatch):
     monkeypatch.setattr("ganzoo.consolidation._BATCHES", 4)  # enough here, and quick
     distances = {}

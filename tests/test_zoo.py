@@ -43,6 +43,7 @@ def test_a_step_trains_every_network_and_stays_finite(name, tiny, reals):
 
 
 @each_entry
+@pytest.mark.heavy_with_backbone
 def test_saving_and_loading_keep_every_number(name, tiny, reals, tmp_path):
     import keras
 
@@ -59,6 +60,7 @@ def test_saving_and_loading_keep_every_number(name, tiny, reals, tmp_path):
 
 
 @each_entry
+@pytest.mark.heavy_with_backbone
 def test_a_resumed_run_equals_an_unbroken_one(name, tmp_path):
     entry = registry.get_entry(name)
     tiny = entry.raw["tiny"]
@@ -76,6 +78,7 @@ def test_a_resumed_run_equals_an_unbroken_one(name, tmp_path):
 
 
 @each_entry
+@pytest.mark.heavy_with_backbone
 def test_two_replicas_equal_one(name, tiny, reals):
     def run(strategy):
         with distribution.scope(distribution.get_strategy(strategy)):
@@ -93,6 +96,7 @@ def test_two_replicas_equal_one(name, tiny, reals):
 
 
 @each_entry
+@pytest.mark.heavy_with_backbone
 def test_a_frozen_part_stays_as_it_was(name, tiny, reals):
     part = "discriminator.trunk"
     gan = tiny(name, freeze=[part])

@@ -177,6 +177,7 @@ def test_wrong_sets_are_refused():
         card(images(11, 5), subsamples=4)
 
 
+@pytest.mark.heavy
 def test_deviations_are_those_that_new_samples_show():
     """Over halves without replacement: compare with the spread over independent draws of the same number."""
     told = card(images(300, 5, low=60), images(600, 0), subsamples=8)
