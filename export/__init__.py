@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.cache import remove_leftovers, storage_errors, temporary_name
+from ganzoo.cache import only_own, remove_leftovers, storage_errors, temporary_name
 from ganzoo.errors import ExportError, StorageError, unknown_name
 from ganzoo.runs import progress
 
@@ -26,6 +26,7 @@ __all__ = ["export_generator", "verify_export"]
 FORMATS = ("tflite", "saved_model", "onnx")
 QUANTIZE = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8", "auto": "auto"}
 TARGETS = ("cpu", "gpu")
+_OWN = (*FILES, CLOSEST, REFERENCE, MARKDOWN, CARD)
 
 log = logging.getLogger("ganzoo")
 
@@ -47,7 +48,7 @@ def export_generator(
     as metadata inside), `generator.tflite` (what `auto` chose), `saved_model/1/` and `generator.onnx` (any batch
     size), `reference.npz`, `model_card.json`, `MODEL_CARD.md`, and `closest.png` where the training images are
     available. An earlier export there is replaced as a whole, once all new files have passed; if one fails, it stays as
-    it was. Other files stay.
+    it was. Other files beside an earlier export stay; a folder that holds other files alone is refused.
 
     Args:
         source: a GAN, an entry's name or a run directory.
@@ -127,6 +128,8 @@ def _staging(out: Path) -> Iterator[Path]:
         raise ExportError(f"{out} is a file. Give a folder for the export.")
     made = not out.exists()
     remove_leftovers(out)
+    if not (out / CARD).exists():
+        only_own(out, _OWN.__contains__)
     folder = out / temporary_name("export")
     with storage_errors(out):
         folder.mkdir(parents=True)
@@ -141,7 +144,7 @@ def _staging(out: Path) -> Iterator[Path]:
 def _install(folder: Path, out: Path) -> None:
     """Move an export to its place; the card comes last, so that it never describes files that are not there yet."""
     with storage_errors(out):
-        for name in (*FILES, CLOSEST, REFERENCE, MARKDOWN, CARD):
+        for name in _OWN:
             target, new = out / name, folder / name
             if target.is_dir() and not target.is_symlink():
                 os.replace(target, folder / f"replaced_{name}")

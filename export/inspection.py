@@ -21,7 +21,8 @@ _STATEFUL = {
 }
 # Operators without a state that reach beyond the graph all the same.
 _REACHING = {"ReadFile", "MatchingFiles", "DecodeProtoV2", "EncodeProto", "RestoreV2", "Restore", "RestoreSlice"}
-_KINDS = {None, "user_object", "variable", "function", "bare_concrete_function", "constant"}
+# A captured tensor is a constant of a function that TensorFlow did not write into the function itself.
+_KINDS = {None, "user_object", "variable", "function", "bare_concrete_function", "constant", "captured_tensor"}
 
 
 def check_saved_model(path: Path) -> None:

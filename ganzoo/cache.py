@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ganzoo.errors import GanzooError, StorageError, WeightsError
+from ganzoo.runs.printing import printable
 from ganzoo.runs.processes import is_alive, this_host
 
 if TYPE_CHECKING:
@@ -71,6 +72,26 @@ def cache_dir(kind: str) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
     _clean_once(folder, bool(kind))
     return folder
+
+
+def only_own(folder: str | Path, own: Callable[[str], bool] | None = None) -> None:
+    """Refuse a folder that holds other files than a command writes itself, so that it mixes with nothing.
+
+    Args:
+        folder: may be missing or empty.
+        own: whether a file name is one that this command writes; by default none is.
+
+    Raises:
+        StorageError: there are other files; names one.
+    """
+    folder = Path(folder)
+    with storage_errors(folder):
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if foreign := [name for name in names if not name.startswith(".") and not (own and own(name))]:
+        raise StorageError(
+            f"{folder} holds other files, such as {printable(foreign[0], 60)}, among which the new ones would be hard "
+            "to tell. Name a new or an empty folder."
+        )
 
 
 @functools.cache

@@ -621,7 +621,11 @@ def serve(path: str, port: int, network: bool, out: str | None) -> None:
     from ganzoo.export.serve import serve as function
 
     if out:
-        site(path).write(Path(out))
+        from ganzoo.cache import only_own
+
+        page = site(path)
+        only_own(out, {name.partition("/")[0] for name in page.paths}.__contains__)
+        page.write(Path(out))
         _show(f"The page is {Path(out) / 'index.html'}. Put the folder on any web server.")
         return
 

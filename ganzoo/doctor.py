@@ -287,6 +287,9 @@ def _choose_backbone(plan: _Plan, probed: Mapping[str, Mapping[str, float]]) -> 
     losses = {name: result["log_loss"] for name, result in probed.items()}
     shown = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
     best, *others = sorted(losses, key=lambda name: losses[name])
+    if not others:
+        plan.reasons.append(f"The ImageNet features that were measured separate your images from samples by: {shown}.")
+        return
     rival = own if best != own else next(iter(others), own)
     if losses[best] > _TIE * losses[rival]:
         plan.reasons.append(f"All ImageNet features separate your images from samples equally well (log loss {shown}).")

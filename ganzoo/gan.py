@@ -494,21 +494,46 @@ class GAN(PhasedModel):
             batch_size: how many at once; has no influence on the samples.
 
         Raises:
-            TrainingError: a truncation that is not positive.
+            TrainingError: a truncation that is not positive, or memory that does not suffice.
+            DataError: a count below 1, or conditions that are not `count` class ids of this GAN.
         """
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+            raise DataError(f"count must be an integer of 1 or more. Received: {count!r}.")
         if truncation is not None and not 0 < truncation < math.inf:
             raise TrainingError(f"truncation must be positive: 1 is none, less is more. Received: {truncation}.")
-        inputs = self.draw_latents(count, seed)
-        if truncation is not None:
-            drawn = self.truncate(inputs, tf.fill((count,), tf.constant(truncation, tf.float32)))
-            inputs = {name: np.asarray(values) for name, values in drawn.items()}
-        inputs |= conditions or self.draw_conditions(count)
+        given = self.draw_conditions(count) if conditions is None else self._given_conditions(conditions, count)
         generator = self.generator if live else self.generator_ema
         samples = []
-        for start in progress.each(range(0, count, batch_size), "Generating samples"):
-            part = {name: value[start : start + batch_size] for name, value in inputs.items()}
-            samples.append(self.domain.from_unit(np.asarray(generator(part, training=False), "float32")))
-        return np.concatenate(samples)
+        try:
+            inputs = self.draw_latents(count, seed)
+            if truncation is not None:
+                drawn = self.truncate(inputs, tf.fill((count,), tf.constant(truncation, tf.float32)))
+                inputs = {name: np.asarray(values) for name, values in drawn.items()}
+            inputs |= given
+            for start in progress.each(range(0, count, batch_size), "Generating samples"):
+                part = {name: value[start : start + batch_size] for name, value in inputs.items()}
+                samples.append(self.domain.from_unit(np.asarray(generator(part, training=False), "float32")))
+            return np.concatenate(samples)
+        except (tf.errors.ResourceExhaustedError, MemoryError):
+            raise TrainingError(
+                f"Out of memory with {count:,} samples. Generate fewer at a time, each time with another seed."
+            ) from None
+
+    def _given_conditions(self, conditions: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
+        """Conditions that were given for `count` samples, checked."""
+        specs = self.conditions_spec()
+        if sorted(conditions) != sorted(specs):
+            raise DataError(f"Conditions of this GAN: {sorted(specs) or 'none'}. Received: {sorted(conditions)}.")
+        given = {}
+        for name, spec in specs.items():
+            values = np.asarray(class_ids(name, np.asarray(conditions[name]), spec.classes))
+            if len(values) != count:
+                raise DataError(
+                    f"'{name}' needs one class id for each of the {count} samples. Received: {len(values)}."
+                )
+            check_ids(name, values, spec.classes)
+            given[name] = values.astype("int32")
+        return given
 
     def calibrate(self, batches: int = 8, batch_size: int = 64) -> None:
         """Recompute the BatchNorm statistics of `generator_ema` as a plain average over fresh latents.

@@ -602,6 +602,12 @@ class PhasedModel(keras.Model):
     def _diagnosis(self, text: str) -> str:
         found = re.search(rf"the [\w. ]+: [^:]*{NOT_FINITE}", text)
         reason = found.group() if found else f"a number {NOT_FINITE}"
+        if reason.startswith("the data:"):
+            return (
+                f"Training stopped at step {self.step_count}: {reason}. It did not reach the weights. Find the step of "
+                "your data that makes NaN or infinite values (a division by a deviation of 0?), or leave such samples "
+                "out with dataset.filter."
+            )
         rates = ", ".join(f"{name} {o.learning_rate:g}" for name, o in self.recipe.optimizers.items())
         return (
             f"Training stopped at step {self.step_count}, {self.sample_count} samples: {reason}. It did not reach the "

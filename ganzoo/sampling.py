@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo import presets
-from ganzoo.cache import write_array
+from ganzoo.cache import only_own, write_array
 from ganzoo.errors import GanzooError, unknown_name
 from ganzoo.runs.class_names import count_of, generated_classes
 
@@ -28,7 +28,8 @@ def generate(
 
     Args:
         name: an entry with published weights, a run directory, or a GAN.
-        out: `FILE.png` (a grid), `FILE.npy` (images: uint8 `(count, H, W, C)`), or a folder for single files.
+        out: `FILE.png` (a grid), `FILE.npy` (images: uint8 `(count, H, W, C)`), or a new or empty folder for single
+            files.
         count: how many.
         seed: the same seed gives the same samples.
         truncation: draws latents towards their mean (1: not at all), see `GAN.truncate`.
@@ -61,6 +62,10 @@ def write_samples(
         raise GanzooError(f"count must be 1 or more. Received: {count}.")
     if out.suffix and out.suffix.lower() not in (".npy", ".png"):
         raise GanzooError(f"Samples are written to a .png, a .npy or a folder. Received: {out}.")
+    if not out.name:
+        raise GanzooError("Samples need a file or a folder of their own. Received: an empty path.")
+    if not out.suffix:
+        only_own(out)
     source = load(name)
     gan = source.at_width(width)
     classes, names = count_of(gan), generated_classes(gan)

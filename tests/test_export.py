@@ -300,6 +300,22 @@ def test_a_failed_export_leaves_the_older_one(dcgan, folder, monkeypatch):
     assert not (folder.parent / "new").exists()
 
 
+def test_an_export_is_not_mixed_with_other_files(dcgan, tmp_path):
+    (tmp_path / "00000.png").write_bytes(b"mine")
+    with pytest.raises(ExportError, match=r"holds other files, such as 00000\.png.*a new or an empty folder"):
+        export.export_generator(dcgan.gan, tmp_path, formats=["tflite"], quantize=["none"])
+    assert [path.name for path in tmp_path.iterdir()] == ["00000.png"]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", [name for name in list_entries() if get_entry(name).weights])
+def test_published_weights_are_exported_to_a_saved_model(name, tmp_path):
+    """At their full size: TensorFlow writes small constants of a function otherwise than large ones."""
+    card = export.export_generator(name, tmp_path / "out", ["saved_model"], ["none"])
+    assert [file["file"] for file in card["files"]] == ["saved_model"]
+    assert [file["file"] for file in export.verify_export(tmp_path / "out")["files"]] == ["saved_model"]
+
+
 def test_a_new_export_replaces_the_older_one_as_a_whole(dcgan, folder):
     (folder / "mine.txt").write_text("kept")
     (folder / "saved_model").mkdir()

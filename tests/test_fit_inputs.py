@@ -66,7 +66,7 @@ WRONG = {
     "floats in 0..255": (FLOATS, "float32 values from 0 to 255 .* x / 127.5 - 1"),
     "floats in 0..1": (FLOATS / 255, r"taken for 0..1\. .* x \* 2 - 1\).*no dark pixel"),
     "floats in 0..1 with overshoot": (FLOATS / 255 * 1.1 - 0.05, "taken for 0..1"),
-    "normalised": (FLOATS / 60 - 2, "takes a normalisation back"),
+    "normalised": (FLOATS / 60 - 2, r"lambda x: \(x \* standard_deviation \+ mean\) \* 2 - 1\)"),
     "16 bits": (BYTES.astype("uint16") * 257, r"uint16 values .*x // 257"),
     "12 bits": (BYTES.astype("int32") * 16, r"x \* 255 // 4095"),
     "signed": (BYTES.astype("int16") - 128, r"\+ 128"),

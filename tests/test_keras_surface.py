@@ -217,6 +217,44 @@ def test_another_backend_is_refused_with_the_way_to_choose(backend):
     assert done.returncode == 0  # it needs no Keras
 
 
+CONDITIONS = {
+    "negative": ({"class_id": np.full(4, -1)}, "A class id out of range"),
+    "too large": ({"class_id": np.full(4, 99)}, "A class id out of range"),
+    "too few": ({"class_id": np.zeros(3, "int32")}, "one class id for each of the 4 samples. Received: 3"),
+    "a number": ({"class_id": 1}, "wrong shape"),
+    "one-hot": ({"class_id": np.eye(10, dtype="int32")[:4]}, "wrong shape|one-hot"),
+    "floats": ({"class_id": np.zeros(4)}, "must hold integers"),
+    "unknown": ({"colour": np.zeros(4, "int32")}, r"Conditions of this GAN: \['class_id'\]"),
+}
+
+
+@pytest.mark.parametrize("case", CONDITIONS)
+def test_wrong_conditions_of_samples_are_refused(tiny, case):
+    conditions, text = CONDITIONS[case]
+    gan = tiny(CLASSES)
+    with pytest.raises(DataError, match=text):
+        gan.generate(4, conditions=conditions)
+
+
+def test_wrong_counts_of_samples_are_refused(tiny):
+    gan = tiny(ENTRY)
+    for count in (0, -1, 2.0, True):
+        with pytest.raises(DataError, match="count must be an integer of 1 or more"):
+            gan.generate(count)
+    with pytest.raises(TrainingError, match=r"Out of memory with 10,000,000,000,000 samples\. Generate fewer"):
+        gan.generate(10**13)
+
+
+def test_samples_are_not_mixed_with_other_files(tiny, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "00000.png").write_bytes(b"mine")
+    with pytest.raises(GanzooError, match=r"own holds other files, such as 00000\.png"):
+        generate(tiny(ENTRY), tmp_path / "own", count=2)
+    assert (tmp_path / "own" / "00000.png").read_bytes() == b"mine"
+    generate(tiny(ENTRY), tmp_path / "new", count=2)
+    assert len(list((tmp_path / "new").iterdir())) == 2
+
+
 def test_generate_takes_a_gan_and_says_which_classes_it_made(tiny, tmp_path):
     gan = tiny(CLASSES)
     path = generate(gan, tmp_path / "x.npy", count=5, condition=1)

@@ -144,7 +144,7 @@ def _float_fix(low: float, high: float) -> str:
         return "x / 127.5 - 1"
     if low >= _DARK:
         return f"x / {high:.6g} * 2 - 1"
-    return "(x * standard_deviation + mean) * 2 - 1, which takes a normalisation back"
+    return "(x * standard_deviation + mean) * 2 - 1"  # takes a normalisation back
 
 
 def to_unit(images: Any) -> Any:
@@ -185,7 +185,7 @@ def check_batch(images: Any) -> list[Any]:
     smallest, largest = tf.reduce_min(values), tf.reduce_max(values)
     # What is not finite has an error of its own.
     inside = tf.logical_not(tf.logical_or(smallest < low, largest > high))
-    expected = "integers in 0..255" if images.dtype.is_integer else "floats in [-1, 1]"
+    expected = "integers in 0..255" if images.dtype.is_integer else "floats from -1 to 1"
     text = (
         f"{OUT_OF_RANGE} in a later batch: {images.dtype.name} values. Expected: {expected}, in every batch. Scale all "
         "images alike, such as x / 127.5 - 1 for 0..255. Received:"
