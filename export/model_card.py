@@ -221,10 +221,11 @@ def to_markdown(card: Mapping[str, Any]) -> str:
 
 def _about(card: Mapping[str, Any]) -> list[str]:
     described = card["metadata"]
+    conditional = any("classes" in one for one in described["inputs"])
     front = {
         "license": described["licence"].lower(),
         "library_name": "tflite",
-        "pipeline_tag": "unconditional-image-generation",
+        **({} if conditional else {"pipeline_tag": "unconditional-image-generation"}),
         "tags": ["gan", "litert", "tflite", "ganzoo", card["entry"]],
     }
     lines = [

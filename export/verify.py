@@ -141,7 +141,7 @@ def read_card(folder: Path) -> dict[str, Any]:
             return card
     except FileNotFoundError:
         raise ExportError(
-            f"{path} is missing. An export is verified in the folder that `export_generator` wrote, with {CARD} and "
+            f"{path} is missing. An export is verified in the folder that `ganzoo export` wrote, with {CARD} and "
             f"{REFERENCE} beside it."
         ) from None
     except (FileProblem, OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:

@@ -362,7 +362,7 @@ def _has_checksum(path: str | Path) -> bool:
         while part := file.read(2**20):
             content.update(part)
     if len(found) != 1 or content.hexdigest() != found[0].decode():
-        raise WeightsError(f"{path} is damaged: its content does not have the checksum that is written in it.")
+        raise WeightsError(f"{path} is damaged: its content does not have the checksum that is written in it. {_FIX}")
     return True
 
 

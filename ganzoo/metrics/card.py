@@ -168,17 +168,18 @@ class Scorecard(BaseModel):
             lines += _image_lines(image, self.sliced_wasserstein_deviation if index == 0 else {}, protocol["samples"])
         for network in self.networks:
             lines += _network_lines(network, protocol["samples"])
-        lines.append(
+        lines += _wrapped(
             f"{protocol['samples']} samples on each side (given: {protocol['reals']} real and "
-            f"{self.fakes_given} generated images), "
-            f"{size}, seed {protocol['seed']}"
+            f"{self.fakes_given} generated images), {size}, seed {protocol['seed']}",
+            "",
         )
         if self.identical is not None:
             lines.append(
                 f"identical to another sample: {self.identical} (of as many real images: {self.identical_reals})"
             )
-        lines += [f"resize for {name}: {entry['resize']}" for name, entry in protocol["networks"].items()]
-        lines += ["", "What the scores say (real vs real: what other real images score, the best there can be)"]
+        for name, entry in protocol["networks"].items():
+            lines += _wrapped(f"resize for {name}: {entry['resize']}", "")
+        lines += ["", "What the scores say ('real vs real': other real images, the best there can be)"]
         lines += [
             textwrap.fill(f"{name}: {text}", 80, initial_indent="  ", subsequent_indent="    ")
             for name, text in EXPLAINED.items()
@@ -218,7 +219,7 @@ def _network_lines(network: NetworkScores, samples: int) -> list[str]:
     if repeats := network.repeats:
         lines.append(_row("spread of the features", repeats.spread, repeats.spread_reals, "1"))
         lines.append(_row("near-identical samples", repeats.near, repeats.near_reals, "lower"))
-    lines += [f"    {reason}" for reason in dict.fromkeys(network.reasons.values())]
+    lines += [line for reason in dict.fromkeys(network.reasons.values()) for line in _wrapped(reason)]
     return lines + _wrapped(network.too_few(samples))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ganzoo.metrics.card import Repeats
-from ganzoo.metrics.neighbours import nearest_others
+from ganzoo.metrics.neighbours import neighbour_distances
 
 _CLOSE = 0.01  # of distinct real images, the share that is nearer to another one than "near-identical" means
 _EQUAL = 1e-4  # of the deviation of real features: features this close are equal, except for rounding
@@ -36,13 +36,13 @@ def near_limit(real: np.ndarray) -> float | None:
     distinct = np.unique(np.round(real / equal), axis=0) * equal
     if len(distinct) < 2:
         return None
-    distances = nearest_others(distinct)
+    distances = neighbour_distances(distinct)
     return float(np.quantile(distances[distances > 2 * equal], _CLOSE)) if np.any(distances > 2 * equal) else None
 
 
 def near_identical(features: np.ndarray, limit: float | None) -> int | None:
     """How many of the samples' features (N, D) are nearer to another one's than `limit`."""
-    return None if limit is None else int(np.sum(nearest_others(features) < limit))
+    return None if limit is None else int(np.sum(neighbour_distances(features) < limit))
 
 
 def spread(real: np.ndarray, fake: np.ndarray) -> float:

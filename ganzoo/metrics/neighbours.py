@@ -103,6 +103,12 @@ def nearest_of_variants(
     return distances, indices
 
 
+def neighbour_distances(features: np.ndarray) -> np.ndarray:
+    """For each of `features` (N, D), N >= 2, the distance to its nearest neighbour (N,): 0 where one is equal."""
+    centred, _ = _centred(features, features, 1)
+    return np.sqrt(_squared_radii(centred, 1))
+
+
 def nearest_others(features: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
     """For each of `features` (N, D), N >= 2, the distance to the nearest other one (N,).
 
