@@ -120,8 +120,15 @@ def _samples(folder: Path, unread: list[str]) -> str:
 
 
 def _scores(content: Sequence[Mapping[str, Any]]) -> str:
-    """The first and the last scorecard beside their floor: side by side only where their protocols agree."""
-    found = {entry["samples"]: Scorecard.from_dict(entry["scorecard"]) for entry in content}
+    """The first and the last scorecard beside their floor: side by side only where their protocols agree.
+
+    Of several after as many samples, the one over the most networks and images counts, the last of equal ones.
+    """
+    found: dict[int, Scorecard] = {}
+    for entry in content:
+        card = Scorecard.from_dict(entry["scorecard"])
+        if _extent(card) >= _extent(found.get(entry["samples"])):
+            found[entry["samples"]] = card
     cards = [(samples, found[samples]) for samples in sorted(found)]
     if len(cards) < 2:
         return _score_tables(cards, {}) if cards else ""
@@ -129,6 +136,11 @@ def _scores(content: Sequence[Mapping[str, Any]]) -> str:
         return _score_tables([cards[0], cards[-1]], compare(cards[0][1], cards[-1][1]))
     except EvaluationError as error:
         return f'<p class="mark">{show(error)}</p>' + "<hr>".join(_score_tables([cards[i]], {}) for i in (0, -1))
+
+
+def _extent(card: Scorecard | None) -> tuple[int, int]:
+    """Over how many networks and samples a card is."""
+    return (0, 0) if card is None else (len(card.networks), card.protocol["samples"])
 
 
 def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, Mapping[str, float | None]]) -> str:

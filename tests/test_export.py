@@ -121,6 +121,7 @@ def test_files_and_card(exported):
     kernels = [layer.kernel.shape for layer in exported.gan.generator_ema.layers if hasattr(layer, "kernel")]
     assert card["multiply_adds"] >= sum(math.prod(shape) for shape in kernels) > 0  # each is used once at least
     text = (exported.folder / "MODEL_CARD.md").read_text()
+    assert ("pipeline_tag: unconditional" in text) == (not exported.gan.conditions_spec())
     for expected in (card["entry"], card["paper"], f"{card['multiply_adds']:,}", *ALL):
         assert expected in text
     front = yaml.safe_load(text.split("---\n")[1])

@@ -187,6 +187,14 @@ def test_scores_that_tell_nothing_are_not_shown_in_digits(run):
     assert "<td>kid ↓</td><td>0.8</td><td>too few to tell</td><td>0.0003</td><td></td>" in page(run)
 
 
+def test_a_smaller_evaluation_does_not_take_the_place_of_a_fuller_one(run):
+    smaller = card(70.0) | {"networks": []}
+    scores = [{"samples": 10, "scorecard": one} for one in (card(30.0), card(10.0), smaller)]
+    (run / "scores.json").write_text(json.dumps(scores))
+    text = page(run)
+    assert "<td>average ↓</td><td>15</td>" in text and "<td>kid ↓</td><td>0.1</td>" in text
+
+
 def test_scores_of_other_protocols_are_not_set_side_by_side(run):
     scores = [{"samples": 0, "scorecard": card(80.0)}, {"samples": 10, "scorecard": card(10.0, seed=1)}]
     (run / "scores.json").write_text(json.dumps(scores))
