@@ -102,14 +102,19 @@ class Judge:
         return self._images(self.generator.samples(self.inputs))
 
     @cached_property
+    def features(self) -> np.ndarray:
+        """Of Keras' samples."""
+        return self.reals.features_of(self.images)
+
+    @cached_property
     def fid(self) -> float:
         """Of Keras' samples."""
-        return self.reals.fid(self.images)
+        return self.reals.fid(self.features)
 
     @cached_property
     def closest(self) -> Closest:
         """See `RealSet.closest`, of Keras' samples."""
-        return self.reals.closest(self.images)
+        return self.reals.closest(self.images, self.features)
 
     def fid_of(self, run: Callable[[Mapping[str, np.ndarray]], np.ndarray]) -> float:
         """The FID of a file that takes batches of one."""
@@ -167,7 +172,7 @@ class Judge:
         try:
             distances, indices = self.closest.distances, self.closest.indices
         except EvaluationError:  # all training images are alike
-            distances, indices = nearest(self.reals.features, self.reals.features_of(self.images))
+            distances, indices = nearest(self.reals.features, self.features)
         chosen: dict[int, int] = {}
         for sample in np.argsort(distances):
             chosen.setdefault(int(indices[sample]), int(sample))  # each training image once

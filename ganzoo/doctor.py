@@ -23,7 +23,6 @@ from ganzoo.commands.extras import EXTRAS, missing_extras
 from ganzoo.config import Recipe
 from ganzoo.data import ImageOptions, SampleSet, load_images
 from ganzoo.data.description import describe_data
-from ganzoo.data.duplicates import twins
 from ganzoo.errors import DataError, GanzooError, Interrupted, WeightsError
 from ganzoo.runs.progress import task
 from ganzoo.weights.shipped import EFFICIENTNET_LITE0, read_shipped
@@ -338,11 +337,6 @@ def _try(found: SampleSet, plan: _Plan, folder: str, seconds: float) -> float | 
     finally:
         log.removeFilter(_is_warning)
     return round(result["samples"] / result["seconds"], 1) if result["seconds"] else None
-
-
-def near_duplicates(images: np.ndarray) -> int:
-    """How many images are equal, or look equal, to an earlier one: see `ganzoo.data.duplicates.twins`."""
-    return sum(len(group) - 1 for group in twins(images))
 
 
 def equal_neighbours(images: np.ndarray) -> float:

@@ -10,6 +10,7 @@ BEST = {"fid": "lower", "kid": "lower", "precision": "higher", "recall": "higher
 TOO_FEW = "too few to tell"
 _MOST_NEEDED = 100_000
 SLICED = "sliced Wasserstein x1000"
+WITH_CONTRAST = f"{SLICED}, with contrast"
 
 EXPLAINED = {
     "sliced Wasserstein, with contrast": "how far colours, contrast and edges of generated patches are from those of "
@@ -150,7 +151,7 @@ class Scorecard(BaseModel):
         """All scores over the images themselves, the sliced Wasserstein distance with contrast first."""
         floors = {"average": self.sliced_wasserstein_floors} if self.sliced_wasserstein_floors else {}
         sliced = ImageScores(
-            name=f"{SLICED}, with contrast",
+            name=WITH_CONTRAST,
             best="lower",
             scores=self.sliced_wasserstein,
             floor=self.sliced_wasserstein_floor,

@@ -9,12 +9,11 @@ import numpy as np
 from ganzoo.cache import cache_dir, keep, read_json, write_json
 from ganzoo.errors import GanzooError
 from ganzoo.metrics.arrays import content_hash
-from ganzoo.metrics.card import SLICED, ImageScores
-from ganzoo.metrics.lattice import gradient_scores, regularity, spectrum_scores
+from ganzoo.metrics.card import SLICED, WITH_CONTRAST, ImageScores
+from ganzoo.metrics.lattice import Regularity, gradient_scores, regularity, spectrum_scores
 from ganzoo.metrics.margins import Halves, margins
 from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_distances
 
-WITH_CONTRAST = f"{SLICED}, with contrast"
 _QUICK = (64, 32)  # directions and patches of the sliced Wasserstein distance where only its spread is wanted
 _REVISION = 2  # of the floors in the cache: raise it whenever the same images would get other numbers
 _BEST = {
@@ -60,16 +59,27 @@ def image_scores(
 
 def _measured(real: np.ndarray, fake: np.ndarray, seed: int, *counts: int) -> dict[str, dict[str, float]]:
     """All scores, by kind and name; `counts` of directions and patches where they are not those of the protocol."""
+    return _together(real, fake, (regularity(real), regularity(fake)), seed, *counts)
+
+
+def _together(
+    real: np.ndarray, fake: np.ndarray, lattice: tuple[Regularity, Regularity], seed: int, *counts: int
+) -> dict[str, dict[str, float]]:
+    """As `_measured`, where the regularity of both sets is known."""
     sliced = sliced_distances(real, fake, seed, *counts)
-    lattice = regularity(real), regularity(fake)
     found = (sliced.with_contrast, sliced.without_contrast, sliced.variance_ratio)
     return dict(zip(_BEST, (*found, spectrum_scores(*lattice), gradient_scores(*lattice)), strict=True))
 
 
 def _margins(real: np.ndarray, fake: np.ndarray, other: np.ndarray, seed: int, halves: Sequence[Halves]) -> dict:
     """The margins of all scores, by kind and name."""
-    scores = [_measured(real[half.real], fake[half.fake], seed, *_QUICK) for half in halves]
-    floors = [_measured(real[half.real], other[half.other], seed, *_QUICK) for half in halves]
+    known = [regularity(images) for images in (real, fake, other)]  # of each image by itself: halves choose from it
+    scores, floors = [], []
+    for half in halves:
+        of_real, of_fake, of_other = (one.of(chosen) for one, chosen in zip(known, half, strict=True))
+        reals = real[half.real]
+        scores.append(_together(reals, fake[half.fake], (of_real, of_fake), seed, *_QUICK))
+        floors.append(_together(reals, other[half.other], (of_real, of_other), seed, *_QUICK))
     return {name: margins([one[name] for one in scores], [one[name] for one in floors]) for name in _BEST}
 
 

@@ -119,17 +119,21 @@ class RealSet:
         """Features that are closer than this are equal in half precision."""
         return _HALF_PRECISION * float(np.sqrt(np.mean(np.sum(np.square(self.features, dtype=np.float64), axis=1))))
 
-    def closest(self, samples: np.ndarray) -> Closest:
+    def closest(self, samples: np.ndarray, features: np.ndarray | None = None) -> Closest:
         """The nearest real image of each of the uint8 samples (M, height, width, channels), and which are close.
 
         Close is no farther than nine tenths of the real images are from the nearest other one. Of samples that are as
         new as a real image a tenth is close; of copies all are, and of shifted (by up to 2 pixels), mirrored or
         slightly blurred copies nearly all.
 
+        Args:
+            samples: what is judged.
+            features: theirs, where they are known.
+
         Raises:
             EvaluationError: the samples have another size, or see `limit`.
         """
-        distances, indices = nearest(self.features, self.features_of(samples))
+        distances, indices = nearest(self.features, self.features_of(samples) if features is None else features)
         if not self.with_variants:
             return Closest(distances, indices, distances <= self.limit + self.tolerance)
         judged = judged_count(len(samples), self.size)
