@@ -238,13 +238,14 @@ class Snapshots(Periodic):
     ):
         super().__init__(run, clock, training.snapshot_every)
         self._examples, self._metrics = examples, metrics
-        self._announced = False
+        self._announced = True  # of a run that begins here, the first images are announced
         self._most = 60.0 * training.snapshot_minutes or math.inf  # seconds from one snapshot to the next
         self._last, self._took = time.monotonic(), 0.0
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """The grid before any step."""
         if self.model.step_count == 0:
+            self._announced = False
             with self._clock.paused():
                 self.image()
         self._last = time.monotonic()

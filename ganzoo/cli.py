@@ -280,7 +280,7 @@ def _training_options(function: Callable, data: Callable | None = None) -> Calla
             click.option("--run", required=True, type=kinds.FOLDER, help="The run directory: new, or one to resume."),
             click.option(
                 "--minutes",
-                type=kinds.Finite(min=0),
+                type=kinds.Finite(min=0, min_open=True),
                 help="Stop after so many minutes of training in all sessions; scoring does not count.",
             ),
             click.option("--samples", type=click.IntRange(min=1), help="Stop after so many samples in all sessions."),

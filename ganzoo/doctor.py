@@ -269,6 +269,11 @@ def _plan(facts: Mapping[str, Any]) -> _Plan:
             "Fine-tune published weights, of digits: on clothes the sliced Wasserstein distance after three minutes "
             "was half of that from scratch (docs/pretraining.md)."
         )
+    if len(facts["classes"]) > 1 and not hasattr(plan.recipe.model, "classes"):
+        plan.reasons.append(
+            f"The {len(facts['classes'])} classes are not used: {entry} makes images of all classes together. "
+            "Of the zoo, only image/wgan_gp_32 (32 x 32) can make a class on request."
+        )
     if count < _SOME:
         plan.overrides["augment.policy"] = [*([] if drawings else ["colour"]), "translation", "cutout"]
         plan.reasons.append(f"Augment: with fewer than {_SOME:,} images a discriminator memorises them.")

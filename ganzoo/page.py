@@ -147,10 +147,16 @@ def chart(
     if cut := sum(not y_ticks[0] <= value <= y_ticks[-1] for value in known):
         notes.append(f"points beyond the axis: {cut}")
     return (
-        f'<div class="chart"><h3>{escape(title[:1].upper() + title[1:])}</h3><ul class="legend">{legend}</ul>'
+        f'<div class="chart"><h3>{escape(_heading(title))}</h3><ul class="legend">{legend}</ul>'
         f'<svg viewBox="0 0 460 252" role="img" aria-label="{escape(title)} over {escape(axis)}">{"".join(svg)}'
         f'<text x="245" y="249" class="x">{escape(axis)}</text></svg><p class="faint">{"; ".join(notes)}</p></div>'
     )
+
+
+def _heading(title: str) -> str:
+    """A title with a capital; the scores whose names are abbreviations are in capitals."""
+    first, *rest = title.split(" ", 1)
+    return " ".join([first.upper() if first in ("fid", "kid") else first[:1].upper() + first[1:], *rest])
 
 
 def _curve(points: Sequence[tuple[float, float] | None], style: str) -> str:
@@ -206,9 +212,11 @@ def _powers(low: float, high: float) -> list[float]:
 def _ticks(low: float, high: float) -> list[float]:
     """Round numbers, three or more, the first not above `low`, the last not below `high`.
 
-    A single value is in the middle.
+    A single value is in the middle, a single 0 at the beginning.
     """
-    if high == low:
+    if high == low == 0:
+        high = 1.0
+    elif high == low:
         room = abs(high) / 2 or 1.0
         low, high = low - room, high + room
     span = high - low

@@ -154,6 +154,11 @@ def _go(
 ) -> dict[str, Any]:
     """Start or resume a run, of a GAN or of a pretraining method."""
     began = time.monotonic()
+    if (minutes is not None and minutes <= 0) or (samples is not None and samples < 1):
+        raise TrainingError(
+            f"A training takes more than 0 minutes and at least 1 sample. Received: minutes {minutes}, samples "
+            f"{samples}."
+        )
     _check_callbacks(callbacks)
     check_apart(run, data)
     _make_folder(run)
@@ -379,8 +384,6 @@ def _restore(gan: "PhasedModel", run: Path) -> SoFar:
         gan.inherited_sources = sources
     for path in so_far.left_out if so_far else ():
         keep_event(run, seen, f"the checkpoint {path.name} is damaged and was left out", repeats=True)
-    keep_event(run, seen, f"resumed at {seen:,} samples")
-    log.info("Resuming at %s samples.", f"{seen:,}")
     return so_far or SoFar(0.0)
 
 
@@ -409,6 +412,9 @@ def _fit(
     if not ((samples is not None and seen >= samples) or (limit is not None and seconds >= limit)):
         clock, stop = callbacks.Clock(seconds, gan.recipe.training.clock), Stop()
         clock.pause()  # until the first step
+        if seen:
+            callbacks.keep_event(run, seen, f"resumed at {seen:,} samples")
+            log.info("Resuming at %s samples.", f"{seen:,}")
         bar = callbacks.Progress(clock, samples, limit)
         # The limits come first, so that the last checkpoint's seconds reach them: a finished run has nothing to resume.
         parts = [
@@ -433,7 +439,9 @@ def _fit(
             if stop.signal is not None:
                 _report_stop(gan, run, stop)
         seconds = clock.seconds()
-    elif presets.whole_at(run / "preset") != seen:
+    elif presets.whole_at(run / "preset") == seen:
+        log.info("%s has seen %s samples: there is nothing left to train.", run, f"{seen:,}")
+    else:
         # The process died between the last checkpoint and its preset, or the preset was damaged since.
         log.info("The preset of %s is written again from the last checkpoint.", run)
         snapshots = callbacks.Snapshots(run, callbacks.Clock(seconds), gan.recipe.training, examples(sample_set))

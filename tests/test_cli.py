@@ -169,6 +169,9 @@ def test_the_same_command_goes_on(folder, tmp_path):
         assert json.loads(done(*command, "--samples", samples).stdout)["samples"] == samples
     events = [json.loads(line)["text"] for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     assert events == ["resumed at 8 samples"]
+    again = done(*command, "--samples", 16)
+    assert "there is nothing left to train" in again.stderr and "Resuming" not in again.stderr
+    assert (tmp_path / "run" / "events.jsonl").read_text().count("resumed") == 1
 
 
 def test_finetune_starts_from_a_run(trained, folder, tmp_path):
@@ -241,6 +244,7 @@ def test_export_and_verify(trained, tmp_path):
         ("data", "x", "--channels", "2"),
         ("data", "x", "--fit", "stretch"),
         ("demo", "--minutes", "0"),
+        ("train", ENTRY, "--data", "x", "--run", "y", "--minutes", "0"),
     ],
 )
 def test_wrong_usage_exits_with_2(arguments):

@@ -42,6 +42,16 @@ COMBINATIONS = {
             "regularizers": [{"name": "gradient_penalty", "weight": 1.0}],
         },
     ),
+    "projected alone as in Sauer et al., hinge, both normalisations, fresh fakes": (
+        "image/projected_mobile_64",
+        {
+            "objective": "hinge",
+            "model": {"plain_weight": 0.0, "matching_weight": 0.0, "spectral": True, "heads_norm": "batch"},
+            "regularizers": [],
+            "augment": {"policy": ALL},
+            "training": {"reuse_fakes": False},
+        },
+    ),
     "spectral, half precision": (
         "image/dcgan_32",
         {
@@ -97,6 +107,18 @@ def test_lazy_penalties_on_two_replicas_equal_one(tiny, reals):
     keys = [key for key in one if key.startswith("discriminator/")]
     difference = np.sqrt(sum(np.sum((one[key] - two[key]) ** 2) for key in keys))
     assert difference / np.sqrt(sum(np.sum(one[key] ** 2) for key in keys)) < 1e-4
+
+
+@pytest.mark.parametrize(("spectral", "norm"), [(False, "none"), (True, "none"), (False, "batch"), (True, "batch")])
+def test_heads_have_the_normalisations_that_are_asked_for(spectral, norm, tiny):
+    gan = tiny("image/projected_mobile_64", model={"plain_weight": 0.0, "spectral": spectral, "heads_norm": norm})
+    heads = [head for head in gan.discriminator.layers if head.name.startswith("head_")]
+    assert len(heads) == 2
+    for head in heads:
+        kinds = [type(layer).__name__ for layer in head.layers]
+        activations = kinds.count("LeakyReLU")
+        assert kinds.count("BatchNorm") == (activations if norm == "batch" else 0)
+        assert kinds.count("SpectralConv2D" if spectral else "Conv2D") == activations + 1
 
 
 def test_a_lazy_penalty_counts_as_much_as_an_eager_one(tiny, reals):

@@ -102,6 +102,8 @@ def test_recommendations(facts, parts):
     assert "--data images" in found["command"] and any(reason.startswith("At ") for reason in found["reasons"])
     assert ("ganzoo pretrain" in found["command"]) == any("pretrain" in part for part in parts)
     assert ("model.backbone" in found["command"]) == any("model.backbone" in part for part in parts)
+    unused = len((plain | facts)["classes"]) > 1 and "image/wgan_gp_32" not in found["command"]
+    assert any("classes are not used" in reason for reason in found["reasons"]) == unused
 
 
 @pytest.mark.heavy

@@ -208,7 +208,7 @@ def test_what_happens_again_after_a_resume_is_told_once(tmp_path, monkeypatch):
     (tmp_path / "checkpoints/000000032.safetensors").unlink()
     train(ENTRY, data, tmp_path, samples=56, overrides=tiny)
     texts = (tmp_path / "events.jsonl").read_text()
-    assert texts.count("The discriminator leads") == 1 and "resumed at 0 samples" in texts
+    assert texts.count("The discriminator leads") == 1
 
 
 def test_the_lead_is_the_mean_since_the_last_look(tmp_path):

@@ -315,6 +315,16 @@ def test_a_single_point_is_marked_in_the_middle():
     assert 150 < x < 340 and 40 < y < 180, "neither at an edge nor beyond it"
 
 
+def test_the_axis_of_a_single_check_before_the_first_step_begins_at_0():
+    html = drawn("share", [0], {"spread": [0.5]})[0]
+    assert float(re.search(r'class="x">([\d.-]+)</text>', html)[1]) == 0
+
+
+@pytest.mark.parametrize(("title", "shown"), [("fid, mean", "FID, mean"), ("kid", "KID"), ("recall", "Recall")])
+def test_a_title_has_a_capital_and_abbreviations_are_capitals(title, shown):
+    assert f"<h3>{shown}</h3>" in drawn(title, [1], {"a": [1.0]})[0]
+
+
 def test_few_points_are_marked_and_many_are_a_line():
     xs = list(range(100))
     assert not drawn("score", xs, {"fid": [float(x) for x in xs]})[2]

@@ -141,7 +141,7 @@ def _run(function: Callable[[], None], tensorflow: bool, resumes: bool) -> None:
     except GanzooError as error:
         _end(f"Error: {error}", 1)
     except (KeyboardInterrupt, click.Abort) as error:
-        hint = " The same command continues from the last checkpoint, if there is one." if resumes else ""
+        hint = " The same command continues from the last checkpoint, or from the start." if resumes else ""
         show(f"{str(error) or 'Interrupted.'}{hint}", to_stderr=True)
         sys.exit(130)
     except BrokenPipeError:  # nobody reads any longer
@@ -178,4 +178,5 @@ def _terminable() -> Iterator[None]:
 
 
 def _terminate(number: int, frame: Any) -> None:
+    show(f"Stopped by {signal.Signals(number).name}.", to_stderr=True)
     sys.exit(128 + number)

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +83,16 @@ def _write_labels(image: Image.Image, labels: list[str], columns: int, step: tup
     labels = [printable(label) for label in labels]
     font, draw = font_for(labels)[0], ImageDraw.Draw(image)
     for index, label in enumerate(labels):
-        while label and draw.textlength(label, font=font) > step[0] - _GAP:
-            label = label[:-1]
+        label = _fitting(label, lambda text: draw.textlength(text, font=font) <= step[0] - _GAP)
         left, top = _GAP + index % columns * step[0], _GAP + index // columns * step[1] + height
         draw.text((left, top), label, fill="black", font=font)
+
+
+def _fitting(text: str, fits: Callable[[str], bool]) -> str:
+    """The text, or as much of its beginning as fits with two dots at its end."""
+    if fits(text):
+        return text
+    return next((f"{text[:end]}.." for end in range(len(text) - 1, 0, -1) if fits(f"{text[:end]}..")), "")
 
 
 def save_grid(

@@ -74,7 +74,8 @@ class ProjectedMobileGAN(GAN):
         `plain_weight` and `projected_weight` scale the branches' losses; the projected branch comes in linearly over
         `projected_ramp` samples after `projected_from`. `backbone_size` is the side that images are resized to,
         `backbone_weights` is `default`, `random`, a file or a run's trunk, as `ganzoo.backbones.create` takes them.
-        Levels are strides of the frozen network.
+        Levels are strides of the frozen network. `heads_norm: batch` gives the small discriminators batch
+        normalisation, and `spectral` normalises the convolutions of all discriminators; Sauer et al. use both.
 
         `matching_weight` goes linearly to `matching_end` at `matching_until` samples (0: it stays); with
         `matching_every: k` it is computed each k-th step and counts k times. The images are shifted by up to
@@ -102,6 +103,7 @@ class ProjectedMobileGAN(GAN):
         projected_from: NonNegativeInt = 0
         projected_ramp: NonNegativeInt = 0
         projected_width: PositiveInt = 64
+        heads_norm: Literal["none", "batch"] = "none"
         matching_weight: NonNegativeFloat = 0.0
         matching_end: NonNegativeFloat = 0.0
         matching_until: NonNegativeInt = 0
@@ -293,11 +295,18 @@ class ProjectedMobileGAN(GAN):
         """A small discriminator on one scale: down to 4x4, then one logit a position."""
         x = features = keras.Input(shape, name="features")
         width = self.options.projected_width
-        x = layers.LeakyReLU(0.2, name="leaky_in")(self._convolution(width, 1, 1, "in")(x))
+
+        def block(x, kernel: int, stride: int, label: str, at: str):
+            x = self._convolution(width, kernel, stride, label)(x)
+            if self.options.heads_norm == "batch":
+                x = BatchNorm(momentum=0.9, name=f"norm_{at}")(x)
+            return layers.LeakyReLU(0.2, name=f"leaky_{at}")(x)
+
+        x = block(x, 1, 1, "in", "in")
         while x.shape[1] > 4:
             size = x.shape[1] // 2
-            x = layers.LeakyReLU(0.2, name=f"leaky_{size}")(self._convolution(width, 4, 2, f"down_{size}")(x))
-        x = layers.LeakyReLU(0.2, name="leaky_out")(self._convolution(width, 3, 1, "out")(x))
+            x = block(x, 4, 2, f"down_{size}", f"{size}")
+        x = block(x, 3, 1, "out", "out")
         return keras.Model(features, self._convolution(1, 1, 1, "logits")(x), name=f"head_{name}")
 
     # The frozen networks.
