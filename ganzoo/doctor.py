@@ -201,7 +201,10 @@ def recommend(facts: Mapping[str, Any], data: str = "DATA") -> dict[str, Any]:
     plan = _plan(facts)
     count, size, speed = facts["count"], plan.recipe.data.size, facts.get("samples_per_second")
     if facts["exact_duplicates"] + facts["near_duplicates"] > 0.2 * count:
-        plan.reasons.append("Check the duplicates first: they are more than a fifth of the images.")
+        plan.overrides["data.drop_duplicates"] = True
+        plan.reasons.append(
+            "Leave out the duplicates, more than a fifth of the images: what a GAN sees often, it repeats often."
+        )
     if facts["near_empty"]:
         plan.reasons.append(
             f"{facts['near_empty']} images have nearly one colour: remove them if they are not samples."

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -63,6 +63,19 @@ class SampleSet:
         if isinstance(self.samples, dict):
             return {name: np.asarray(leaf[chosen]) for name, leaf in self.samples.items()}
         return np.asarray(self.samples[chosen])
+
+    def subset(self, indices: np.ndarray, note: str) -> "SampleSet":
+        """The samples of these indices (M,), in memory, with a note of what was left out; itself if all are taken."""
+        if len(indices) == len(self):
+            return self
+        leaves = {name: np.asarray(leaf[indices]) for name, leaf in self._leaves()}
+        return replace(
+            self,
+            samples=leaves if isinstance(self.samples, dict) else leaves[""],
+            labels=None if self.labels is None else self.labels[indices],
+            notes=(*self.notes, note),
+            originals=tuple(self.originals[index] for index in indices) if self.originals else (),
+        )
 
     @cached_property
     def fingerprint(self) -> str:

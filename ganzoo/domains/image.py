@@ -8,6 +8,7 @@ import pydantic
 
 from ganzoo.config import PositiveInt, Section
 from ganzoo.data import ImageOptions, SampleSet, load_images
+from ganzoo.data.duplicates import without_twins
 from ganzoo.data.image_files import Progress
 from ganzoo.data.image_grid import grid, save_grid, save_sample
 from ganzoo.data.options import parse_background
@@ -41,6 +42,7 @@ class Options(Section):
     """A recipe's `data`: see `ImageOptions`; `flip`: mirror images left to right at random.
 
     `split`: which of the folders `train`, `val` and `test` is read, where there are such folders; `all`: all of them.
+    `drop_duplicates`: of images that are equal or look equal (`ganzoo.data.duplicates`) only the first is used.
     """
 
     size: PositiveInt = 64
@@ -49,6 +51,7 @@ class Options(Section):
     background: str = "white"
     split: Literal["train", "val", "test", "all"] = "train"
     flip: bool = False
+    drop_duplicates: bool = False
 
     @pydantic.field_validator("background")
     @classmethod
@@ -78,7 +81,16 @@ def image_options(recipe_data: Any, conditional: bool = False) -> ImageOptions:
 
 def read(data: object, recipe_data: Any, conditional: bool = False, progress: Progress | None = None) -> SampleSet:
     """Reads images in the form that a recipe's `data` says; see `ganzoo.data.load_images`."""
-    return load_images(data, image_options(recipe_data, conditional), progress)
+    found = load_images(data, image_options(recipe_data, conditional), progress)
+    plain = isinstance(recipe_data, Mapping)
+    drop = recipe_data.get("drop_duplicates") if plain else getattr(recipe_data, "drop_duplicates", False)
+    if not drop:
+        return found
+    kept = without_twins(found.samples)
+    dropped = (
+        f"{len(found) - len(kept):,} images are left out (data.drop_duplicates): they are equal to earlier ones or"
+    )
+    return found.subset(kept, f"{dropped} look equal")
 
 
 def quick_score(reals: np.ndarray, fakes: np.ndarray) -> float:

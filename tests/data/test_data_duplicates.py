@@ -1,6 +1,7 @@
 """Images that are equal or look equal are found, reported, and kept together by the halves of all scores."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from ganzoo.data import ImageOptions, load_images
 from ganzoo.data.description import describe_data
 from ganzoo.data.duplicates import split_in_two, twins, without_twins
 from ganzoo.doctor import examine
+from ganzoo.domains import image as images_domain
+from ganzoo.domains.image import Options
 from ganzoo.metrics.arrays import canonical_order
 from ganzoo.metrics.scorecard import halves
 
@@ -114,3 +117,31 @@ def test_a_folders_duplicates_are_counted_and_named(tmp_path):
     found = examine(tmp_path, trial=0)
     assert (found["exact_duplicates"], found["near_duplicates"]) == (1, 1)
     assert "1 exact, 1 near, for example 2.png, copy.png; 4.png, again.jpg" in " ".join(texts._data_text(found).split())
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_recipe_can_leave_duplicates_out(tmp_path, dropped):
+    for index, one in enumerate(drawings(8)):
+        (tmp_path / f"class_{index % 2}").mkdir(exist_ok=True)
+        Image.fromarray(one).save(tmp_path / f"class_{index % 2}" / f"{index}.png")
+    Image.fromarray(drawings(8)[2]).save(tmp_path / "class_0" / "copy.png")
+    Image.fromarray(drawings(8)[3]).save(tmp_path / "class_1" / "saved-again.jpg", quality=95)
+    options = Options(size=64, drop_duplicates=dropped)
+    found = images_domain.read(tmp_path, options, conditional=True)
+    assert len(found) == (8 if dropped else 10) and sum(found.class_counts.values()) == len(found)
+    assert any("2 images are left out" in note for note in found.notes) == dropped
+    if dropped:
+        assert not twins(found.samples)
+        assert {Path(one.path).stem for one in found.originals} == {str(index) for index in range(8)}
+        assert found.fingerprint != images_domain.read(tmp_path, Options(size=64), conditional=True).fingerprint
+        alike = Options(size=64, drop_duplicates=True)
+        assert found.fingerprint == images_domain.read(tmp_path, alike, conditional=True).fingerprint
+
+
+def test_a_doctor_advises_to_leave_out_many_duplicates(tmp_path):
+    for index, one in enumerate(drawings(40)):
+        for copy in range(2 if index < 20 else 1):
+            Image.fromarray(one).save(tmp_path / f"{index}-{copy}.png")
+    found = examine(tmp_path, trial=0)
+    assert "--set data.drop_duplicates=true" in found["command"]
+    assert any(reason.startswith("Leave out the duplicates") for reason in found["reasons"])
