@@ -11,8 +11,10 @@ from ganzoo.cache import guard, is_number, read_objects
 from ganzoo.errors import TrainingError
 from ganzoo.origins import clocks, pretraining_time, untimed_sources
 from ganzoo.page import bullets, chart, image, on_one_axis, show, table, write_page
+from ganzoo.runs import seeds
 from ganzoo.runs.checkpoints import numbered
 from ganzoo.runs.kept_data import described
+from ganzoo.study_report import in_words
 
 _AXIS = "minutes of training and pretraining"
 _TIMES = {"pretraining": "pretraining_seconds", "training": "seconds"}
@@ -25,12 +27,17 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     Times are those of training: what a run began from counts, scoring does not. The network-free score is taken every
     `evaluation.every` samples, others where the recipe's `evaluation.check_networks` names their networks.
 
+    Runs of the same recipe with several seeds are taken together: the page gives the ratio of each recipe's last scores
+    to those of the first run's recipe, with a 95% band (`ganzoo.metrics.bands`).
+
     Args:
         runs: run directories of GANs, two or more.
         out: the page (HTML).
 
     Returns:
-        `{"out", "runs": [{"run", "entry", "pretraining_seconds", "seconds", "samples", "scores"}]}`.
+        `{"out", "runs": [{"run", "entry", "pretraining_seconds", "seconds", "samples", "scores"}], "ratios": [{"score",
+        "runs", "reference", "ratio", "low", "high", "difference_shown"}]}`. A ratio of a score that is not positive is
+        None. Without two seeds of a recipe, `low` and `high` are None.
 
     Raises:
         TrainingError: fewer than two runs, or one that is no run, or runs on different data.
@@ -53,6 +60,8 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     labels = _labels([run["run"] for run in found])
     names = list(dict.fromkeys(name for run in found for name in run["curves"]))
     charts = [_chart(name, found, labels) for name in names]
+    named = [{**run, "run": label} for run, label in zip(found, labels, strict=True)]
+    found_ratios = seeds.differences(named, [name for name in names if name.startswith(_DISTANCES)])
     rows = [["entry", *(run["entry"] for run in found)]]
     rows += [[f"minutes of {key}", *(run[name] / 60 for run in found)] for key, name in _TIMES.items()]
     rows += [["samples", *(run["samples"] for run in found)]]
@@ -68,6 +77,7 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
             {label: run["exported"] for label, run in zip(labels, found, strict=True)}
         ),
         "Last scores": table(["", *labels], rows, "scores"),
+        "Is a difference more than noise?": _ratios(found_ratios),
         "Samples": f'<div class="stage">{"".join(figures)}</div>',
         "Left out of this page": bullets(unread),
     }
@@ -76,7 +86,37 @@ def compare_runs(runs: Sequence[str | Path], out: str | Path = "comparison.html"
     body += [f"<section>\n<h2>{title}</h2>\n{content}\n</section>" for title, content in sections.items() if content]
     path = write_page(Path(out), "Comparison", body)
     kept = ("run", "entry", "pretraining_seconds", "seconds", "samples", "scores")
-    return {"out": str(path), "runs": [{key: run[key] for key in kept} for run in found]}
+    return {
+        "out": str(path),
+        "runs": [{key: run[key] for key in kept} for run in found],
+        "ratios": [_plain(one) for one in found_ratios],
+    }
+
+
+def _plain(one: seeds.Difference) -> dict[str, Any]:
+    """A ratio as a dict."""
+    ends = (one.band.value, one.band.low, one.band.high) if one.band.is_ratio else (None, None, None)
+    return {
+        "score": one.score,
+        "runs": list(one.runs),
+        "reference": list(one.reference),
+        **dict(zip(("ratio", "low", "high"), ends, strict=True)),
+        "difference_shown": one.band.shown,
+    }
+
+
+def _ratios(found: Sequence[seeds.Difference]) -> str:
+    """The table of ratios, with what must be known to read it; nothing where all runs have the same recipe."""
+    if not found:
+        return ""
+    text = (
+        f"Ratios to {', '.join(found[0].reference)}, of the geometric means over the seeds. The bands of a score hold "
+        "all true ratios with a probability of 95% (Bonferroni's correction)."
+    )
+    if all(one.band.low is None for one in found):
+        text += " No recipe has runs with two seeds, so there are no bands, and no difference is shown."
+    rows = [[one.score, ", ".join(one.runs), in_words(one.band)] for one in found]
+    return f"<p>{escape(text)}</p>{table(['score', 'runs', 'ratio'], rows, 'scores')}"
 
 
 def _name_protocols(runs: Sequence[dict[str, Any]]) -> bool:
@@ -148,6 +188,7 @@ def _read(run: Path, unread: list[str]) -> dict[str, Any]:
     return {
         "run": str(run),
         "entry": raw.get("entry", ""),
+        "recipe": seeds.signature(run),
         "data": data.get("samples_fingerprint"),
         "clocks": clocks(run),
         "given": untimed_sources(run),

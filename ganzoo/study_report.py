@@ -9,14 +9,30 @@ import numpy as np
 
 from ganzoo.cache import atomic_write, write_text
 from ganzoo.errors import missing_package
+from ganzoo.metrics import bands
 
 _SEEN, _LEFT = 0.1, 0.5  # a run whose recall ends below the first, or below this share of its best, has collapsed
 _SCRATCH = "scratch"
 _EARLY = 0.25  # the share of the time at which scores are listed next to the last ones
-_MANY = 10  # from this ratio to scratch's score on, the ratio is given and no percentage
+_MANY = 10  # from here on, ratios are given without decimals
 _SHOWN = 3  # rows with curves beside `scratch`, the best ones
 _MARKED = 20  # points of a curve, at most, that are marked
 _KID, _SLICED = "kid", "sliced"  # how the names of their curves begin
+_COMPARED = {"sliced_wasserstein": "sliced W.", "kid": "KID"}  # scores of which ratios are given
+_WARNING = "first warning"
+_SHORT = (
+    "starts from",
+    "sliced W.",
+    "ratio",
+    "KID",
+    "ratio of KID",
+    "recall",
+    "KID early",
+    "time to scratch's sliced W.",
+    "time to its KID",
+    _WARNING,
+)  # columns of a page's table
+NOT_SHOWN = "no difference shown"
 
 log = logging.getLogger("ganzoo")
 
@@ -29,21 +45,57 @@ def write_tables(cells: Sequence[Mapping[str, Any]], out: Path, groups: Sequence
         out: the study's folder.
         groups: beginnings of rows' names; of each group's runs the share is given that neither failed nor collapsed.
     """
+    write_text(out / "results.md", whole(cells, groups))
+
+
+def whole(cells: Sequence[Mapping[str, Any]], groups: Sequence[str] = ()) -> str:
+    """All tables of a study as Markdown, each with what must be known to read it; the arguments of `write_tables`."""
+    spreads = spreads_of(cells)
     parts = []
     for name in dict.fromkeys(cell["set"] for cell in cells):
         mine = [cell for cell in cells if cell["set"] == name]
         done = [cell for cell in mine if "failed" not in cell]
-        rows = {row: [cell for cell in done if cell["row"] == row] for row in dict.fromkeys(c["row"] for c in done)}
         lines = [f"## {name}", ""]
         if done:
-            lines += [_protocol(done[0]), "", *_table(rows)]
+            lines += [_protocol(done[0]), "", _explained(_rows(done), spreads), "", *_table(_rows(done), spreads)]
         lines += [f"- {c['row']}, seed {c['seed']}, failed: {c['failed']}" for c in mine if "failed" in c]
         for group in groups:
             runs = [cell for cell in mine if cell["row"].startswith(group)]
             good = [cell for cell in runs if "failed" not in cell and not collapsed(cell)]
             lines += [f"- {group}: {len(good)} of {len(runs)} runs neither failed nor collapsed"]
         parts.append("\n".join(lines))
-    write_text(out / "results.md", "\n\n".join(parts) + "\n")
+    return "\n\n".join(parts) + "\n"
+
+
+def short_table(cells: Sequence[Mapping[str, Any]], name: str) -> str:
+    """The table of one set with fewer columns, for a page; `cells` are those of the whole study."""
+    rows = _rows([cell for cell in cells if cell["set"] == name and "failed" not in cell])
+    spreads = spreads_of(cells)
+    return "\n".join([_explained(rows, spreads), "", *_table(rows, spreads, _SHORT)])
+
+
+def spreads_of(cells: Sequence[Mapping[str, Any]]) -> dict[str, bands.Spread]:
+    """The spread of the two compared scores between seeds, pooled over all rows of all sets of a study."""
+    done = [cell for cell in cells if "failed" not in cell]
+    found = {}
+    for score in _COMPARED:
+        groups = []
+        for name in dict.fromkeys(cell["set"] for cell in done):
+            rows = _rows([cell for cell in done if cell["set"] == name])
+            groups += [[cell[score] for cell in _trainings(mine)] for mine in rows.values()]
+        found[score] = bands.pooled(groups)
+    return found
+
+
+def _rows(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The cells of one set by their rows."""
+    return {row: [c for c in cells if c["row"] == row] for row in dict.fromkeys(c["row"] for c in cells)}
+
+
+def _trainings(cells: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """A row's cells; only the first where they are the same published weights, which are one training."""
+    published = cells and (cells[0].get("conditions") or {}).get("row", {}).get("published")
+    return cells[:1] if published else cells
 
 
 def reached(curve: Sequence[Sequence[float]], score: float) -> float | None:
@@ -135,37 +187,108 @@ def _protocol(cell: Mapping[str, Any]) -> str:
         f"real images{seen}. Real against real: sliced Wasserstein {min(floors):.1f} to {max(floors):.1f}, KID "
         f"{_number(network['floor']['kid'], 3)}, FID {_number(network['floor']['fid'], 1)}, recall "
         f"{_number(network['floor']['recall'], 2)}. "
-        "Numbers of several seeds are listed next to each other; +-: the largest deviation over subsamples; *: "
-        "flattered, the network that scores was trained on what a network that taught was. Gains: the seeds' means to "
-        "scratch's. "
+        "Scores of several seeds are listed next to each other; +-: the largest deviation over subsamples; *: "
+        "flattered, the network that scores was trained on what a network that taught was. "
         f"Early: after {_EARLY:.0%} of the time. Time: the share of a run's after which it has the score with which "
-        "the run from scratch ends. These two are to the training images, looked at while it trains."
+        "the run from scratch ends. These two are to the training images, measured during training, and have no bands."
     )
 
 
-def _table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    others = [network["name"] for network in next(iter(rows.values()))[0]["scorecard"]["networks"][1:]]
-    heads = ["begins with", "sliced W.", "gain", "KID", "gain", "FID", "recall", "coverage"]
-    heads += [f"KID ({name})" for name in others]
-    heads += ["sliced W. early", "KID early", "time to scratch's sliced W.", "to its KID", "samples"]
-    warned = any(cell.get("warnings") for cells in rows.values() for cell in cells)
-    heads += ["first warning"] if warned else []
-    lines = [" | ".join(["", *heads, ""]).strip(), "|".join(["", *["---"] * len(heads), ""])]
-    scratch = rows.get(_SCRATCH, ())
-    for row in sorted(rows, key=lambda row: np.mean([cell["sliced_wasserstein"] for cell in rows[row]])):
-        cells = rows[row]
-        values = [row, _numbers(cells, "sliced_wasserstein", 1), _gain(cells, scratch, "sliced_wasserstein")]
-        values += [_numbers(cells, "kid", 3), _gain(cells, scratch, "kid")]
-        values += [_numbers(cells, "fid", 1), _numbers(cells, "recall", 2), _numbers(cells, "coverage", 2)]
-        for index in range(len(others)):
-            found = [cell["scorecard"]["networks"][index + 1] for cell in cells]
-            values.append(", ".join(f"{one['scores']['kid']:.0f}" + "*" * bool(one["marks"]) for one in found))
-        values += [_early(cells, _SLICED, 0), _early(cells, _KID, 2)]
-        values += [_time(cells, scratch, _SLICED), _time(cells, scratch, _KID)]
-        values.append(", ".join(f"{cell['samples'] / 1000:.0f}k" for cell in cells))
-        values += [_warnings(cells)] if warned else []
-        lines.append(" | ".join(["", *values, ""]).strip())
-    return lines
+def _explained(rows: Mapping[str, Sequence[Mapping[str, Any]]], spreads: Mapping[str, bands.Spread]) -> str:
+    """What the columns with ratios say."""
+    count = _comparisons(rows)
+    if not count:
+        return "No row is compared with a run from scratch."
+    if not all(spread.degrees for spread in spreads.values()):
+        return (
+            "Ratio: the score divided by that of the run from scratch. No row has two seeds, so there are no bands, "
+            "and no difference is shown: the seed alone changes scores."
+        )
+    alone, joint = (
+        ", ".join(f"{factor(spreads[score], comparisons):.2f} ({title})" for score, title in _COMPARED.items())
+        for comparisons in (1, count)
+    )
+    return (
+        "Ratio: the geometric mean over the seeds divided by that of the runs from scratch, with its 95% band. The "
+        "spread between seeds is pooled over all rows of the study "
+        f"({spreads['sliced_wasserstein'].degrees} degrees of freedom). A single ratio of two seeds to two seeds must "
+        f"lie beyond x or / {alone}. The bands are corrected for all {count} ratios of a column (Bonferroni): with two "
+        f'seeds, beyond x or / {joint}. A band that holds 1 is called "{NOT_SHOWN}".'
+    )
+
+
+def factor(spread: bands.Spread, comparisons: int, counts: tuple[int, int] = (2, 2)) -> float:
+    """The factor beyond which a ratio must lie to be more than the noise of the seeds; infinite without two seeds."""
+    half = bands.half_width(spread, counts, comparisons)
+    return float("inf") if half is None else float(np.exp(half))
+
+
+def _reference(row: str, rows: Mapping[str, Any]) -> str | None:
+    """The row from scratch to which a row is compared: `scratch`, or the one with the same addition to its name."""
+    own = f"{_SCRATCH}, {row.partition(', ')[2]}"
+    found = _SCRATCH if _SCRATCH in rows else own if own in rows else None
+    return None if found == row else found
+
+
+def _comparisons(rows: Mapping[str, Any]) -> int:
+    """How many ratios a column of a table has."""
+    return sum(_reference(row, rows) is not None for row in rows)
+
+
+def _table(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+    spreads: Mapping[str, bands.Spread],
+    columns: Sequence[str] | None = None,
+) -> list[str]:
+    """A table of one set; of some `columns` only, if they are named."""
+    lines = [_line(row, rows, spreads) for row in sorted(rows, key=lambda row: _sliced(rows[row]))]
+    if not any(cell.get("warnings") for cells in rows.values() for cell in cells):
+        lines = [{name: text for name, text in line.items() if name != _WARNING} for line in lines]
+    heads = [name for name in lines[0] if columns is None or name in columns]
+    titles = [name.removesuffix(" of KID") for name in heads]
+    return [_joined(titles), "|".join(["", *["---"] * len(heads), ""])] + [
+        _joined([line[name] for name in heads]) for line in lines
+    ]
+
+
+def _joined(texts: Sequence[str]) -> str:
+    return " | ".join(["", *texts, ""]).strip()
+
+
+def _sliced(cells: Sequence[Mapping[str, Any]]) -> float:
+    return float(np.mean([cell["sliced_wasserstein"] for cell in cells]))
+
+
+def _line(
+    row: str, rows: Mapping[str, Sequence[Mapping[str, Any]]], spreads: Mapping[str, bands.Spread]
+) -> dict[str, str]:
+    """A row's cells of the table by the names of the columns."""
+    cells, reference = rows[row], _reference(row, rows)
+    scratch = rows[reference] if reference else ()
+    count = _comparisons(rows)
+    values = {
+        "starts from": row,
+        "sliced W.": _numbers(cells, "sliced_wasserstein", 1),
+        "ratio": _ratio(cells, scratch, "sliced_wasserstein", spreads, count),
+        "KID": _numbers(cells, "kid", 3),
+        "ratio of KID": _ratio(cells, scratch, "kid", spreads, count),
+        "FID": _numbers(cells, "fid", 1),
+        "recall": _numbers(cells, "recall", 2),
+        "coverage": _numbers(cells, "coverage", 2),
+    }
+    for index, network in enumerate(cells[0]["scorecard"]["networks"][1:], 1):
+        found = [cell["scorecard"]["networks"][index] for cell in cells]
+        values[f"KID ({network['name']})"] = ", ".join(
+            f"{one['scores']['kid']:.0f}" + "*" * bool(one["marks"]) for one in found
+        )
+    return values | {
+        "sliced W. early": _early(cells, _SLICED, 0),
+        "KID early": _early(cells, _KID, 2),
+        "time to scratch's sliced W.": _time(cells, scratch or cells, _SLICED),
+        "time to its KID": _time(cells, scratch or cells, _KID),
+        "samples": ", ".join(f"{cell['samples'] / 1000:.0f}k" for cell in cells),
+        _WARNING: _warnings(cells),
+    }
 
 
 def _numbers(cells: Sequence[Mapping[str, Any]], score: str, digits: int) -> str:
@@ -183,17 +306,33 @@ def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _gain(cells: Sequence[Mapping[str, Any]], scratch: Sequence[Mapping[str, Any]], score: str) -> str:
-    """How the mean score differs from that of the runs from scratch, over the seeds that both have."""
-    seeds = {cell["seed"] for cell in cells} & {cell["seed"] for cell in scratch}
-    if not seeds:
+def _ratio(
+    cells: Sequence[Mapping[str, Any]],
+    scratch: Sequence[Mapping[str, Any]],
+    score: str,
+    spreads: Mapping[str, bands.Spread],
+    comparisons: int,
+) -> str:
+    """The ratio to the runs from scratch with its band, and whether it shows a difference; empty for these runs."""
+    if not scratch:
         return ""
-    mine, theirs = (np.mean([cell[score] for cell in some if cell["seed"] in seeds]) for some in (cells, scratch))
-    floor = scratch[0]["scorecard"]["networks"][0]["floor"].get(score) or 0.0
-    if theirs <= 2 * abs(floor):
-        return ""  # nothing is left to gain, and a KID may even be negative
-    ratio = max(mine, 0.0) / theirs
-    return f"x{ratio:.0f}" if ratio >= _MANY else f"{ratio - 1:+.0%}"
+    floor = 2 * abs(scratch[0]["scorecard"]["networks"][0]["floor"].get(score) or 0.0)
+    mine, theirs = ([cell[score] for cell in _trainings(some)] for some in (cells, scratch))
+    return in_words(bands.compared(mine, theirs, spreads[score], comparisons, floor))
+
+
+def in_words(band: bands.Band) -> str:
+    """A band as the text of a table's cell."""
+    value, *ends = ("" if x is None else _of_ratio(x) if band.is_ratio else f"{x:+.3f}" for x in band[:3])
+    value += "" if band.is_ratio else " (difference)"
+    if band.low is None:
+        return f"{value}, no band"
+    text = f"{value} ({ends[0]} to {ends[1]})"
+    return text if band.shown else f"{NOT_SHOWN}: {text}"
+
+
+def _of_ratio(value: float) -> str:
+    return f"{value:.0f}" if value >= _MANY else f"{value:.2f}"
 
 
 def _warnings(cells: Sequence[Mapping[str, Any]]) -> str:

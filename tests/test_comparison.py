@@ -2,12 +2,14 @@
 
 import functools
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ganzoo import pretraining, recipe_files, registry, study
+from ganzoo import pretraining, recipe_files, registry, study, study_report
 from ganzoo.cache import read_json
 from ganzoo.comparison import compare_runs, curves
 from ganzoo.errors import GanzooError, RecipeError, TrainingError
@@ -18,6 +20,7 @@ from ganzoo.study_report import at, final, reached, write_tables
 from ganzoo.training import pretrain, train
 
 ENTRY = "image/dcgan_32"
+RAW = Path(__file__).parent / "benchmarks"
 LOOKS = {"evaluation": {"every": 32, "every_samples": 20, "check_networks": ["self_supervised"]}}
 TINY = recipe_files.merge(registry.get_entry(ENTRY).raw["tiny"], LOOKS)
 
@@ -312,12 +315,16 @@ def test_tables_compare_with_scratch(tmp_path):
     lines = (tmp_path / "results.md").read_text().splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("|")][2:]
     assert [row[0] for row in rows] == ["| good", "| scratch", "| bad"]
-    assert rows[0][1:5] == ["10.0 +- 2.0", "-75%", "0.100 +- 0.020", "+0%"]
+    # The logs of 40 and 20 have a deviation of ln 2 / sqrt 2 = 0.490 with one degree of freedom: t(1 - 0.05 / 4) = 25.45.
+    # One seed to two: 25.45 * 0.490 * sqrt(1 + 1 / 2) = 15.28. The ratio is 10 / sqrt(800) = 0.354.
+    found = re.fullmatch(r"no difference shown: 0\.35 \(0\.00 to (\d+)\)", rows[0][2])
+    assert rows[0][1] == "10.0 +- 2.0" and np.log(int(found[1]) / 0.3536) == pytest.approx(15.28, abs=0.01)
+    assert rows[0][3] == "0.100 +- 0.020"
     # After 15 seconds: halfway from 0.4 to 0.1 where that takes 30. The sliced distance was not looked at yet.
     assert rows[0][-7:] == ["700*", "-", "0.10", "0.38", "0.10", "8k", "none |"]
-    assert rows[1][1:3] == ["40.0, 20.0 +- 2.0", "+0%"]
+    assert rows[1][1:3] == ["40.0, 20.0 +- 2.0", ""]
     assert rows[1][-5:] == ["0.20, 0.20", "0.65, 0.59", "0.50, 0.50", "8k, 8k", "none, 10,048 samples, 19 s (lead) |"]
-    assert rows[2][1:3] == ["480.0 +- 2.0", "x12"]  # the seed that both have
+    assert rows[2][1] == "480.0 +- 2.0" and rows[2][2].startswith("no difference shown: 17 (")
     assert lines[-3:] == [
         "- good, seed 1, failed: no",
         "- good: 0 of 2 runs neither failed nor collapsed",  # 0.1 is less than half of 0.5
@@ -326,3 +333,54 @@ def test_tables_compare_with_scratch(tmp_path):
 
 
 SCORES = ("kid", "fid", "recall", "coverage")
+
+
+def test_a_study_calls_nothing_a_difference_that_its_seeds_do_not_show():
+    cells = json.loads((RAW / "pretraining_study.json").read_text())
+    spreads = study_report.spreads_of(cells)
+    assert {spread.degrees for spread in spreads.values()} == {79}
+    # Two seeds to two seeds, alone: 1.32 and 1.42 with the quantile of the normal distribution, Student's adds a little.
+    assert study_report.factor(spreads["sliced_wasserstein"], 1) == pytest.approx(1.328, abs=0.001)
+    assert study_report.factor(spreads["kid"], 1) == pytest.approx(1.428, abs=0.001)
+    assert np.exp(1.96 * spreads["sliced_wasserstein"].deviation) == pytest.approx(1.32, abs=0.005)
+    assert np.exp(1.96 * spreads["kid"].deviation) == pytest.approx(1.42, abs=0.005)
+    lines = study_report.short_table(cells, "fashion_1000").splitlines()
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in lines if line.startswith("| ")}
+    assert rows["variational, both"][2] == "no difference shown: 0.73 (0.46 to 1.16)"  # was called -27%
+    assert rows["another GAN, freeze_d"][4] == "2.93 (1.64 to 5.23)"
+    assert "all 28 ratios of a column (Bonferroni)" in lines[0]
+
+
+def test_rows_are_compared_with_the_run_from_scratch_of_their_own_rate():
+    cells = json.loads((RAW / "stability_study.json").read_text())
+    lines = study_report.short_table(cells, "fashion_1000").splitlines()
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in lines if line.startswith("| ")}
+    assert rows["scratch, 5e-5"][2] == "" and rows["variational, 5e-5"][2] == "0.63 (0.43 to 0.92)"
+    assert sum(row[2].startswith("no difference shown") for row in rows.values()) == 4
+
+
+def test_published_weights_that_are_scored_twice_are_one_training():
+    cells = json.loads((RAW / "finetuning_study.json").read_text())
+    assert study_report.spreads_of(cells)["kid"].degrees == 10  # of eleven rows with two seeds
+    assert study_report._trainings([cell for cell in cells if cell["row"] == "before"]) == [
+        next(cell for cell in cells if cell["row"] == "before")
+    ]
+
+
+def test_runs_of_one_recipe_with_several_seeds_are_compared_together(tmp_path, images):
+    runs = []
+    for name, changes in (("one", {}), ("other", {"objective": "hinge"})):
+        for seed in (0, 1):
+            runs.append(tmp_path / f"{name}_{seed}")
+            train(ENTRY, images, runs[-1], samples=32, seed=seed, overrides=recipe_files.merge(TINY, changes))
+    found = compare_runs(runs, tmp_path / "page.html")
+    sliced = next(one for one in found["ratios"] if one["score"] == "sliced Wasserstein x1000")
+    assert (sliced["runs"], sliced["reference"]) == (["other_0", "other_1"], ["one_0", "one_1"])
+    scores = [run["scores"]["sliced Wasserstein x1000"] for run in found["runs"]]
+    assert sliced["ratio"] == pytest.approx((scores[2] * scores[3] / scores[0] / scores[1]) ** 0.5)
+    assert sliced["low"] < sliced["ratio"] < sliced["high"]
+    assert "Is a difference more than noise?" in (tmp_path / "page.html").read_text()
+    alone = compare_runs([runs[0], runs[2]], tmp_path / "page.html")["ratios"]
+    assert alone and not any(one["difference_shown"] or one["low"] for one in alone)
+    assert "no difference is shown" in (tmp_path / "page.html").read_text()
+    assert compare_runs(runs[:2], tmp_path / "page.html")["ratios"] == []
