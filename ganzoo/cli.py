@@ -352,11 +352,10 @@ def finetune(**arguments: Any) -> None:
 
 
 _METHODS = """Which to take (docs/pretraining.md has the measurements): none where published weights or a run of yours
-suit the images (`ganzoo finetune`), and none where you train for more than a quarter of an hour; variational for both
-networks (--init generator=RUN:decoder, --init discriminator.trunk=RUN:trunk) for some thousand images and a few
-minutes. features and denoising scored like no pretraining, or a little worse; autoencoder, and all methods of the
-trunk alone (rotation, simclr, masked, classifier), made the scores of short runs worse. `ganzoo doctor DATA` examines
-the images and gives the commands."""
+suit the images (`ganzoo finetune`), and none where you train for more than a quarter of an hour. No method is shown to
+improve the scores at the end of a short run with the recipe's learning rates; variational for both networks (--init
+generator=RUN:decoder, --init discriminator.trunk=RUN:trunk) helps where they are too low, and autoencoder for both
+networks is shown to harm. `ganzoo doctor DATA` examines the images and gives the commands."""
 
 
 _STUDY = """`zoo_configs/_studies/STUDY.yaml` names its sets and rows, and the command for all of it."""

@@ -57,7 +57,13 @@ def whole(cells: Sequence[Mapping[str, Any]], groups: Sequence[str] = ()) -> str
         done = [cell for cell in mine if "failed" not in cell]
         lines = [f"## {name}", ""]
         if done:
-            lines += [_protocol(done[0]), "", _explained(_rows(done), spreads), "", *_table(_rows(done), spreads)]
+            lines += [
+                f"{_protocol(done[0])} {_legend()}",
+                "",
+                _explained(_rows(done), spreads),
+                "",
+                *_table(_rows(done), spreads),
+            ]
         lines += [f"- {c['row']}, seed {c['seed']}, failed: {c['failed']}" for c in mine if "failed" in c]
         for group in groups:
             runs = [cell for cell in mine if cell["row"].startswith(group)]
@@ -69,9 +75,9 @@ def whole(cells: Sequence[Mapping[str, Any]], groups: Sequence[str] = ()) -> str
 
 def short_table(cells: Sequence[Mapping[str, Any]], name: str) -> str:
     """The table of one set with fewer columns, for a page; `cells` are those of the whole study."""
-    rows = _rows([cell for cell in cells if cell["set"] == name and "failed" not in cell])
-    spreads = spreads_of(cells)
-    return "\n".join([_explained(rows, spreads), "", *_table(rows, spreads, _SHORT)])
+    done = [cell for cell in cells if cell["set"] == name and "failed" not in cell]
+    rows, spreads = _rows(done), spreads_of(cells)
+    return "\n".join([_protocol(done[0]), "", _explained(rows, spreads), "", *_table(rows, spreads, _SHORT)])
 
 
 def spreads_of(cells: Sequence[Mapping[str, Any]]) -> dict[str, bands.Spread]:
@@ -177,7 +183,7 @@ def _mean(cells: Sequence[Mapping[str, Any]], row: str, score: str) -> float:
 
 
 def _protocol(cell: Mapping[str, Any]) -> str:
-    """What a set's numbers are, with those of real against real."""
+    """How a set was scored, with the scores of real against real."""
     card = cell["scorecard"]
     floors, network = card["sliced_wasserstein_floors"], card["networks"][0]
     samples = card["protocol"]["samples"]
@@ -186,7 +192,13 @@ def _protocol(cell: Mapping[str, Any]) -> str:
         f"`{cell['entry']}`, {cell['minutes']:g} processor minutes a run; {samples:,} samples against as many "
         f"real images{seen}. Real against real: sliced Wasserstein {min(floors):.1f} to {max(floors):.1f}, KID "
         f"{_number(network['floor']['kid'], 3)}, FID {_number(network['floor']['fid'], 1)}, recall "
-        f"{_number(network['floor']['recall'], 2)}. "
+        f"{_number(network['floor']['recall'], 2)}."
+    )
+
+
+def _legend() -> str:
+    """What the columns without ratios say."""
+    return (
         "Scores of several seeds are listed next to each other; +-: the largest deviation over subsamples; *: "
         "flattered, the network that scores was trained on what a network that taught was. "
         f"Early: after {_EARLY:.0%} of the time. Time: the share of a run's after which it has the score with which "

@@ -315,7 +315,7 @@ def test_tables_compare_with_scratch(tmp_path):
     lines = (tmp_path / "results.md").read_text().splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("|")][2:]
     assert [row[0] for row in rows] == ["| good", "| scratch", "| bad"]
-    # The logs of 40 and 20 have a deviation of ln 2 / sqrt 2 = 0.490 with one degree of freedom: t(1 - 0.05 / 4) = 25.45.
+    # Logs of 40 and 20: a deviation of ln 2 / sqrt 2 = 0.490 with one degree of freedom, t(1 - 0.05 / 4) = 25.45.
     # One seed to two: 25.45 * 0.490 * sqrt(1 + 1 / 2) = 15.28. The ratio is 10 / sqrt(800) = 0.354.
     found = re.fullmatch(r"no difference shown: 0\.35 \(0\.00 to (\d+)\)", rows[0][2])
     assert rows[0][1] == "10.0 +- 2.0" and np.log(int(found[1]) / 0.3536) == pytest.approx(15.28, abs=0.01)
@@ -339,7 +339,7 @@ def test_a_study_calls_nothing_a_difference_that_its_seeds_do_not_show():
     cells = json.loads((RAW / "pretraining_study.json").read_text())
     spreads = study_report.spreads_of(cells)
     assert {spread.degrees for spread in spreads.values()} == {79}
-    # Two seeds to two seeds, alone: 1.32 and 1.42 with the quantile of the normal distribution, Student's adds a little.
+    # Two seeds to two seeds: 1.32 and 1.42 with the quantile of the normal distribution; Student's adds a little.
     assert study_report.factor(spreads["sliced_wasserstein"], 1) == pytest.approx(1.328, abs=0.001)
     assert study_report.factor(spreads["kid"], 1) == pytest.approx(1.428, abs=0.001)
     assert np.exp(1.96 * spreads["sliced_wasserstein"].deviation) == pytest.approx(1.32, abs=0.005)

@@ -32,8 +32,7 @@ class Features(Decoding):
     class Options(Section):
         """The pretrained network, the strides of its levels, the side that images are resized to; the loss' weights.
 
-        `sampled_weight`: of the codes of what sampled latents give; it takes a third of the time, and on 1,000 images
-        of Fashion-MNIST a generator that had 18 seconds was better without it.
+        `sampled_weight`: of the codes of what sampled latents give; it takes more time, and no gain is shown.
 
         `network`: one of `ganzoo.backbones.list_backbones()`, or `trunk`: the discriminator's trunk itself, with the
         weights that `init: {trunk: RUN:trunk}` gives it, such as a classifier's.

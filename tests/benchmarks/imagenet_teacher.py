@@ -30,6 +30,9 @@ VARIANTS = {
     "matching_stays_strong": {"model": {"matching_weight": 10.0, "matching_until": 0}},
     "matching_at_64": {"model": {"backbone_size": 64, "matching_every": 2}},
     "matching_with_images": {"model": {"matching_levels": [1, 2, 4, 8, 16, 32]}},
+    "matching_random_stays_strong": {
+        "model": {"matching_weight": 10.0, "matching_until": 0, "backbone_weights": "random"}
+    },
     "matching_random_network": {"model": {"backbone_weights": "random"}},
 }
 
