@@ -5,8 +5,9 @@
     python docs/zoo_cards.py                                          # then: YAML files, model cards, README, docs
 
 Writes `published_scores.json` next to this script: for each entry, and each of its widths, the whole scorecard of
-`ganzoo.evaluate` (three fits of the self-supervised network), and for digits what an independent classifier says. It
-is the only source of the scores in `zoo_configs/*/*.yaml`, the model cards, the README and the docs.
+`ganzoo.evaluate` (three fits of the self-supervised network), the share of samples that are close to a training image,
+and for digits what an independent classifier says. It is the only source of the scores in `zoo_configs/*/*.yaml`, the
+model cards, the README and the docs.
 
 Digits are built in. Clip art is that of Debian's `openclipart-png`, by `tests/data/clipart.py`.
 
@@ -31,6 +32,7 @@ from clipart import link_clipart
 from ganzoo import presets, registry
 from ganzoo.data.builtin import digits
 from ganzoo.evaluation import evaluate, read_reals
+from ganzoo.metrics import real_set
 from ganzoo.metrics.scorecard import SCORING_VERSION
 
 OUT = Path(__file__).with_suffix(".json")
@@ -71,9 +73,18 @@ def scores(name: str, data: str) -> dict[str, Any]:
         "sha256": registry.get_entry(name).weights["sha256"],
         "widths": cards,
     }
+    found["close_to_training"] = close_to_training(gan, name)
     if DATA[name] == "mnist5k":
         found["classifier"] = by_classifiers(gan)
     return found
+
+
+def close_to_training(gan: Any, name: str) -> dict[str, Any]:
+    """The share, in percent, of samples that an export of these weights takes for close to a training image."""
+    kept = real_set.load(presets.weights_file(name).parent)
+    count = real_set.judged_count(SAMPLES, kept.size)
+    close = kept.closest(gan.generate(count, seed=0)).close
+    return {"samples": len(close), "training_images": len(kept.features), "percent": 100 * float(np.mean(close))}
 
 
 def by_classifiers(gan: Any) -> dict[str, Any]:
