@@ -4,14 +4,16 @@
     python docs/tables.py --check  # exit with 1 where a table is out of date
 
 In a page, the lines between `<!-- Table, by docs/tables.py: KIND PART -->` and `<!-- End of table. -->` are written
-here. Besides, `tests/benchmarks/NAME_study.md` gets all columns of each study: its raw results are the `results.json`
-of `ganzoo bench NAME --out DIR --data SET=DATA`. No TensorFlow is loaded.
+here. So are the Markdown files in `tests/benchmarks/`: those of the studies, `NAME_study.md` with all columns, from the
+`results.json` of `ganzoo bench NAME --out DIR --data SET=DATA`. No TensorFlow is loaded.
 """
 
+import importlib
 import json
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ganzoo import registry, study_report
@@ -40,6 +42,13 @@ def raw(name: str) -> Any:
     return json.loads((RAW / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def of_script(name: str) -> ModuleType:
+    """A script of `tests/benchmarks/` that makes tables of its raw results itself."""
+    if str(RAW) not in sys.path:
+        sys.path.append(str(RAW))
+    return importlib.import_module(name)
+
+
 def markdown(head: list[str], rows: list[list[str]]) -> str:
     """A table."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
@@ -66,6 +75,19 @@ def batch_sizes() -> str:
         f"A ratio of one seed to one seed must lie beyond x or / {distance:.2f} (sliced W.), {kid:.2f} (KID), by the "
         "spread between seeds of the study below.\n\n"
     ) + markdown(["images", "batch, both rates", "sliced W.", "KID", "recall", "samples"], rows)
+
+
+def spreads() -> str:
+    """Beyond which factors a single ratio must lie in each study, by the spread between its seeds."""
+    rows = []
+    for study in STUDIES:
+        found = study_report.spreads_of(raw(f"{study}_study"))
+        cells = [study, str(found["kid"].degrees)]
+        for counts in ((2, 2), (1, 1)):
+            cells += [f"{study_report.factor(found[score], 1, counts):.2f}" for score in ("sliced_wasserstein", "kid")]
+        rows.append(cells)
+    head = ["study", "*f*", "two seeds to two: sliced W.", "KID", "one seed to one: sliced W.", "KID"]
+    return markdown(head, rows)
 
 
 def imagenet_teacher() -> str:
@@ -102,10 +124,7 @@ def imagenet_teacher() -> str:
 
 def smaller() -> str:
     """Generators by size."""
-    sys.path.append(str(RAW))
-    from smaller import table
-
-    return table(raw("smaller")).strip()
+    return of_script("smaller").table(raw("smaller")).strip()
 
 
 def exports_sizes() -> str:
@@ -165,8 +184,25 @@ def memorisation() -> str:
     return markdown(["training images", *shown.values()], rows)
 
 
+def install_size() -> str:
+    """What an installation takes, the largest packages by name."""
+    found, mib = raw("install_size"), 2**20
+    named = {name: size for name, size in found["packages"].items() if size >= 50 * mib or name == "ganzoo"}
+    rest = found["unpacked"] - sum(named.values())
+    notes = {
+        "tensorflow": f", of which {found['headers'] / mib:,.0f} are C++ headers",
+        "ganzoo": f", of which {found['shipped'] / mib:,.0f} are networks, features and digits",
+    }
+    rows = [["download", f"{found['download'] / mib:,.0f}"], ["**unpacked**", f"**{found['unpacked'] / mib:,.0f}**"]]
+    rows += [[f"`{name}`", f"{size / mib:,.0f}{notes.get(name, '')}"] for name, size in named.items()]
+    rows += [["all other packages", f"{rest / mib:,.0f}"]]
+    return f"{found['machine']}, Python {found['python']}.\n\n" + markdown(["what", "MiB"], rows)
+
+
 OTHERS = {
+    "install_size": install_size,
     "batch_sizes": batch_sizes,
+    "spreads": spreads,
     "imagenet_teacher": imagenet_teacher,
     "smaller": smaller,
     "exports_sizes": exports_sizes,
@@ -187,6 +223,9 @@ def pages() -> dict[Path, str]:
         RAW / f"{name}_study.md": study_report.whole(raw(f"{name}_study"), plan.get("groups", ()))
         for name, plan in plans.items()
     }
+    found[RAW / "smaller.md"] = of_script("smaller").table(raw("smaller"))
+    found[RAW / "exports.md"] = of_script("exports").markdown(raw("exports"))
+    found[RAW / "memorisation.md"] = of_script("memorisation").table(raw("memorisation")) + "\n"
     for page in sorted((TOP / "docs").rglob("*.md")):
         before = page.read_text(encoding="utf-8")
         if PLACE.search(before):

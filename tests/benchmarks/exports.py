@@ -24,18 +24,27 @@ def main(out: str) -> None:
     load_tensorflow()
     from ganzoo import export, registry
 
-    files, ways, notes, found = [], [], [], {}
+    found = {}
     for name in registry.list_entries():
         if registry.get_entry(name).weights is None:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            found[name] = card = export.export_generator(name, folder, export.FORMATS, QUANTIZE)
+            found[name] = export.export_generator(name, folder, export.FORMATS, QUANTIZE)
+        if ratio := depthwise_in_int8(name):
+            found[name]["dynamic_depthwise"] = ratio
+    Path(f"{out}.md").write_text(markdown(found), encoding="utf-8")
+    Path(f"{out}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def markdown(found: dict[str, dict]) -> str:
+    """The tables of all model cards."""
+    files, ways, notes = [], [], []
+    for name, card in found.items():
         by_name = {file["file"]: file for file in card["files"]}
         files += [file_row(name, file, by_name["generator_float32.tflite"]) for file in card["files"]]
         ways.append(way_row(name, card, by_name))
         notes.append(f"- `{name}`: {card['chosen']}")
-        if ratio := depthwise_in_int8(name):
-            found[name]["dynamic_depthwise"] = ratio
+        if ratio := card.get("dynamic_depthwise"):
             notes.append(
                 f"- `{name}`: with 8-bit weights in its depthwise convolutions too, a `dynamic` file takes {ratio:.1f} "
                 "times as long."
@@ -52,8 +61,7 @@ def main(out: str) -> None:
         "",
         *notes,
     ]
-    Path(f"{out}.md").write_text("\n".join(text) + "\n", encoding="utf-8")
-    Path(f"{out}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return "\n".join(text) + "\n"
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
