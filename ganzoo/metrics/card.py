@@ -43,6 +43,7 @@ class _Scores(BaseModel):
     scores: dict[str, float | None]
     floor: dict[str, float | None]  # the same of real against real
     margins: dict[str, float] = {}  # half the 95% interval of score - floor; none in cards of earlier versions
+    intervals: dict[str, float] = {}  # half the 95% interval of the score itself; none in cards of earlier versions
 
     def told(self, name: str) -> bool:
         """Whether the score can be told from its floor, see `ganzoo.metrics.margins`; True where it is not known."""
@@ -131,6 +132,7 @@ class Scorecard(BaseModel):
     sliced_wasserstein_floors: tuple[float, ...] = ()  # the average's, over several splits, this one first
     sliced_wasserstein_deviation: dict[str, float] = {}  # standard deviations, where they were asked for
     sliced_wasserstein_margins: dict[str, float] = {}  # as `margins` of the other scores
+    sliced_wasserstein_intervals: dict[str, float] = {}  # as `intervals` of the other scores
     images: tuple[ImageScores, ...] = ()
     networks: tuple[NetworkScores, ...]
     fakes_given: int
@@ -157,6 +159,7 @@ class Scorecard(BaseModel):
             floor=self.sliced_wasserstein_floor,
             floors=floors,
             margins=self.sliced_wasserstein_margins,
+            intervals=self.sliced_wasserstein_intervals,
         )
         return [sliced, *self.images]
 

@@ -11,12 +11,12 @@ from ganzoo.errors import GanzooError
 from ganzoo.metrics.arrays import content_hash
 from ganzoo.metrics.card import SLICED, WITH_CONTRAST, ImageScores
 from ganzoo.metrics.lattice import Regularity, gradient_scores, regularity, spectrum_scores
-from ganzoo.metrics.margins import Halves, margins
+from ganzoo.metrics.margins import Halves, intervals, margins
 from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_distances
 
-_QUICK = (64, 32)  # directions and patches of the sliced Wasserstein distance where only its spread is wanted
+QUICK = (64, 32)  # directions and patches of the sliced Wasserstein distance where only its spread is wanted
 _REVISION = 2  # of the floors in the cache: raise it whenever the same images would get other numbers
-_BEST = {
+BEST_OF = {
     WITH_CONTRAST: "lower",
     f"{SLICED}, without contrast": "lower",
     "variance ratio": "1",
@@ -41,23 +41,24 @@ def image_scores(
         seed: of the patches and directions.
         halves: over which the margins are taken.
     """
-    scores = _measured(real, fake, seed)
+    scores = measured(real, fake, seed)
     floors = [_floor(one, other, seed) for one, other in others]
-    found = _margins(real, fake, others[0][1], seed, halves) if halves else {}
+    found = _uncertainty(real, fake, others[0][1], seed, halves) if halves else {}
     return [
         ImageScores(
             name=name,
-            best=_BEST[name],
-            scores=measured,
+            best=BEST_OF[name],
+            scores=values,
             floor=floors[0][name],
-            floors={key: tuple(floor[name][key] for floor in floors) for key in measured},
-            margins=found.get(name, {}),
+            floors={key: tuple(floor[name][key] for floor in floors) for key in values},
+            margins=found.get(name, ({}, {}))[0],
+            intervals=found.get(name, ({}, {}))[1],
         )
-        for name, measured in scores.items()
+        for name, values in scores.items()
     ]
 
 
-def _measured(real: np.ndarray, fake: np.ndarray, seed: int, *counts: int) -> dict[str, dict[str, float]]:
+def measured(real: np.ndarray, fake: np.ndarray, seed: int, *counts: int) -> dict[str, dict[str, float]]:
     """All scores, by kind and name; `counts` of directions and patches where they are not those of the protocol."""
     return _together(real, fake, (regularity(real), regularity(fake)), seed, *counts)
 
@@ -65,22 +66,45 @@ def _measured(real: np.ndarray, fake: np.ndarray, seed: int, *counts: int) -> di
 def _together(
     real: np.ndarray, fake: np.ndarray, lattice: tuple[Regularity, Regularity], seed: int, *counts: int
 ) -> dict[str, dict[str, float]]:
-    """As `_measured`, where the regularity of both sets is known."""
+    """As `measured`, where the regularity of both sets is known."""
     sliced = sliced_distances(real, fake, seed, *counts)
     found = (sliced.with_contrast, sliced.without_contrast, sliced.variance_ratio)
-    return dict(zip(_BEST, (*found, spectrum_scores(*lattice), gradient_scores(*lattice)), strict=True))
+    return dict(zip(BEST_OF, (*found, spectrum_scores(*lattice), gradient_scores(*lattice)), strict=True))
 
 
-def _margins(real: np.ndarray, fake: np.ndarray, other: np.ndarray, seed: int, halves: Sequence[Halves]) -> dict:
-    """The margins of all scores, by kind and name."""
-    known = [regularity(images) for images in (real, fake, other)]  # of each image by itself: halves choose from it
-    scores, floors = [], []
-    for half in halves:
-        of_real, of_fake, of_other = (one.of(chosen) for one, chosen in zip(known, half, strict=True))
-        reals = real[half.real]
-        scores.append(_together(reals, fake[half.fake], (of_real, of_fake), seed, *_QUICK))
-        floors.append(_together(reals, other[half.other], (of_real, of_other), seed, *_QUICK))
-    return {name: margins([one[name] for one in scores], [one[name] for one in floors]) for name in _BEST}
+def halved_scores(
+    images: tuple[np.ndarray, np.ndarray],
+    lattice: tuple[Regularity, Regularity],
+    chosen: Sequence[tuple[np.ndarray, np.ndarray]],
+    seed: int,
+) -> list[dict[str, dict[str, float]]]:
+    """All scores of parts of two sets, by kind and name, with few patches and directions.
+
+    Args:
+        images: real and fake ones.
+        lattice: the regularity of each.
+        chosen: for each result the indices of real and of fake images.
+        seed: of the patches and directions.
+    """
+    found = []
+    for real, fake in chosen:
+        parts = lattice[0].of(real), lattice[1].of(fake)
+        found.append(_together(images[0][real], images[1][fake], parts, seed, *QUICK))
+    return found
+
+
+def _uncertainty(
+    real: np.ndarray, fake: np.ndarray, other: np.ndarray, seed: int, halves: Sequence[Halves]
+) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
+    """The margins and the intervals of all scores, by kind and name."""
+    of_real, of_fake, of_other = (regularity(images) for images in (real, fake, other))  # of each image by itself
+    scores = halved_scores((real, fake), (of_real, of_fake), [(half.real, half.fake) for half in halves], seed)
+    floors = halved_scores((real, other), (of_real, of_other), [(half.real, half.other) for half in halves], seed)
+    found = {}
+    for name in BEST_OF:
+        values = [one[name] for one in scores]
+        found[name] = margins(values, [one[name] for one in floors]), intervals(values)
+    return found
 
 
 def _floor(one: np.ndarray, other: np.ndarray, seed: int) -> dict[str, dict[str, float]]:
@@ -90,6 +114,6 @@ def _floor(one: np.ndarray, other: np.ndarray, seed: int) -> dict[str, dict[str,
     if path.is_file():
         with contextlib.suppress(GanzooError):
             return read_json(path)
-    floor = _measured(one, other, seed)
+    floor = measured(one, other, seed)
     keep(path, lambda: write_json(path, floor, indent=None))
     return floor

@@ -9,6 +9,9 @@ distribution with K - 1 degrees of freedom.
 Over several fits of a feature network the score and the floor are means. Their margin is the root of the sum of two
 squares: the mean margin of the fits, and t * sd(score - floor over the fits) / sqrt(fits), with t of fits - 1 degrees.
 
+The interval of a score, t * sd(score_1, ..., score_K), is over the same halves and the same fits. It covers the choice
+of latents, of real images and of fits: by how much, `tests/benchmarks/scores_study.md` measures.
+
 A score is told from its floor where |score - floor| > margin: the 95% interval of the difference does not hold 0. Both
 parts are over the same real images, so what these have in common cancels. The interval becomes narrower as
 1 / sqrt(samples), which gives the number of samples that a difference of this size needs.
@@ -38,18 +41,24 @@ def halves_of(count: int, seed: int) -> list[Halves]:
 
 def margins(scores: Sequence[Mapping[str, float]], floors: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Half the width of the 95% interval of score - floor, by name, from the scores and floors of several halves."""
+    return intervals(
+        [{name: score[name] - floor[name] for name in score} for score, floor in zip(scores, floors, strict=True)]
+    )
+
+
+def intervals(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Half the width of the 95% interval of each score, by name, from the scores of several halves."""
     from scipy import stats
 
     factor = float(stats.t.ppf(0.975, len(scores) - 1))
-    found = {}
-    for name in scores[0]:
-        differences = [score[name] - floor[name] for score, floor in zip(scores, floors, strict=True)]
-        found[name] = factor * float(np.std(differences, ddof=1))
-    return found
+    return {name: factor * float(np.std([one[name] for one in scores], ddof=1)) for name in scores[0]}
 
 
 def over_fits(found: Sequence[Mapping[str, float]], differences: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The margins of means over several fits, from the margin of each and from each one's score - floor, by name."""
+    """The margins of means over several fits, from the margin of each and from each one's score - floor, by name.
+
+    Likewise the intervals of means, from the interval of each and from each one's score.
+    """
     from scipy import stats
 
     count = len(found)

@@ -8,6 +8,7 @@ and differences of scores smaller than the range of these floors mean nothing.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,23 +17,23 @@ from ganzoo.data.duplicates import split_in_two, twins
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics import diversity, margins
 from ganzoo.metrics.arrays import canonical_order, check_images, content_hash
-from ganzoo.metrics.card import BEST, Fit, NetworkScores, Repeats, Scorecard
+from ganzoo.metrics.card import Fit, NetworkScores, Repeats, Scorecard
 from ganzoo.metrics.feature_networks import OF_NOTHING, OF_THE_DATA, FeatureNetwork, feature_network
+from ganzoo.metrics.feature_scores import (
+    DENSITY_NEIGHBOURS,
+    PRECISION_NEIGHBOURS,
+    all_scores,
+    feature_scores,
+    named_scores,
+)
 from ganzoo.metrics.features import extract
-from ganzoo.metrics.frechet import frechet_distance
 from ganzoo.metrics.image_scores import image_scores
-from ganzoo.metrics.kernel import kernel_distance
-from ganzoo.metrics.neighbours import density_coverage, precision_recall
 from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_wasserstein
 
 SCORING_VERSION = 3  # raise it whenever the same images would get other numbers
 _SPLIT_SEED = 0  # of the halves, for every seed of a scorecard
-_PRECISION_NEIGHBOURS = 3
-_DENSITY_NEIGHBOURS = 5
 _QUICK_DIRECTIONS = 64  # of the sliced Wasserstein distance where only its spread is wanted
 _SPLITS = 3  # for which the floor of the sliced Wasserstein distance is taken
-NEIGHBOURS_FROM = 250  # compared samples; fewer give good scores to bad samples: tests/benchmarks/neighbour_samples.md
-_NEIGHBOUR_SCORES = ("precision", "recall", "density", "coverage")
 
 
 def scorecard(
@@ -64,11 +65,11 @@ def scorecard(
     Raises:
         EvaluationError: the sets do not fit each other, or there are too few samples for the neighbours.
     """
-    ordered, half_a, compared, other_reals, fakes = _split(real, fake, max_samples, seed)
+    ordered, groups, half_a, compared, other_reals, fakes = _split(real, fake, max_samples, seed)
     count, half = len(fakes), len(half_a)
     pairs = _subsamples(count, subsamples, seed)
 
-    others = [(compared, other_reals), *_other_splits(ordered, count, seed)]
+    others = [(compared, other_reals), *_other_splits(ordered, groups, count, seed)]
     halved = margins.halves_of(count, seed)
     sliced, *more = image_scores(compared, fakes, others, seed, halved)
 
@@ -80,6 +81,7 @@ def scorecard(
             [sliced_wasserstein(compared[one], fakes[other], seed, _QUICK_DIRECTIONS) for one, other in pairs]
         ),
         sliced_wasserstein_margins=sliced.margins,
+        sliced_wasserstein_intervals=sliced.intervals,
         sliced_wasserstein_floor=sliced.floor,
         sliced_wasserstein_floors=sliced.floors["average"],
         images=tuple(more),
@@ -107,14 +109,16 @@ def _protocol(
         "resolution": list(ordered.shape[1:]),
         "seed": seed,
         "sliced_wasserstein": PROTOCOL,
-        "neighbours": {"precision_recall": _PRECISION_NEIGHBOURS, "density_coverage": _DENSITY_NEIGHBOURS},
+        "neighbours": {"precision_recall": PRECISION_NEIGHBOURS, "density_coverage": DENSITY_NEIGHBOURS},
         "networks": {fitted[0].name: _describe(fitted) for fitted in built},
     }
 
 
-def _other_splits(ordered: np.ndarray, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of `count` real images from other random halves, twins in the same half."""
-    pairs, groups = [], twins(ordered)
+def _other_splits(
+    ordered: np.ndarray, groups: Sequence[np.ndarray], count: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of `count` real images from other random halves; `groups`: twins, which are in the same half."""
+    pairs = []
     for split in range(1, _SPLITS):
         order = np.random.default_rng((seed, split)).permutation(len(ordered))
         one, other = split_in_two(order, groups)
@@ -126,9 +130,9 @@ def network_scores(
     real: np.ndarray, fake: np.ndarray, networks: Sequence[str | FeatureNetwork], seed: int = 0
 ) -> dict[str, dict[str, float | None]]:
     """The scores of `scorecard` over networks alone, without floors: `{network's name: {score: value or None}}`."""
-    _, half_a, compared, _, fakes = _split(real, fake, None, seed)
+    _, _, half_a, compared, _, fakes = _split(real, fake, None, seed)
     return {
-        network.name: _feature_scores(extract(network, compared, cached=True), extract(network, fakes))[0]
+        network.name: feature_scores(extract(network, compared, cached=True), extract(network, fakes))[0]
         for (network,) in _built(networks, half_a)
     }
 
@@ -164,23 +168,29 @@ def halves(real: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     has seen A. A and B have N // 2 images each, or slightly fewer where twins do not fit.
     """
     ordered = real[canonical_order(real)]
+    return ordered, *_in_halves(ordered, twins(ordered))
+
+
+def _in_halves(ordered: np.ndarray, groups: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     shuffled = np.random.default_rng(_SPLIT_SEED).permutation(len(ordered))
-    one, other = split_in_two(shuffled, twins(ordered))
-    return ordered, ordered[one], ordered[other]
+    one, other = split_in_two(shuffled, groups)
+    return ordered[one], ordered[other]
 
 
-def _split(real: np.ndarray, fake: np.ndarray, max_samples: int | None, seed: int) -> tuple[np.ndarray, ...]:
-    """The reals in their own order; half A; and, equally many of each, reals of A, reals of B, and fakes."""
+def _split(real: np.ndarray, fake: np.ndarray, max_samples: int | None, seed: int) -> tuple[Any, ...]:
+    """The reals in their own order; their twins; half A; and, equally many of each, reals of A and B, and fakes."""
     real, fake = check_images(real, "real"), check_images(fake, "fake")
     if real.shape[1:] != fake.shape[1:]:
         raise EvaluationError(
             f"Real and generated images must have the same size and channels. Received: {real.shape} and {fake.shape}."
         )
-    ordered, half_a, half_b = halves(real)
+    ordered = real[canonical_order(real)]
+    groups = twins(ordered)
+    half_a, half_b = _in_halves(ordered, groups)
     count = min(len(fake), len(half_a), len(fake) if max_samples is None else max_samples)
-    if count <= _DENSITY_NEIGHBOURS:
+    if count <= DENSITY_NEIGHBOURS:
         raise EvaluationError(
-            f"A scorecard needs {_DENSITY_NEIGHBOURS + 1} generated images and twice as many real ones. "
+            f"A scorecard needs {DENSITY_NEIGHBOURS + 1} generated images and twice as many real ones. "
             f"Received: {len(real)} real, {len(fake)} generated, max_samples {max_samples}."
         )
     chosen = np.arange(count)
@@ -189,7 +199,7 @@ def _split(real: np.ndarray, fake: np.ndarray, max_samples: int | None, seed: in
     generator = np.random.default_rng(seed)
     generator.permutation(len(ordered))
     fakes = fake[generator.permutation(len(fake))[:count]]
-    return ordered, half_a, half_a[chosen], half_b[chosen], fakes
+    return ordered, groups, half_a, half_a[chosen], half_b[chosen], fakes
 
 
 def _built(
@@ -226,6 +236,7 @@ def _over_fits(found: Sequence[NetworkScores], count: int) -> NetworkScores:
             "marks": marks + diversity.marks(scores, floor, found[0].repeats, count),
             "deviations": _means([one.deviations for one in found]),
             "margins": margins.over_fits([one.margins for one in found], apart),
+            "intervals": margins.over_fits([one.intervals for one in found], [one.scores for one in found]),
             "fits": tuple(Fit(seed=i, scores=one.scores, floor=one.floor) for i, one in enumerate(found)),
         }
     )
@@ -240,9 +251,9 @@ def _subsamples(count: int, subsamples: int, seed: int) -> list[tuple[np.ndarray
     """Pairs of random halves of `count` samples: those of the reals, those of the fakes."""
     if subsamples == 1:
         raise EvaluationError("A deviation is over two subsamples or more. Received: 1.")
-    if subsamples and count // 2 <= _DENSITY_NEIGHBOURS:
+    if subsamples and count // 2 <= DENSITY_NEIGHBOURS:
         raise EvaluationError(
-            f"Deviations are taken over halves, and those of {count} samples do not have {_DENSITY_NEIGHBOURS} "
+            f"Deviations are taken over halves, and those of {count} samples do not have {DENSITY_NEIGHBOURS} "
             "neighbours each. Give more samples, or no subsamples."
         )
     generator = np.random.default_rng((seed, subsamples))
@@ -263,9 +274,9 @@ def _network_scores(
 ) -> NetworkScores:
     real, made = extract(network, compared, cached=True), extract(network, fakes)
     other = extract(network, other_reals, cached=True)
-    scores, reasons = _feature_scores(real, made)
-    floor, _ = _feature_scores(real, other)
-    deviations = _deviations([_all_scores(real[one], made[two]) for one, two in pairs])
+    scores, reasons = feature_scores(real, made)
+    floor, _ = feature_scores(real, other)
+    deviations = _deviations([all_scores(real[one], made[two]) for one, two in pairs])
     limit = diversity.near_limit(real)
     repeats = Repeats(
         spread=diversity.spread(real, made),
@@ -273,6 +284,8 @@ def _network_scores(
         near=diversity.near_identical(made, limit),
         near_reals=diversity.near_identical(other, limit),
     )
+    known = [name for name in scores if scores[name] is not None]
+    apart, own = _uncertainty((real, made, other), known, halved)
     return NetworkScores(
         name=network.name,
         family=network.family,
@@ -282,57 +295,23 @@ def _network_scores(
         scores=scores,
         floor=floor,
         repeats=repeats,
-        margins=_feature_margins((real, made, other), [name for name in scores if scores[name] is not None], halved),
+        margins=apart,
+        intervals=own,
         deviations={name: None if scores[name] is None else value for name, value in deviations.items()},
         reasons=reasons,
     )
 
 
-def _feature_scores(real: np.ndarray, fake: np.ndarray) -> tuple[dict[str, float | None], dict[str, str]]:
-    """The scores, None where the samples are too few for one, and why."""
-    count, dim = real.shape
-    scores, reasons = _all_scores(real, fake), {}
-    if scores["fid"] is None:
-        reasons["fid"] = f"no FID: {count} samples give {dim} features a singular covariance; it needs more than {dim}"
-    if count < NEIGHBOURS_FROM:
-        reason = (
-            f"no {', '.join(_NEIGHBOUR_SCORES[:-1])} and {_NEIGHBOUR_SCORES[-1]}: {count} samples on each side are too "
-            f"few, at which bad samples score as well as good ones; these scores need {NEIGHBOURS_FROM} "
-            f"({2 * NEIGHBOURS_FROM} real images)"
-        )
-        scores |= dict.fromkeys(_NEIGHBOUR_SCORES)
-        reasons |= dict.fromkeys(_NEIGHBOUR_SCORES, reason)
-    return scores, reasons
-
-
-def _feature_margins(features: Sequence[np.ndarray], names: Sequence[str], halved: Sequence[margins.Halves]) -> dict:
-    """The margins of the scores called `names`, from features of real images, samples and other real images."""
+def _uncertainty(
+    features: Sequence[np.ndarray], names: Sequence[str], halved: Sequence[margins.Halves]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Margins and intervals of the scores called `names`, from features of real images, samples, other real images."""
     real, made, other = features
     if not halved:
-        return {}
-    scores = [_named_scores(real[half.real], made[half.fake], names) for half in halved]
-    floors = [_named_scores(real[half.real], other[half.other], names) for half in halved]
-    return margins.margins(scores, floors)
-
-
-def _all_scores(real: np.ndarray, fake: np.ndarray) -> dict[str, float | None]:
-    """All scores; the Frechet distance is None where there are too few samples for it."""
-    known = [name for name in BEST if name != "fid" or len(real) > real.shape[1]]
-    return dict.fromkeys(BEST) | _named_scores(real, fake, known)
-
-
-def _named_scores(real: np.ndarray, fake: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """The scores called `names`, whatever the number of samples."""
-    found = {}
-    if "fid" in names:
-        found["fid"] = frechet_distance(real, fake)
-    if "kid" in names:
-        found["kid"] = kernel_distance(real, fake)
-    if {"precision", "recall"} & set(names):
-        found |= precision_recall(real, fake, _PRECISION_NEIGHBOURS)
-    if {"density", "coverage"} & set(names):
-        found |= density_coverage(real, fake, _DENSITY_NEIGHBOURS)
-    return {name: found[name] for name in names}
+        return {}, {}
+    scores = [named_scores(real[half.real], made[half.fake], names) for half in halved]
+    floors = [named_scores(real[half.real], other[half.other], names) for half in halved]
+    return margins.margins(scores, floors), margins.intervals(scores)
 
 
 def _marks(network: FeatureNetwork, seen: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
