@@ -368,9 +368,10 @@ def _method_list() -> _Listing:
 
 
 def _studies() -> _Listing:
+    from ganzoo.commands import bench_scores
     from ganzoo.study import list_studies
 
-    return "STUDY", list_studies(), _STUDY
+    return "STUDY", {**list_studies(), bench_scores.NAME: bench_scores.SUMMARY}, _STUDY
 
 
 @main.command(
@@ -649,12 +650,17 @@ def _code(text: str) -> str:
     listing=_studies,
     examples="""
     ganzoo bench guards --out results/ --data fashion_1000=fashion.npz --seed 0
+    ganzoo bench scores --out results/ --data digits=mnist5k --data mine=my-images/
     """,
 )
 @click.argument("study", type=kinds.STUDY)
 @click.option("--out", required=True, type=kinds.FOLDER, help="The folder for runs and results.")
 @click.option(
-    "--data", "pairs", multiple=True, required=True, metavar="SET=DATA", help="The images of a set; repeatable."
+    "--data",
+    "pairs",
+    multiple=True,
+    metavar="SET=DATA",
+    help="The images of a set; repeatable. scores takes sets of any name, and digits=mnist5k by default.",
 )
 @click.option("--row", "rows", multiple=True, help="Do this row alone; repeatable.")
 @click.option("--seed", "seeds", multiple=True, type=kinds.SEED, help="Use this seed alone; repeatable.")
@@ -667,8 +673,9 @@ def _code(text: str) -> str:
     "sources",
     multiple=True,
     metavar="SET=RUN",
-    help="The run whose GAN is fine-tuned on a set; repeatable.",
+    help="The run whose GAN is fine-tuned on a set, or whose samples are scored; repeatable.",
 )
+@click.option("--samples", type=click.IntRange(min=50), help="For scores: images of each damaged set, 520 by default.")
 @_json
 @_verb(resumes=True)
 def bench(
@@ -680,12 +687,22 @@ def bench(
     minutes: float | None,
     sets: tuple[str, ...],
     sources: tuple[str, ...],
+    samples: int | None,
     as_json: bool,
 ) -> None:
     """Measure a study of the zoo, such as 'pretraining'; the same command continues it."""
+    data = dict(_split(pair, "--data", "SET=DATA") for pair in pairs)
+    if study == "scores":
+        if minutes is not None or sets or len(seeds) > 1:
+            raise click.UsageError("The study 'scores' trains nothing: leave --minutes and --set out, give one --seed.")
+        _bench_scores(out, data, rows, seeds, sources, samples, as_json)
+        return
+    if not data:
+        raise click.UsageError("Missing option '--data'. Give SET=DATA.")
+    if samples is not None:
+        raise click.UsageError("--samples is for the study 'scores' alone.")
     from ganzoo.study import bench as function
 
-    data = dict(_split(pair, "--data", "SET=DATA") for pair in pairs)
     cells = function(
         study,
         out,
@@ -697,3 +714,25 @@ def bench(
         sources=dict(_split(pair, "--source", "SET=RUN") for pair in sources),
     )
     _print(cells, as_json, f"{len(cells)} cells are done: {Path(out) / 'results.csv'}")
+
+
+def _bench_scores(
+    out: str,
+    data: dict[str, str],
+    damages: tuple[str, ...],
+    seeds: tuple[int, ...],
+    sources: tuple[str, ...],
+    samples: int | None,
+    as_json: bool,
+) -> None:
+    from ganzoo.commands.bench_scores import TABLES, Plan, bench_scores
+
+    plan = Plan(seed=seeds[0] if seeds else 0)
+    found = bench_scores(
+        out,
+        data,
+        sources=dict(_split(pair, "--source", "SET=RUN") for pair in sources),
+        damages=damages,
+        plan=plan if samples is None else plan._replace(samples=samples),
+    )
+    _print(found, as_json, f"{len(found['sets'])} sets are measured: {Path(out) / TABLES}")

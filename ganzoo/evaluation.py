@@ -128,7 +128,7 @@ def score(
     """
     from ganzoo.metrics.scorecard import scorecard
 
-    fake = _fakes(gan, len(real) // 2, samples, seed, labels)
+    fake = fakes(gan, len(real) // 2, samples, seed, labels)
     networks = networks or gan.recipe.evaluation.networks
     return scorecard(real, fake, networks, gan.pretrained_sources(), seed=seed, subsamples=subsamples, fits=fits)
 
@@ -139,10 +139,14 @@ def quick_scores(
     """What `score` gives over networks, by network and score, without the rest of a scorecard."""
     from ganzoo.metrics.scorecard import network_scores
 
-    return network_scores(real, _fakes(gan, len(real) // 2, samples, 0, labels), networks)
+    return network_scores(real, fakes(gan, len(real) // 2, samples, 0, labels), networks)
 
 
-def _fakes(gan: "GAN", most: int, samples: int | None, seed: int, labels: Any) -> Any:
+def fakes(gan: "GAN", most: int, samples: int | None, seed: int, labels: Any) -> Any:
+    """Samples of the averaged generator, `samples` or what its recipe says, and no more than `most`.
+
+    With `labels`, the classes of the real samples, the generated classes are as frequent as these.
+    """
     count = max(min(samples or gan.recipe.evaluation.samples, most), 1)
     conditions = None
     if labels is not None:

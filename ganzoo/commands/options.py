@@ -90,7 +90,7 @@ def _methods() -> list[str]:
 def _studies() -> list[str]:
     from ganzoo.registry import recipe_paths
 
-    return list(recipe_paths("_studies"))
+    return [*recipe_paths("_studies"), "scores"]
 
 
 ENTRY = Name(entries, "dir")

@@ -1,0 +1,238 @@
+"""`ganzoo bench scores`: the scores themselves are measured, on images that are worse by a known amount.
+
+For each set of images: which score sees which damage, from which strength on (`ganzoo.metrics.sensitivity`); and how
+far each score of a generator spreads over latents, real images and fits (`ganzoo.metrics.spread`).
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ganzoo import presets, registry
+from ganzoo.cache import read_json, write_json, write_text
+from ganzoo.data.duplicates import without_twins
+from ganzoo.domains import get_domain
+from ganzoo.errors import DataError, RecipeError, unknown_name
+from ganzoo.evaluation import fakes
+from ganzoo.metrics.arrays import canonical_order, content_hash
+from ganzoo.metrics.feature_networks import feature_network
+from ganzoo.metrics.judge import Judge, Remembered, best_of
+from ganzoo.metrics.real_set import real_set
+from ganzoo.metrics.scorecard import SCORING_VERSION, halves
+from ganzoo.metrics.sensitivity import DAMAGES, Damage, Pool, Unsuitable, modes_of, verdict
+from ganzoo.metrics.spread import spread_at, summary
+from ganzoo.reports import scores_study
+from ganzoo.runs import progress
+from ganzoo.runs.class_names import labels_for
+
+log = logging.getLogger("ganzoo")
+
+NAME, SUMMARY = "scores", "Which score sees which damage of images, and how far each score spreads"
+RESULTS, TABLES = "results.json", "results.md"
+NETWORKS = ("self_supervised", "random", "squeezenet")
+COUNTS = (50, 100, 250, 500, 1_000, 2_000)
+DEFAULT_DATA = {"digits": "mnist5k"}
+_SOURCES = {"mnist5k": "image/wgan_gp_32"}
+_OTHER_SOURCE = "image/projected_mobile_64"
+_LEAST = 50  # images on each side
+
+
+class Plan(NamedTuple):
+    """How much is measured.
+
+    Attributes:
+        samples: images of each damaged set; fewer where a set is small.
+        fits: of the self-supervised network, for the sensitivity.
+        draws: of samples and real images, for the spread; also that many fits, five at most.
+        counts: numbers of samples for which the spread is taken.
+        networks: the feature networks.
+        seed: of everything that is random.
+    """
+
+    samples: int = 520
+    fits: int = 3
+    draws: int = 8
+    counts: tuple[int, ...] = COUNTS
+    networks: tuple[str, ...] = NETWORKS
+    seed: int = 0
+
+
+def bench_scores(
+    out: str | Path,
+    data: Mapping[str, Any] | None = None,
+    *,
+    sources: Mapping[str, str] | None = None,
+    damages: Sequence[str] | None = None,
+    plan: Plan | None = None,
+) -> dict[str, Any]:
+    """Measure the scores, or continue; what is done is kept.
+
+    Args:
+        out: a folder for `results.json` (all values), `results.md` (tables) and `damages_SET.png` (what was judged).
+        data: images by names of their own; the digits that ship with ganzoo by default.
+        sources: by the names of the sets, the entry or run whose samples' spread is measured, and in whose size the
+            images are read: `image/wgan_gp_32` for the digits, `image/projected_mobile_64` for others.
+        damages: some of the damages, by name; all by default.
+        plan: how much is measured.
+
+    Returns:
+        What is in `results.json`.
+
+    Raises:
+        RecipeError: an unknown damage or set, or results in `out` that were measured under other conditions.
+        DataError: a set has too few images.
+    """
+    data, plan = dict(data or DEFAULT_DATA), plan or Plan()
+    known = [damage.name for damage in DAMAGES]
+    for name in damages or ():
+        if name not in known:
+            raise RecipeError(unknown_name("damage", name, known))
+    if unused := sorted(set(sources or ()) - set(data)):
+        raise RecipeError(f"A source is given for {', '.join(unused)}, but no data. Give --data for it too.")
+    out = Path(out)
+    path = out / RESULTS
+    results = read_json(path, dict) if path.is_file() else {"sets": {}}
+    chosen = [damage for damage in DAMAGES if not damages or damage.name in damages]
+    for name, source in data.items():
+        generator = (sources or {}).get(name) or _SOURCES.get(str(source), _OTHER_SOURCE)
+        _Set(name, source, generator, plan, results, out).measure(chosen)
+    return results
+
+
+class _Set:
+    """One set of images, and what was measured on it."""
+
+    def __init__(self, name: str, data: Any, source: str, plan: Plan, results: dict[str, Any], out: Path):
+        self._name, self._source, self._plan, self._results, self._out = name, source, plan, results, out
+        recipe = registry.get_entry(source).recipe()
+        found = get_domain(recipe.domain).read(data, recipe.data, True)
+        kept = without_twins(found.samples)
+        self._found = found
+        self._kept = kept[canonical_order(found.samples[kept])]
+        self._images = found.samples[self._kept]
+        wanted = {
+            "images": len(self._images),
+            "images_sha256": content_hash(self._images)[:16],
+            "size": list(self._images.shape[1:]),
+            "source": source,
+            "plan": {key: value for key, value in plan._asdict().items() if key != "counts"},
+            "scoring_version": SCORING_VERSION,
+        }
+        wanted = {key: list(value) if isinstance(value, tuple) else value for key, value in wanted.items()}
+        wanted["plan"]["networks"] = list(plan.networks)
+        self._kept_results = results["sets"].setdefault(name, {"conditions": wanted, "damages": {}, "spread": {}})
+        different = [key for key in wanted if self._kept_results["conditions"].get(key) != wanted[key]]
+        if different:
+            raise RecipeError(
+                f"{out / RESULTS} has results of '{name}' that were measured under other conditions "
+                f"({', '.join(different)}). Name another --out."
+            )
+
+    def measure(self, damages: Sequence[Damage]) -> None:
+        """Measure what is not measured yet."""
+        done = self._kept_results["damages"]
+        missing = [damage for damage in damages if damage.name not in done]
+        if missing:
+            self._measure_damages(missing)
+        self._measure_spread()
+
+    def _keep(self) -> None:
+        self._out.mkdir(parents=True, exist_ok=True)
+        write_json(self._out / RESULTS, self._results, indent=None)
+        write_text(self._out / TABLES, scores_study.tables(self._results))
+
+    def _parts(self) -> tuple[np.ndarray, np.ndarray, Pool]:
+        """Training images, other real images, and the held-out ones that are damaged: no image is in two of them."""
+        total = len(self._images)
+        count = min(self._plan.samples, total // 4)
+        if count < _LEAST:
+            raise DataError(
+                f"A study of scores needs {4 * _LEAST} different images or more. Received: {total} of '{self._name}'."
+            )
+        order = np.random.default_rng(self._plan.seed).permutation(total)
+        side = max(count, total // 5)
+        one, other, rest = order[:side], order[side : side + count], order[2 * side :]
+        labels = None if self._found.labels is None else np.asarray(self._found.labels)[self._kept][rest]
+        held_out = self._images[rest]
+        modes = modes_of(held_out, labels, self._plan.seed)
+        pool = Pool(held_out, count, self._images[one], modes, self._plan.seed)
+        return pool.training, self._images[other], pool
+
+    def _measure_damages(self, damages: Sequence[Damage]) -> None:
+        training, other, pool = self._parts()
+        scores_study.sheet(self._out / f"damages_{self._name}.png", pool, DAMAGES)
+        networks = self._networks(training, self._plan.fits)
+        judge = Judge(
+            training[: pool.count], other, networks, real_set(training), self._plan.seed, min(200, pool.count)
+        )
+        untouched = {score: _rounded(one) for score, one in judge.scores(pool.images[: pool.count]).items()}
+        self._kept_results |= {"samples": pool.count, "training_images": len(training), "untouched": untouched}
+        for damage in progress.each(damages, f"Damaging images ({self._name})", len(damages)):
+            self._kept_results["damages"][damage.name] = self._judged(damage, pool, judge)
+            self._keep()
+
+    def _judged(self, damage: Damage, pool: Pool, judge: Judge) -> dict[str, Any]:
+        """The scores at each strength, and what each score sees."""
+        strengths, rows, skipped = [0.0], [self._kept_results["untouched"]], {}
+        for strength in damage.strengths[1:]:
+            try:
+                found = judge.scores(damage(pool, strength))
+            except Unsuitable as reason:
+                skipped[f"{strength:g}"] = str(reason)
+                continue
+            strengths.append(strength)
+            rows.append({score: _rounded(one) for score, one in found.items()})
+        verdicts = {
+            score: verdict(strengths, [scores_study.measured(row[score]) for row in rows], best_of(score))._asdict()
+            for score in rows[0]
+        }
+        return {
+            "unit": damage.unit,
+            "strengths": strengths,
+            "skipped": skipped,
+            "scores": {score: [row[score] for row in rows[1:]] for score in rows[0]},
+            "verdicts": verdicts,
+        }
+
+    def _networks(self, real: np.ndarray, fits: int) -> dict[str, list[Remembered]]:
+        return {
+            name: [Remembered(feature_network(name, real, fit)) for fit in range(fits if name == NETWORKS[0] else 1)]
+            for name in self._plan.networks
+        }
+
+    def _measure_spread(self) -> None:
+        """The spread of the source's scores, and of those of other real images taken as samples."""
+        done, total = self._kept_results["spread"], len(self._images)
+        wanted = {self._source: total // 2, "real images": total // 3}
+        missing = [
+            (kind, count)
+            for kind, most in wanted.items()
+            for count in self._plan.counts
+            if count <= most and str(count) not in done.get(kind, {})
+        ]
+        if not missing:
+            return
+        gan = presets.load(self._source)
+        labels = labels_for(gan, self._found)
+        most = max((count for kind, count in missing if kind == self._source), default=0)
+        draws = range(self._plan.draws)
+        made = [fakes(gan, most, most, self._plan.seed + draw, labels) for draw in draws] if most else None
+        networks = self._networks(halves(self._images)[1], min(self._plan.draws, 5))
+        for kind, count in progress.each(missing, f"Drawing samples anew ({self._name})", len(missing)):
+            given = made if kind == self._source else None
+            values = spread_at(self._images, given, networks, count, self._plan.draws, self._plan.seed)
+            found = {
+                score: {key: _rounded(value) for key, value in summary(one).items()} for score, one in values.items()
+            }
+            done.setdefault(kind, {})[str(count)] = found
+            self._keep()
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to six digits: more would be noise in a committed file."""
+    if isinstance(value, tuple | list):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.6g}")
