@@ -675,7 +675,7 @@ def _code(text: str) -> str:
     metavar="SET=RUN",
     help="The run whose GAN is fine-tuned on a set, or whose samples are scored; repeatable.",
 )
-@click.option("--samples", type=click.IntRange(min=50), help="For scores: images of each damaged set, 520 by default.")
+@click.option("--samples", type=click.IntRange(min=50), help="For scores: images of each damaged set, 250 by default.")
 @_json
 @_verb(resumes=True)
 def bench(

@@ -146,20 +146,24 @@ def _extent(card: Scorecard | None) -> tuple[int, int]:
 def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, Mapping[str, float | None]]) -> str:
     """Scorecards of one protocol: the scores without a network first, flattered networks last."""
     last = cards[-1][1]
-    head = ["samples seen", *(f"{samples:,}" for samples, _ in cards), "real vs real", *["change"][: len(ratios)]]
+    certain = bool(last.sliced_wasserstein_intervals)  # cards of earlier versions have no intervals
+    head = ["samples seen", *(f"{samples:,}" for samples, _ in cards), *["±"] * certain, "real vs real"]
+    head += ["change"][: len(ratios)]
     html = pairs(list(EXPLAINED.items()), "terms")
     for index, kind in enumerate(last.without_network()):
         measured = [_peer(card.without_network(), kind.name) for _, card in cards]
         rated = ratios.get("sliced_wasserstein" if index == 0 else kind.name, {})
         arrows = dict.fromkeys(kind.floor, {"1": "→ 1"}.get(kind.best, "↓"))
         html += f"<h3>{show(kind.name[:1].upper() + kind.name[1:])}, no network</h3>"
-        html += table(head, _score_rows(measured, kind.floor, rated if ratios else None, arrows), "scores")
+        intervals = kind.intervals if certain else None
+        html += table(head, _score_rows(measured, kind.floor, rated if ratios else None, arrows, intervals), "scores")
     for network in sorted(last.networks, key=lambda network: bool(network.marks)):
         measured = [_peer(card.networks, network.name) for _, card in cards]
-        rows = _score_rows(measured, network.floor, ratios.get(network.name, {}) if ratios else None, _BEST)
+        rated, intervals = ratios.get(network.name, {}) if ratios else None, network.intervals if certain else None
+        rows = _score_rows(measured, network.floor, rated, _BEST, intervals)
         title = f"{network.name}: {network.dim} features, trained on {network.trained_on}"
         html += f"<h3>{show(title)}</h3>" + "".join(f'<p class="mark">⚠ {show(mark)}</p>' for mark in network.marks)
-        rows += _repeat_rows([_repeats(card, network.name) for _, card in cards], bool(ratios))
+        rows += _repeat_rows([_repeats(card, network.name) for _, card in cards], certain, bool(ratios))
         html += table(head, rows, "scores") + bullets([*dict.fromkeys(network.reasons.values()), *_over_fits(network)])
     size = "x".join(str(number) for number in last.protocol["resolution"])
     note = f"{last.protocol['samples']:,} samples on each side, {size}. ↓ lower is better, ↑ higher is better."
@@ -168,6 +172,8 @@ def _score_tables(cards: Sequence[tuple[int, Scorecard]], ratios: Mapping[str, M
             f" {last.identical:,} of the samples equal another one, {last.identical_reals:,} of as many real images."
         )
     note += " Real vs real: what other real images score, the best there can be."
+    if certain:
+        note += " ±: half of the 95% interval of the last score, over samples, real images and fits."
     note += f" {TOO_FEW.capitalize()}: with so few samples, real images may score the same."
     return f'{html}<p class="faint">{show(note)}</p>'
 
@@ -182,16 +188,18 @@ def _score_rows(
     floor: Mapping[str, float | None],
     ratios: Mapping[str, float | None] | None,
     arrows: Mapping[str, str],
+    intervals: Mapping[str, float] | None = None,
 ) -> list[list[Any]]:
-    """A row for each score: its name, its values, its floor, and its change where `ratios` are given and tell one."""
+    """A row for each score: name, values, the last one's interval, floor, and its change where `ratios` tell one."""
     rows = []
     for name in average_first(floor):
         untold = any(isinstance(one.get(name), str) for one in measured)
         rated = None if untold else (ratios or {}).get(name)
         change = [] if ratios is None else ["" if rated is None else f"x {rated:.3g}"]
-        rows.append(
-            [f"{label(name)} {arrows.get(name, '↓')}", *(one.get(name) for one in measured), floor[name], *change]
-        )
+        digits = not isinstance(measured[-1].get(name), str)
+        interval = [] if intervals is None else [f"{intervals[name]:.2g}" if digits and name in intervals else ""]
+        values = (one.get(name) for one in measured)
+        rows.append([f"{label(name)} {arrows.get(name, '↓')}", *values, *interval, floor[name], *change])
     return rows
 
 
@@ -208,14 +216,14 @@ def _repeats(card: Scorecard, network: str) -> Repeats | None:
     return next((one.repeats for one in card.networks if one.name == network), None)
 
 
-def _repeat_rows(found: Sequence[Repeats | None], rated: bool) -> list[list[Any]]:
+def _repeat_rows(found: Sequence[Repeats | None], certain: bool, rated: bool) -> list[list[Any]]:
     """How alike the samples are; nothing where the last card does not say it."""
     if found[-1] is None:
         return []
     rows = []
     for name, key in (("spread of the features → 1", "spread"), ("near-identical samples ↓", "near")):
         values = [None if one is None else getattr(one, key) for one in found]
-        rows.append([name, *values, getattr(found[-1], f"{key}_reals"), *[""] * rated])
+        rows.append([name, *values, *[""] * certain, getattr(found[-1], f"{key}_reals"), *[""] * rated])
     return rows
 
 

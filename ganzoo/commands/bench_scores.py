@@ -32,12 +32,14 @@ log = logging.getLogger("ganzoo")
 
 NAME, SUMMARY = "scores", "Which score sees which damage of images, and how far each score spreads"
 RESULTS, TABLES = "results.json", "results.md"
+REAL_IMAGES = "real images"  # in place of an entry: other real images are taken as samples
 NETWORKS = ("self_supervised", "random", "squeezenet")
 COUNTS = (50, 100, 250, 500, 1_000, 2_000)
 DEFAULT_DATA = {"digits": "mnist5k"}
 _SOURCES = {"mnist5k": "image/wgan_gp_32"}
 _OTHER_SOURCE = "image/projected_mobile_64"
 _LEAST = 50  # images on each side
+_CLOSE_OF = 100  # samples that are compared with the training images
 
 
 class Plan(NamedTuple):
@@ -46,18 +48,24 @@ class Plan(NamedTuple):
     Attributes:
         samples: images of each damaged set; fewer where a set is small.
         fits: of the self-supervised network, for the sensitivity.
-        draws: of samples and real images, for the spread; also that many fits, five at most.
+        draws: at the largest number of samples, of samples and real images; up to three times as many at smaller ones.
+        spread_fits: of the self-supervised network, for the spread.
         counts: numbers of samples for which the spread is taken.
         networks: the feature networks.
         seed: of everything that is random.
     """
 
-    samples: int = 520
+    samples: int = 250
     fits: int = 3
-    draws: int = 8
+    draws: int = 4
+    spread_fits: int = 4
     counts: tuple[int, ...] = COUNTS
     networks: tuple[str, ...] = NETWORKS
     seed: int = 0
+
+    def draws_of(self, count: int) -> int:
+        """How many draws of `count` samples are taken."""
+        return int(np.clip(self.draws * 500 // count, self.draws, 3 * self.draws))
 
 
 def bench_scores(
@@ -96,9 +104,14 @@ def bench_scores(
     path = out / RESULTS
     results = read_json(path, dict) if path.is_file() else {"sets": {}}
     chosen = [damage for damage in DAMAGES if not damages or damage.name in damages]
-    for name, source in data.items():
-        generator = (sources or {}).get(name) or _SOURCES.get(str(source), _OTHER_SOURCE)
-        _Set(name, source, generator, plan, results, out).measure(chosen)
+    sets = [
+        _Set(name, source, (sources or {}).get(name) or _SOURCES.get(str(source), _OTHER_SOURCE), plan, results, out)
+        for name, source in data.items()
+    ]
+    for one in sets:
+        one.measure_damages(chosen)
+    for one in sets:
+        one.measure_spread()
     return results
 
 
@@ -131,14 +144,6 @@ class _Set:
                 f"({', '.join(different)}). Name another --out."
             )
 
-    def measure(self, damages: Sequence[Damage]) -> None:
-        """Measure what is not measured yet."""
-        done = self._kept_results["damages"]
-        missing = [damage for damage in damages if damage.name not in done]
-        if missing:
-            self._measure_damages(missing)
-        self._measure_spread()
-
     def _keep(self) -> None:
         self._out.mkdir(parents=True, exist_ok=True)
         write_json(self._out / RESULTS, self._results, indent=None)
@@ -153,7 +158,7 @@ class _Set:
                 f"A study of scores needs {4 * _LEAST} different images or more. Received: {total} of '{self._name}'."
             )
         order = np.random.default_rng(self._plan.seed).permutation(total)
-        side = max(count, total // 5)
+        side = total // 4
         one, other, rest = order[:side], order[side : side + count], order[2 * side :]
         labels = None if self._found.labels is None else np.asarray(self._found.labels)[self._kept][rest]
         held_out = self._images[rest]
@@ -161,16 +166,20 @@ class _Set:
         pool = Pool(held_out, count, self._images[one], modes, self._plan.seed)
         return pool.training, self._images[other], pool
 
-    def _measure_damages(self, damages: Sequence[Damage]) -> None:
+    def measure_damages(self, damages: Sequence[Damage]) -> None:
+        """Which score sees what; what is measured is kept."""
+        missing = [damage for damage in damages if damage.name not in self._kept_results["damages"]]
+        if not missing:
+            return
         training, other, pool = self._parts()
         scores_study.sheet(self._out / f"damages_{self._name}.png", pool, DAMAGES)
         networks = self._networks(training, self._plan.fits)
         judge = Judge(
-            training[: pool.count], other, networks, real_set(training), self._plan.seed, min(200, pool.count)
+            training[: pool.count], other, networks, real_set(training), self._plan.seed, min(_CLOSE_OF, pool.count)
         )
         untouched = {score: _rounded(one) for score, one in judge.scores(pool.images[: pool.count]).items()}
         self._kept_results |= {"samples": pool.count, "training_images": len(training), "untouched": untouched}
-        for damage in progress.each(damages, f"Damaging images ({self._name})", len(damages)):
+        for damage in progress.each(missing, f"Damaging images ({self._name})", len(missing)):
             self._kept_results["damages"][damage.name] = self._judged(damage, pool, judge)
             self._keep()
 
@@ -203,10 +212,10 @@ class _Set:
             for name in self._plan.networks
         }
 
-    def _measure_spread(self) -> None:
+    def measure_spread(self) -> None:
         """The spread of the source's scores, and of those of other real images taken as samples."""
         done, total = self._kept_results["spread"], len(self._images)
-        wanted = {self._source: total // 2, "real images": total // 3}
+        wanted = {self._source: total // 2, REAL_IMAGES: total // 3}
         missing = [
             (kind, count)
             for kind, most in wanted.items()
@@ -215,20 +224,28 @@ class _Set:
         ]
         if not missing:
             return
+        made = self._samples(max((count for kind, count in missing if kind == self._source), default=0))
+        networks = self._networks(halves(self._images)[1], self._plan.spread_fits)
+        for kind, count in progress.each(missing, f"Drawing samples anew ({self._name})", len(missing)):
+            draws = self._plan.draws_of(count)
+            given = None if kind == REAL_IMAGES else made[: draws * count].reshape(draws, count, *made.shape[1:])
+            values = spread_at(self._images, given, networks, count, draws, self._plan.seed)
+            found = {score: summary(one) for score, one in values.items()}
+            done.setdefault(kind, {})[str(count)] = {
+                score: {key: _rounded(value) for key, value in one.items()} | {"draws": draws}
+                for score, one in found.items()
+            }
+            self._keep()
+
+    def _samples(self, most: int) -> np.ndarray:
+        """Samples of the source, of several seeds; as many as are needed where `most` are compared at most."""
         gan = presets.load(self._source)
         labels = labels_for(gan, self._found)
-        most = max((count for kind, count in missing if kind == self._source), default=0)
-        draws = range(self._plan.draws)
-        made = [fakes(gan, most, most, self._plan.seed + draw, labels) for draw in draws] if most else None
-        networks = self._networks(halves(self._images)[1], min(self._plan.draws, 5))
-        for kind, count in progress.each(missing, f"Drawing samples anew ({self._name})", len(missing)):
-            given = made if kind == self._source else None
-            values = spread_at(self._images, given, networks, count, self._plan.draws, self._plan.seed)
-            found = {
-                score: {key: _rounded(value) for key, value in summary(one).items()} for score, one in values.items()
-            }
-            done.setdefault(kind, {})[str(count)] = found
-            self._keep()
+        needed = max((self._plan.draws_of(count) * count for count in self._plan.counts if count <= most), default=0)
+        made: list[np.ndarray] = []
+        while sum(map(len, made)) < needed:
+            made.append(fakes(gan, most, most, self._plan.seed + len(made), labels))
+        return np.concatenate(made) if made else np.empty((0, *self._images.shape[1:]), np.uint8)
 
 
 def _rounded(value: Any) -> Any:

@@ -21,8 +21,9 @@ EXPLAINED = {
     "lattice": "regular patterns that upsampling leaves. Power: how far the spectrum rises at periods of 2, 4 and 8 "
     "pixels, compared with real images; well above 1: a lattice. Unevenness: how much edges prefer some columns or "
     "rows of a grid of 8 pixels; well above real vs real: a lattice",
+    "+-": "half of the 95% interval of a score: with other samples, real images and fits it would lie within",
     "networks": "self_supervised was fitted to half of the real images; over several fits its scores are means, and "
-    "the range is at the end of a line. random is a control with random weights: what it sees needs no training",
+    "the ranges are below them. random is a control with random weights: what it sees needs no training",
     "FID, KID": "how far the features of generated images, as a set, are from those of real ones; 0 is best",
     "precision": "share of generated images that lie among the real ones; low: many do not look real",
     "recall": "share of real images that lie among the generated ones; low: little variety",
@@ -167,7 +168,7 @@ class Scorecard(BaseModel):
         """The scorecard as text for a terminal, the sliced Wasserstein distance first."""
         protocol = self.protocol
         size = "x".join(str(number) for number in protocol["resolution"])
-        lines = [f"{'':34}{'score':>12}{'real vs real':>14}   best"]
+        lines = [f"{'':26}{'score':>15}{'+-':>10}{'real vs real':>15}   best"]
         for index, image in enumerate(self.without_network()):
             lines += _image_lines(image, self.sliced_wasserstein_deviation if index == 0 else {}, protocol["samples"])
         for network in self.networks:
@@ -204,36 +205,48 @@ def average_first(names: Mapping[str, float]) -> list[str]:
 def _image_lines(image: ImageScores, deviations: Mapping[str, float], samples: int) -> list[str]:
     lines, shown = [f"{image.name} (no network)"], image.shown()
     for name in average_first(image.scores):
-        lines.append(_row(label(name), shown[name], image.floor[name], image.best, deviations.get(name)))
+        lines.append(_row(label(name), shown[name], image.floor[name], image.best, image.intervals.get(name)))
     for name, floors in image.floors.items():
         if name == "average" or "average" not in image.floors:
             lines.append(f"    real vs real over {len(floors)} splits, {name}: {min(floors):.4g} to {max(floors):.4g}")
-    return lines + _wrapped(image.too_few(samples))
+    return lines + _wrapped(_deviations(shown, deviations)) + _wrapped(image.too_few(samples))
 
 
 def _network_lines(network: NetworkScores, samples: int) -> list[str]:
     fits = f", mean of {len(network.fits)} fits" if network.fits else ""
     lines = [f"{network.name} ({network.dim} features, trained on {network.trained_on}{fits})"]
     lines += [line for mark in network.marks for line in _wrapped(mark, "  ! ")]
-    shown = network.shown()
+    shown, ranges = network.shown(), []
     for score, best in BEST.items():
-        line = _row(score, shown[score], network.floor[score], best, network.deviations.get(score))
+        lines.append(_row(score, shown[score], network.floor[score], best, network.intervals.get(score)))
         over = network.range_over_fits(score) if network.told(score) else None
-        lines.append(line + (f"   {over[0]:.3g} to {over[1]:.3g}" if over else ""))
+        ranges += [f"{score} {over[0]:.3g} to {over[1]:.3g}"] if over else []
     if repeats := network.repeats:
         lines.append(_row("spread of the features", repeats.spread, repeats.spread_reals, "1"))
         lines.append(_row("near-identical samples", repeats.near, repeats.near_reals, "lower"))
+    lines += _wrapped(f"over {len(network.fits)} fits: {', '.join(ranges)}" if ranges else None)
+    lines += _wrapped(_deviations(shown, network.deviations))
     lines += [line for reason in dict.fromkeys(network.reasons.values()) for line in _wrapped(reason)]
     return lines + _wrapped(network.too_few(samples))
+
+
+def _deviations(shown: Mapping[str, float | str | None], deviations: Mapping[str, float | None]) -> str | None:
+    """The standard deviations that were asked for, but of scores that are not told."""
+    known = [
+        f"{label(name)} {value:.2g}"
+        for name, value in deviations.items()
+        if value is not None and not isinstance(shown[name], str)
+    ]
+    return f"standard deviations: {', '.join(known)}" if known else None
 
 
 def _wrapped(text: str | None, first: str = "    ") -> list[str]:
     return textwrap.wrap(text or "", 80, initial_indent=first, subsequent_indent="    ", break_on_hyphens=False)
 
 
-def _row(name: str, score: float | str | None, floor: float | None, best: str, deviation: float | None = None) -> str:
+def _row(name: str, score: float | str | None, floor: float | None, best: str, interval: float | None = None) -> str:
     cells = [
         "none" if value is None else value if isinstance(value, str) else f"{value:.5g}" for value in (score, floor)
     ]
-    spread = "" if deviation is None or isinstance(score, str) else f"   +- {deviation:.2g}"
-    return f"  {name:28}{cells[0]:>16}{cells[1]:>14}   {best}{spread}"
+    certain = "" if interval is None or score is None or isinstance(score, str) else f"{interval:.2g}"
+    return f"  {name:22}{cells[0]:>17}{certain:>10}{cells[1]:>15}   {best}"

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,11 +13,18 @@ from ganzoo.metrics.arrays import content_hash
 from ganzoo.metrics.card import SLICED, WITH_CONTRAST, ImageScores
 from ganzoo.metrics.lattice import Regularity, gradient_scores, regularity, spectrum_scores
 from ganzoo.metrics.margins import Halves, intervals, margins
-from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_distances
+from ganzoo.metrics.sliced_wasserstein import (
+    PROTOCOL,
+    Patches,
+    SlicedDistances,
+    distances_between,
+    patches_of,
+    sliced_distances,
+)
 
 QUICK = (64, 32)  # directions and patches of the sliced Wasserstein distance where only its spread is wanted
 _REVISION = 2  # of the floors in the cache: raise it whenever the same images would get other numbers
-BEST_OF = {
+_BEST = {
     WITH_CONTRAST: "lower",
     f"{SLICED}, without contrast": "lower",
     "variance ratio": "1",
@@ -41,13 +49,13 @@ def image_scores(
         seed: of the patches and directions.
         halves: over which the margins are taken.
     """
-    scores = measured(real, fake, seed)
+    scores = _measured(real, fake, seed)
     floors = [_floor(one, other, seed) for one, other in others]
     found = _uncertainty(real, fake, others[0][1], seed, halves) if halves else {}
     return [
         ImageScores(
             name=name,
-            best=BEST_OF[name],
+            best=_BEST[name],
             scores=values,
             floor=floors[0][name],
             floors={key: tuple(floor[name][key] for floor in floors) for key in values},
@@ -58,7 +66,7 @@ def image_scores(
     ]
 
 
-def measured(real: np.ndarray, fake: np.ndarray, seed: int, *counts: int) -> dict[str, dict[str, float]]:
+def _measured(real: np.ndarray, fake: np.ndarray, seed: int, *counts: int) -> dict[str, dict[str, float]]:
     """All scores, by kind and name; `counts` of directions and patches where they are not those of the protocol."""
     return _together(real, fake, (regularity(real), regularity(fake)), seed, *counts)
 
@@ -66,42 +74,50 @@ def measured(real: np.ndarray, fake: np.ndarray, seed: int, *counts: int) -> dic
 def _together(
     real: np.ndarray, fake: np.ndarray, lattice: tuple[Regularity, Regularity], seed: int, *counts: int
 ) -> dict[str, dict[str, float]]:
-    """As `measured`, where the regularity of both sets is known."""
-    sliced = sliced_distances(real, fake, seed, *counts)
+    """As `_measured`, where the regularity of both sets is known."""
+    return _by_kind(sliced_distances(real, fake, seed, *counts), lattice)
+
+
+def _by_kind(sliced: SlicedDistances, lattice: tuple[Regularity, Regularity]) -> dict[str, dict[str, float]]:
     found = (sliced.with_contrast, sliced.without_contrast, sliced.variance_ratio)
-    return dict(zip(BEST_OF, (*found, spectrum_scores(*lattice), gradient_scores(*lattice)), strict=True))
+    return dict(zip(_BEST, (*found, spectrum_scores(*lattice), gradient_scores(*lattice)), strict=True))
 
 
-def halved_scores(
-    images: tuple[np.ndarray, np.ndarray],
-    lattice: tuple[Regularity, Regularity],
-    chosen: Sequence[tuple[np.ndarray, np.ndarray]],
-    seed: int,
-) -> list[dict[str, dict[str, float]]]:
-    """All scores of parts of two sets, by kind and name, with few patches and directions.
+class Prepared(NamedTuple):
+    """What the scores need of N images, taken once for scores of many parts of them."""
 
-    Args:
-        images: real and fake ones.
-        lattice: the regularity of each.
-        chosen: for each result the indices of real and of fake images.
-        seed: of the patches and directions.
-    """
-    found = []
-    for real, fake in chosen:
-        parts = lattice[0].of(real), lattice[1].of(fake)
-        found.append(_together(images[0][real], images[1][fake], parts, seed, *QUICK))
-    return found
+    patches: Patches
+    lattice: Regularity
+
+    def of(self, chosen: np.ndarray) -> "Prepared":
+        """That of some of the images, by their indices."""
+        return Prepared(self.patches.of(chosen), self.lattice.of(chosen))
+
+
+def prepared(images: np.ndarray, seed: int) -> Prepared:
+    """What the scores need of uint8 images, with few patches of each."""
+    return Prepared(patches_of(images, seed, QUICK[1]), regularity(images))
+
+
+def prepared_scores(real: Prepared, fake: Prepared, seed: int) -> dict[str, dict[str, float]]:
+    """All scores of equally many images, by kind and name, with few patches and directions."""
+    sliced = distances_between(real.patches, fake.patches, seed, QUICK[0])
+    return _by_kind(sliced, (real.lattice, fake.lattice))
 
 
 def _uncertainty(
     real: np.ndarray, fake: np.ndarray, other: np.ndarray, seed: int, halves: Sequence[Halves]
 ) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
     """The margins and the intervals of all scores, by kind and name."""
-    of_real, of_fake, of_other = (regularity(images) for images in (real, fake, other))  # of each image by itself
-    scores = halved_scores((real, fake), (of_real, of_fake), [(half.real, half.fake) for half in halves], seed)
-    floors = halved_scores((real, other), (of_real, of_other), [(half.real, half.other) for half in halves], seed)
+    known = [regularity(images) for images in (real, fake, other)]  # of each image by itself: halves choose from it
+    scores, floors = [], []
+    for half in halves:
+        of_real, of_fake, of_other = (one.of(chosen) for one, chosen in zip(known, half, strict=True))
+        reals = real[half.real]
+        scores.append(_together(reals, fake[half.fake], (of_real, of_fake), seed, *QUICK))
+        floors.append(_together(reals, other[half.other], (of_real, of_other), seed, *QUICK))
     found = {}
-    for name in BEST_OF:
+    for name in _BEST:
         values = [one[name] for one in scores]
         found[name] = margins(values, [one[name] for one in floors]), intervals(values)
     return found
@@ -114,6 +130,6 @@ def _floor(one: np.ndarray, other: np.ndarray, seed: int) -> dict[str, dict[str,
     if path.is_file():
         with contextlib.suppress(GanzooError):
             return read_json(path)
-    floor = measured(one, other, seed)
+    floor = _measured(one, other, seed)
     keep(path, lambda: write_json(path, floor, indent=None))
     return floor

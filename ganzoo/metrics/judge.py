@@ -5,7 +5,7 @@ Wasserstein distance is over fewer directions and patches, because its protocol 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -14,14 +14,12 @@ from ganzoo.metrics.card import BEST
 from ganzoo.metrics.feature_networks import FeatureNetwork
 from ganzoo.metrics.feature_scores import NEIGHBOURS_FROM, named_scores
 from ganzoo.metrics.features import extract
-from ganzoo.metrics.image_scores import QUICK, halved_scores, measured
-from ganzoo.metrics.lattice import regularity
+from ganzoo.metrics.image_scores import Prepared, prepared, prepared_scores
 from ganzoo.metrics.real_set import RealSet
 from ganzoo.metrics.sensitivity import Measured
 
 SPREAD, NEAR = "spread of the features", "near-identical"
 IDENTICAL, CLOSE = "identical samples", "close to training images"
-DIRECTIONS = (128, 64)  # of the sliced Wasserstein distance, and patches of each image
 _IMAGE_SCORES = {
     "sliced, with contrast": "lower",
     "sliced, without contrast": "lower",
@@ -130,39 +128,32 @@ class OverImages:
         other: as many other real images.
         halved: the halves over which margins and intervals are taken; none: these are 0.
         seed: of patches and directions.
-        counts: of directions, and of patches of each image.
     """
 
-    def __init__(
-        self,
-        real: np.ndarray,
-        other: np.ndarray,
-        halved: Sequence[margins.Halves],
-        seed: int = 0,
-        counts: tuple[int, int] = QUICK,
-    ):
-        self._real, self._halved, self._seed, self._counts = real, halved, seed, counts
-        self._lattice = regularity(real) if halved else None
-        self.floor = _flat(measured(real, other, seed, *counts))
-        self._floors = self._halves(other, [half.other for half in halved])
+    def __init__(self, real: np.ndarray, other: np.ndarray, halved: Sequence[margins.Halves], seed: int = 0):
+        self._real, self._halved, self._seed = prepared(real, seed), halved, seed
+        others = prepared(other, seed)
+        self._halves = [self._real.of(half.real) for half in halved]
+        self.floor = self._values(self._real, others)
+        self._floors = [self._values(*one) for one in self._pairs(others, [half.other for half in halved])]
 
-    def _halves(self, fake: np.ndarray, chosen: Sequence[np.ndarray]) -> list[dict[str, float]]:
-        if not self._halved:
-            return []
-        pairs = [(half.real, indices) for half, indices in zip(self._halved, chosen, strict=True)]
-        lattice = (self._lattice, regularity(fake))
-        return [_flat(one) for one in halved_scores((self._real, fake), lattice, pairs, self._seed)]
+    def _values(self, real: Prepared, fake: Prepared) -> dict[str, float]:
+        return _flat(prepared_scores(real, fake, self._seed))
+
+    def _pairs(self, fake: Prepared, chosen: Sequence[np.ndarray]) -> Iterator[tuple[Prepared, Prepared]]:
+        return ((real, fake.of(indices)) for real, indices in zip(self._halves, chosen, strict=True))
 
     def values(self, made: np.ndarray) -> dict[str, float]:
         """The scores of uint8 images (N, height, width, channels) alone."""
-        return _flat(measured(self._real, made, self._seed, *self._counts))
+        return self._values(self._real, prepared(made, self._seed))
 
     def measure(self, made: np.ndarray) -> dict[str, Measured]:
         """The scores of uint8 images (N, height, width, channels), by name."""
-        values = self.values(made)
+        ready = prepared(made, self._seed)
+        values = self._values(self._real, ready)
         apart, own = dict.fromkeys(values, 0.0), dict.fromkeys(values, 0.0)
         if self._halved:
-            halves = self._halves(made, [half.fake for half in self._halved])
+            halves = [self._values(*one) for one in self._pairs(ready, [half.fake for half in self._halved])]
             apart, own = margins.margins(halves, self._floors), margins.intervals(halves)
         return {name: Measured(values[name], self.floor[name], apart[name], own[name]) for name in values}
 
@@ -186,10 +177,10 @@ class Judge:
         networks: Mapping[str, Sequence[Remembered]],
         training: RealSet | None,
         seed: int = 0,
-        close_of: int = 200,
+        close_of: int = 150,
     ):
         halved = margins.halves_of(len(real), seed)
-        self._images = OverImages(real, other, halved, seed, DIRECTIONS)
+        self._images = OverImages(real, other, halved, seed)
         self._networks = {
             name: [(one, OverFeatures(one(real, cached=True), one(other, cached=True), halved)) for one in fits]
             for name, fits in networks.items()

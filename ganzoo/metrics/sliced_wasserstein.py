@@ -16,7 +16,7 @@ is that of the paper except for three points:
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -92,7 +92,41 @@ def sliced_distances(
     A distance that is high with contrast and near its floor without it is an error of contrast or colour alone, which
     the variance ratios show by level. A distance that is high without contrast, too, is an error of shape or texture.
     """
-    levels = _levels(real, fake, seed, (directions, patches), True)
+    return _distances(_levels(real, fake, seed, (directions, patches), True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Patches:
+    """Patches of N images by level, (N, number, 7 * 7, C) float32: for distances of many parts of the same sets."""
+
+    levels: dict[str, np.ndarray]
+
+    def of(self, chosen: np.ndarray) -> "Patches":
+        """Those of some of the images, by their indices."""
+        return Patches({name: patches[chosen] for name, patches in self.levels.items()})
+
+
+def patches_of(images: np.ndarray, seed: int, number: int) -> Patches:
+    """`number` patches of each of the uint8 images at each level; all of them are held in memory."""
+    images = check_images(images)
+    sizes = level_sizes(*images.shape[1:3])
+    found = {}
+    for level, size in enumerate(sizes):
+        patches = _patches(images, (level, len(sizes)), seed, number)
+        found[_name(size)] = patches.reshape(len(images), number, *patches.shape[1:])
+    return Patches(found)
+
+
+def distances_between(real: Patches, fake: Patches, seed: int, directions: int) -> SlicedDistances:
+    """`sliced_distances` of the patches of equally many real and fake images."""
+    levels = {}
+    for name, patches in real.levels.items():
+        clouds = (one.reshape(-1, *one.shape[2:]).copy() for one in (patches, fake.levels[name]))
+        levels[name] = _level(*clouds, seed, directions, True)
+    return _distances(levels)
+
+
+def _distances(levels: Mapping[str, "_Level"]) -> SlicedDistances:
     both = [{name: getattr(level, key) for name, level in levels.items()} for key in _Level._fields]
     for distances in both[:2]:
         distances["average"] = float(np.mean(list(distances.values())))
@@ -117,19 +151,28 @@ def _levels(real: np.ndarray, fake: np.ndarray, seed: int, counts: tuple[int, in
         )
     sizes = level_sizes(real.shape[1], real.shape[2])
     found = {}
-    for level, (height, width) in enumerate(progress.each(sizes, "Comparing patches of images (sliced Wasserstein)")):
+    for level, size in enumerate(progress.each(sizes, "Comparing patches of images (sliced Wasserstein)")):
         real_patches = _patches(real, (level, len(sizes)), seed, patches_per_image)
         fake_patches = _patches(fake, (level, len(sizes)), seed, patches_per_image)
-        moments, fake_moments = _moments(real_patches), _moments(fake_patches)
-        ratio = float(np.sum(fake_moments[1] ** 2) / np.sum(moments[1] ** 2))
-        clouds = [(fake_patches - fake_moments[0]) / fake_moments[1]] if own else []
-        for patches in (real_patches, fake_patches):
-            patches -= moments[0]
-            patches /= moments[1]
-        distances = _mean_projected_distances(real_patches, [fake_patches, *clouds], seed, directions)
-        name = str(height) if height == width else f"{height}x{width}"
-        found[name] = _Level(1e3 * distances[0], 1e3 * distances[1] if own else None, ratio)
+        found[_name(size)] = _level(real_patches, fake_patches, seed, directions, own)
     return found
+
+
+def _name(size: tuple[int, int]) -> str:
+    height, width = size
+    return str(height) if height == width else f"{height}x{width}"
+
+
+def _level(real_patches: np.ndarray, fake_patches: np.ndarray, seed: int, directions: int, own: bool) -> _Level:
+    """The scores of one level; the patches (number, 7 * 7, C) are changed in place."""
+    moments, fake_moments = _moments(real_patches), _moments(fake_patches)
+    ratio = float(np.sum(fake_moments[1] ** 2) / np.sum(moments[1] ** 2))
+    clouds = [(fake_patches - fake_moments[0]) / fake_moments[1]] if own else []
+    for patches in (real_patches, fake_patches):
+        patches -= moments[0]
+        patches /= moments[1]
+    distances = _mean_projected_distances(real_patches, [fake_patches, *clouds], seed, directions)
+    return _Level(1e3 * distances[0], 1e3 * distances[1] if own else None, ratio)
 
 
 def _moments(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

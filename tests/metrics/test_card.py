@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from ganzoo.data.duplicates import twins
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics import diversity
 from ganzoo.metrics import scorecard as scorecard_module
@@ -68,7 +69,7 @@ def test_twins_among_the_real_images_do_not_hide_repeats():
 
 def test_twins_are_in_the_same_set_of_every_floor():
     reals = np.repeat(images(30, 0), 2, axis=0)
-    for one, other in scorecard_module._other_splits(reals, 25, 0):
+    for one, other in scorecard_module._other_splits(reals, twins(reals), 25, 0):
         assert len(one) == len(other) == 25
         assert not {image.tobytes() for image in one} & {image.tobytes() for image in other}
 
@@ -157,13 +158,35 @@ def test_scores_over_several_fits_are_means_with_their_range(monkeypatch):
         card(networks=("self_supervised",), fits=0)
 
 
+def test_every_score_has_its_interval_in_the_json_and_the_table(monkeypatch):
+    monkeypatch.setattr(scorecard_module, "feature_network", lambda name, half, fit=0: network(name, cells=1 + fit))
+    result = card(images(60, 5, low=150), images(120, 0), networks=("self_supervised",), fits=2)
+    (own,) = result.networks
+    assert set(own.intervals) == {name for name, score in own.scores.items() if score is not None}
+    assert all(set(kind.intervals) == set(kind.scores) for kind in result.without_network())
+    spread_of_fits = 12.7062 / np.sqrt(2) * np.std([fit.scores["kid"] for fit in own.fits], ddof=1)  # t, 1 degree
+    assert own.intervals["kid"] > spread_of_fits, "fits count"
+    row = next(line for line in result.table().splitlines() if line.startswith("  kid")).split()
+    assert row == ["kid", *(f"{one:{form}}" for one, form in
+                            ((own.scores["kid"], ".5g"), (own.intervals["kid"], ".2g"), (own.floor["kid"], ".5g"))),
+                   "lower"]  # fmt: skip
+    assert "over 2 fits: " in result.table() and max(map(len, result.table().splitlines())) <= 80
+
+
+def test_twins_are_searched_once(monkeypatch):
+    searched = []
+    monkeypatch.setattr(scorecard_module, "twins", lambda real: searched.append(len(real)) or twins(real))
+    card()
+    assert searched == [81]
+
+
 def test_cards_of_earlier_versions_are_read_and_compared():
     content = card().to_dict()
     for name in ("images", "identical", "identical_reals"):
         del content[name]
-    del content["sliced_wasserstein_margins"]
+    del content["sliced_wasserstein_margins"], content["sliced_wasserstein_intervals"]
     for one in content["networks"]:
-        del one["repeats"], one["margins"], one["fits"]
+        del one["repeats"], one["margins"], one["fits"], one["intervals"]
     earlier = Scorecard.from_dict(content)
     assert earlier.images == () and "with contrast" in earlier.table()
     assert set(compare(earlier, card())) == {"sliced_wasserstein", "means"}

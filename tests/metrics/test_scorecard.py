@@ -87,7 +87,7 @@ def test_every_seed_compares_within_the_same_halves():
     assert len(whole[0]) == len(whole[1]) == 40 and not whole[0] & whole[1]
     chosen = set()
     for seed in range(3):
-        _, fitted_to, compared, others, _ = scorecard_module._split(reals, images(20, 5), None, seed)
+        _, _, fitted_to, compared, others, _ = scorecard_module._split(reals, images(20, 5), None, seed)
         np.testing.assert_array_equal(fitted_to, half_a)
         found = [{image.tobytes() for image in some} for some in (compared, others)]
         assert found[0] < whole[0] and found[1] < whole[1]
@@ -160,5 +160,5 @@ def test_deviations_are_those_that_new_samples_show():
         seen = np.std([scores[name] for scores in drawn], ddof=1)
         assert seen / 2.5 < deviation < 2.5 * seen, name
     assert told.sliced_wasserstein_deviation.keys() == told.sliced_wasserstein.keys()
-    assert "+-" in told.table() and Scorecard.from_dict(told.to_dict()) == told
-    assert not card().networks[0].deviations and "+-" not in card().table()
+    assert "standard deviations: " in told.table() and Scorecard.from_dict(told.to_dict()) == told
+    assert not card().networks[0].deviations and "standard deviations" not in card().table()
