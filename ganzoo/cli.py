@@ -650,7 +650,7 @@ def _code(text: str) -> str:
     listing=_studies,
     examples="""
     ganzoo bench guards --out results/ --data fashion_1000=fashion.npz --seed 0
-    ganzoo bench scores --out results/ --data digits=mnist5k --data mine=my-images/
+    ganzoo bench scores --out results/ --data mine=my-images/
     """,
 )
 @click.argument("study", type=kinds.STUDY)

@@ -350,6 +350,19 @@ def test_a_study_refuses_what_it_cannot_do(folder, tmp_path):
     assert "SET=DATA" in refused("bench", "guards", "--out", tmp_path, "--data", str(folder))
 
 
+def test_the_study_of_the_scores_has_options_of_its_own(tmp_path):
+    for options, text in (
+        (("scores", "--minutes", 1), "The study 'scores' trains nothing"),
+        (("scores", "--seed", 1, "--seed", 2), "give one --seed"),
+        (("guards",), "Missing option '--data'"),
+        (("guards", "--data", "a=b", "--samples", 60), "--samples is for the study 'scores' alone"),
+    ):
+        result = call("bench", *options, "--out", tmp_path)
+        assert result.exit_code == 2 and text in " ".join(result.stderr.split())
+    assert "Unknown damage 'blurr'" in refused("bench", "scores", "--out", tmp_path, "--row", "blurr")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_doctor_needs_data_for_what_is_asked_of_them(folder):
     assert "DATA: name it too" in refused("doctor", "--fakes", ENTRY)
     found = json.loads(done("doctor", folder, "--trial", 0, "--json").stdout)
