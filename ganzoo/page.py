@@ -156,7 +156,7 @@ def chart(
 def _heading(title: str) -> str:
     """A title with a capital; the scores whose names are abbreviations are in capitals."""
     first, *rest = title.split(" ", 1)
-    return " ".join([first.upper() if first in ("fid", "kid") else first[:1].upper() + first[1:], *rest])
+    return " ".join([first.upper() if first.rstrip(",") in ("fid", "kid") else first[:1].upper() + first[1:], *rest])
 
 
 def _curve(points: Sequence[tuple[float, float] | None], style: str) -> str:

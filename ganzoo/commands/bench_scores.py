@@ -6,6 +6,7 @@ far each score of a generator spreads over latents, real images and fits (`ganzo
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from ganzoo.metrics.arrays import canonical_order, content_hash
 from ganzoo.metrics.feature_networks import feature_network
 from ganzoo.metrics.judge import Judge, Remembered, best_of
 from ganzoo.metrics.real_set import real_set
-from ganzoo.metrics.scorecard import SCORING_VERSION, halves
+from ganzoo.metrics.scorecard import SCORING_VERSION
 from ganzoo.metrics.sensitivity import DAMAGES, Damage, Pool, Unsuitable, modes_of, verdict
 from ganzoo.metrics.spread import spread_at, summary
 from ganzoo.reports import scores_study
@@ -39,6 +40,7 @@ DEFAULT_DATA = {"digits": "mnist5k"}
 _SOURCES = {"mnist5k": "image/wgan_gp_32"}
 _OTHER_SOURCE = "image/projected_mobile_64"
 _LEAST = 50  # images on each side
+_BLOCK = 500  # samples of one seed
 _CLOSE_OF = 100  # samples that are compared with the training images
 
 
@@ -47,9 +49,8 @@ class Plan(NamedTuple):
 
     Attributes:
         samples: images of each damaged set; fewer where a set is small.
-        fits: of the self-supervised network, for the sensitivity.
+        fits: of the self-supervised network.
         draws: at the largest number of samples, of samples and real images; up to three times as many at smaller ones.
-        spread_fits: of the self-supervised network, for the spread.
         counts: numbers of samples for which the spread is taken.
         networks: the feature networks.
         seed: of everything that is random.
@@ -58,7 +59,6 @@ class Plan(NamedTuple):
     samples: int = 250
     fits: int = 3
     draws: int = 4
-    spread_fits: int = 4
     counts: tuple[int, ...] = COUNTS
     networks: tuple[str, ...] = NETWORKS
     seed: int = 0
@@ -120,6 +120,7 @@ class _Set:
 
     def __init__(self, name: str, data: Any, source: str, plan: Plan, results: dict[str, Any], out: Path):
         self._name, self._source, self._plan, self._results, self._out = name, source, plan, results, out
+        self._made: list[np.ndarray] = []  # samples, a block for each seed
         recipe = registry.get_entry(source).recipe()
         found = get_domain(recipe.domain).read(data, recipe.data, True)
         kept = without_twins(found.samples)
@@ -173,9 +174,13 @@ class _Set:
             return
         training, other, pool = self._parts()
         scores_study.sheet(self._out / f"damages_{self._name}.png", pool, DAMAGES)
-        networks = self._networks(training, self._plan.fits)
         judge = Judge(
-            training[: pool.count], other, networks, real_set(training), self._plan.seed, min(_CLOSE_OF, pool.count)
+            training[: pool.count],
+            other,
+            self._networks,
+            real_set(training),
+            self._plan.seed,
+            min(_CLOSE_OF, pool.count),
         )
         untouched = {score: _rounded(one) for score, one in judge.scores(pool.images[: pool.count]).items()}
         self._kept_results |= {"samples": pool.count, "training_images": len(training), "untouched": untouched}
@@ -206,9 +211,14 @@ class _Set:
             "verdicts": verdicts,
         }
 
-    def _networks(self, real: np.ndarray, fits: int) -> dict[str, list[Remembered]]:
+    @cached_property
+    def _networks(self) -> dict[str, list[Remembered]]:
+        """The networks, fitted to the training images of `_parts`, in as many fits as each has."""
+        training, fits = self._parts()[0], self._plan.fits
         return {
-            name: [Remembered(feature_network(name, real, fit)) for fit in range(fits if name == NETWORKS[0] else 1)]
+            name: [
+                Remembered(feature_network(name, training, fit)) for fit in range(fits if name == NETWORKS[0] else 1)
+            ]
             for name in self._plan.networks
         }
 
@@ -224,12 +234,10 @@ class _Set:
         ]
         if not missing:
             return
-        made = self._samples(max((count for kind, count in missing if kind == self._source), default=0))
-        networks = self._networks(halves(self._images)[1], self._plan.spread_fits)
         for kind, count in progress.each(missing, f"Drawing samples anew ({self._name})", len(missing)):
             draws = self._plan.draws_of(count)
-            given = None if kind == REAL_IMAGES else made[: draws * count].reshape(draws, count, *made.shape[1:])
-            values = spread_at(self._images, given, networks, count, draws, self._plan.seed)
+            given = None if kind == REAL_IMAGES else self._samples(draws, count)
+            values = spread_at(self._images, given, self._networks, count, draws, self._plan.seed)
             found = {score: summary(one) for score, one in values.items()}
             done.setdefault(kind, {})[str(count)] = {
                 score: {key: _rounded(value) for key, value in one.items()} | {"draws": draws}
@@ -237,15 +245,17 @@ class _Set:
             }
             self._keep()
 
-    def _samples(self, most: int) -> np.ndarray:
-        """Samples of the source, of several seeds; as many as are needed where `most` are compared at most."""
-        gan = presets.load(self._source)
-        labels = labels_for(gan, self._found)
-        needed = max((self._plan.draws_of(count) * count for count in self._plan.counts if count <= most), default=0)
-        made: list[np.ndarray] = []
-        while sum(map(len, made)) < needed:
-            made.append(fakes(gan, most, most, self._plan.seed + len(made), labels))
-        return np.concatenate(made) if made else np.empty((0, *self._images.shape[1:]), np.uint8)
+    def _samples(self, draws: int, count: int) -> np.ndarray:
+        """`draws` sets of `count` samples of the source, (draws, count, height, width, channels)."""
+        while len(self._made) * _BLOCK < draws * count:
+            seed = self._plan.seed + len(self._made)
+            self._made.append(fakes(self._gan, _BLOCK, _BLOCK, seed, labels_for(self._gan, self._found)))
+        made = np.concatenate(self._made)[: draws * count]
+        return made.reshape(draws, count, *made.shape[1:])
+
+    @cached_property
+    def _gan(self) -> Any:
+        return presets.load(self._source)
 
 
 def _rounded(value: Any) -> Any:

@@ -3,7 +3,8 @@
     latents   other samples of the generator, the same real images, the same fit
     splits    the same samples, other real images of the set (and others for the floor), the same fit
     fits      the same images, other fits of the self-supervised network
-    all       everything drawn anew at once: what another evaluation of the same generator would give
+    all       other samples and other real images at once, with means over the fits: what another evaluation would give.
+              The variance of a mean over other fits, that of one fit divided by their number, is added to the spread
 
 The spread over "all" is what a card's interval (`ganzoo.metrics.margins`) has to cover. It is taken from one evaluation
 alone, and can therefore be compared with the spread over many.
@@ -17,8 +18,6 @@ import numpy as np
 from ganzoo.metrics.judge import OverFeatures, OverImages, Remembered, over_fits
 from ganzoo.metrics.margins import Halves, halves_of
 from ganzoo.metrics.sensitivity import Measured
-
-FITS_OF_A_CARD = 3
 
 Values = dict[str, dict[str, list]]  # by score, then by what varies: a value each, or [value, floor, margin, interval]
 
@@ -81,12 +80,9 @@ def _drawn_together(
     halved: Sequence[Halves],
     note: Callable,
 ) -> None:
-    """Scores as on a card (means over three fits), each with its own samples, real images and fits."""
-    for draw, (real, other) in enumerate(splits):
-        over = []
-        for step in range(min(FITS_OF_A_CARD, len(fits))):
-            network = fits[(draw + step) % len(fits)]
-            over.append(OverFeatures(network(real), network(other), halved).measure(network(fakes[draw])))
+    """Scores as on a card (means over the fits), each with its own samples and real images."""
+    for made, (real, other) in zip(fakes, splits, strict=True):
+        over = [OverFeatures(one(real), one(other), halved).measure(one(made)) for one in fits]
         note("all", over_fits(over))
 
 
@@ -116,18 +112,20 @@ def summary(values: Mapping[str, list]) -> dict[str, float]:
         the draws in which the score is told from its floor.
     """
     drawn = [Measured(*one) for one in values["all"]]
-    apart = [one.value - one.floor for one in drawn]
+    of_fits = _deviation(values.get("fits", ())) / max(len(values.get("fits", ())), 1) ** 0.5
+    together = float(np.hypot(_deviation([one.value for one in drawn]), of_fits))
+    apart = float(np.hypot(_deviation([one.value - one.floor for one in drawn]), of_fits))
     found = {
         "mean": float(np.mean([one.value for one in drawn])),
         "floor": float(np.mean([one.floor for one in drawn])),
         **{kind: _deviation(values[kind]) for kind in ("latents", "splits", "fits") if kind in values},
-        "all": _deviation([one.value for one in drawn]),
+        "all": together,
+        "range": 1.96 * together,
         "interval": float(np.mean([one.interval for one in drawn])),
         "margin": float(np.mean([one.margin for one in drawn])),
         "told": float(np.mean([one.told for one in drawn])),
     }
-    found["range"] = 1.96 * found["all"]
-    for key, deviation in (("interval", found["all"]), ("margin", _deviation(apart))):
+    for key, deviation in (("interval", together), ("margin", apart)):
         if found[key] > 0 and deviation > 0:
             found[f"{key}_ratio"] = found[key] / (1.96 * deviation)
     return found

@@ -37,6 +37,16 @@ def tables(results: Mapping[str, Any]) -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
+def page_table(results: Mapping[str, Any], name: str, part: str) -> str:
+    """One table of a set for the docs: "damages", "exceptions", or "spread" (of the set's generator)."""
+    found = results["sets"][name]
+    if part == "damages":
+        return f"{_about(found)}\n\n{sensitivity_table(found)}"
+    if part == "exceptions":
+        return "\n\n".join(_exceptions(found))
+    return "\n\n".join(spread_tables(found["spread"][found["conditions"]["source"]]))
+
+
 def sensitivity_table(found: Mapping[str, Any]) -> str:
     """Scores by damages: the first strength that is seen."""
     damages = found["damages"]
@@ -103,9 +113,13 @@ def sheet(path: str | Path, pool: Pool, damages: Sequence[Damage]) -> Path:
 
 
 def _title(name: str, found: Mapping[str, Any]) -> str:
+    return f"## Sensitivity: {name}\n\n{_about(found)}"
+
+
+def _about(found: Mapping[str, Any]) -> str:
     size = "x".join(str(side) for side in found["conditions"]["size"][:2])
     return (
-        f"## Sensitivity: {name}\n\n{found['conditions']['images']:,} different images, {size}; "
+        f"{found['conditions']['images']:,} different images, {size}; "
         f"{found['samples']:,} samples on each side; scores over `self_supervised` are means of "
         f"{found['conditions']['plan']['fits']} fits to {found['training_images']:,} images."
     )

@@ -187,16 +187,23 @@ def test_the_spread_over_draws_by_hand():
     assert (found["mean"], found["all"], found["latents"], found["range"]) == (3.0, 2.0, 1.0, pytest.approx(3.92))
     assert found["interval_ratio"] == pytest.approx(4 / 3.92) and found["margin_ratio"] == pytest.approx(2 / 3.92)
     assert found["told"] == pytest.approx(1 / 3)  # 5 - 1 alone is above the margin of 2
+    of_fits = summary({"all": drawn, "fits": [1.0, 4.0, 7.0]})  # deviation 3; of a mean over three sqrt(3)
+    assert (of_fits["fits"], of_fits["all"]) == (3.0, pytest.approx(7**0.5))
     reals = images(120, 0)
     networks = {"means": [Remembered(network(cells=1)), Remembered(network(cells=2))]}
     both = spread_at(reals, np.stack([images(40, seed) for seed in (5, 6, 7)]), networks, 40, 3)
-    assert {len(rows) for rows in both["means: kid"].values()} == {2, 3}
+    assert {kind: len(rows) for kind, rows in both["means: kid"].items()} == {
+        "all": 3,
+        "latents": 3,
+        "splits": 3,
+        "fits": 2,
+    }
     assert set(both["means: kid"]) == {"all", "latents", "splits", "fits"} and "fits" not in both["variance ratio"]
     alone = spread_at(reals, None, networks, 40, 3)
     assert set(alone["means: kid"]) == {"all"} and alone.keys() == both.keys()
 
 
-SMALL = Plan(samples=50, fits=1, draws=2, spread_fits=1, counts=(50,), networks=("random",))
+SMALL = Plan(samples=50, fits=1, draws=2, counts=(50,), networks=("random",))
 
 
 @pytest.mark.heavy
