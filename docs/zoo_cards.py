@@ -1,24 +1,122 @@
-"""Fill in the facts of the model cards, `docs/zoo/*.md`, from the entries' YAML files.
+"""Write what the docs, the README and the entries' YAML files say of the published weights.
 
-    python docs/zoo_cards.py          # write them
-    python docs/zoo_cards.py --check  # exit with 1 where a card is out of date
+    python docs/zoo_cards.py          # write it
+    python docs/zoo_cards.py --check  # exit with 1 where something is out of date
 
-A card's text is written by hand. Its facts stand between two comments and come from here, so that the YAML stays their
-only source. No TensorFlow is loaded.
+Scores come from `tests/benchmarks/published_scores.json` alone (`tests/benchmarks/published_scores.py` measures them)
+and go to the key `scores` of each entry's YAML file, the model cards `docs/zoo/*.md`, and the tables of README.md and
+docs/benchmarks.md. All other facts of a card come from the YAML file. What is written stands between two comments; the
+other text is written by hand. No TensorFlow is loaded.
 """
 
+import json
+import re
 import sys
 from pathlib import Path
 
-from ganzoo import registry
+import yaml
 
-CARDS = Path(__file__).parent / "zoo"
+from ganzoo import registry
+from ganzoo.metrics.card import TOO_FEW, ImageScores, NetworkScores, Scorecard
+
+TOP = Path(__file__).parents[1]
+CARDS = TOP / "docs/zoo"
+PUBLISHED = TOP / "tests/benchmarks/published_scores.json"
 BEGIN, END = "<!-- Facts, by docs/zoo_cards.py. -->", "<!-- End of facts. -->"
-_SCORES = {
-    "sliced_wasserstein_x1000": "sliced Wasserstein x1000 (lower is better)",
-    "kid_self_supervised": "KID, self-supervised network (lower is better)",
-    "recall_self_supervised": "recall, self-supervised network (higher is better)",
+USES = {  # what the README says of each entry: what it makes, and what for
+    "image/dcgan_32": ("32x32 images; published: digits", "small images, first experiments"),
+    "image/wgan_gp_32": ("32x32 images of a given class; published: digits", "small images in classes"),
+    "image/projected_mobile_64": ("64x64 images; published: clip art", "your own images, phones"),
+    "image/elastic_mobile_64": (
+        "the same at three widths from one training; published: clip art",
+        "a file for each kind of phone",
+    ),
 }
+NOT_SCORED = "Not scored with the current version of the scoring"
+NO_DIGIT = "no digits by an independent classifier, % (lower is better)"
+_DIGITS = {"fid": 2, "kid": 4, "precision": 2, "recall": 2, "density": 2, "coverage": 2}
+_NETWORK = {
+    "precision": "precision (higher is better)",
+    "recall": "recall (higher is better)",
+    "density": "density (1 is best)",
+    "coverage": "coverage (higher is better)",
+    "kid": "KID (lower is better)",
+    "fid": "FID (lower is better)",
+}
+_SLICED = {"with contrast": 0, "without contrast": 1}  # the first scores of `Scorecard.without_network()`
+
+
+class Published:
+    """The scores of an entry's published weights."""
+
+    def __init__(self, name: str):
+        self.raw = json.loads(PUBLISHED.read_text(encoding="utf-8"))[name]
+        self.cards = {width: Scorecard.from_dict(card) for width, card in self.raw["widths"].items()}
+        self.card = self.cards["1"]
+
+    def of_network(self, network: str, score: str) -> str:
+        """A score at every width, its range over fits where there is one width, and the floor in brackets."""
+        found = [one for card in self.cards.values() for one in card.networks if one.name == network]
+        digits = _DIGITS[score] if network == "self_supervised" else 1
+        values = [_shown(one, score, digits) for one in found]
+        over = found[0].range_over_fits(score) if len(found) == 1 and found[0].told(score) else None
+        text = ", ".join(values)
+        text += f", {over[0]:.{digits}f} to {over[1]:.{digits}f} over fits" if over else ""
+        return f"{text} ({found[0].floor[score]:.{digits}f})"
+
+    def briefly(self, score: str) -> str:
+        """A score of the whole generator over the self-supervised network, and the floor in brackets."""
+        found = self._network(self.card, "self_supervised")
+        digits = _DIGITS[score]
+        return f"{_shown(found, score, digits)} ({found.floor[score]:.{digits}f})"
+
+    def sliced(self, form: str) -> str:
+        """The sliced Wasserstein distance at every width, and the floors of several splits in brackets."""
+        found = [card.without_network()[_SLICED[form]] for card in self.cards.values()]
+        floors = found[0].floors["average"]
+        values = ", ".join(_shown(one, "average", 1) for one in found)
+        return f"{values} ({min(floors):.1f} to {max(floors):.1f})"
+
+    def no_digit(self) -> str:
+        """The share that an independent classifier takes for no digit, that of real digits in brackets; or empty."""
+        found = self.raw.get("classifier")
+        return f"{found['no_digit']['mean']:.1f} ({found['no_digit_real']['mean']:.1f})" if found else ""
+
+    def protocol(self) -> str:
+        """How the scores were measured."""
+        protocol = self.card.protocol
+        fits = len(self._network(self.card, "self_supervised").fits)
+        widths = f", at the widths {', '.join(self.cards)}" if len(self.cards) > 1 else ""
+        return (
+            f"{self.raw['command']}, {protocol['samples']:,} samples, seed {protocol['seed']}, {fits} fits of the "
+            f"self-supervised network{widths}, scoring version {protocol['scoring_version']}; real images in brackets"
+        )
+
+    def scores(self) -> dict[str, str]:
+        """All scores, for the YAML file."""
+        found = {"protocol": self.protocol()}
+        if self.no_digit():
+            found["no_digit_percent"] = self.no_digit()
+        found |= {f"{score}_self_supervised": self.of_network("self_supervised", score) for score in _NETWORK}
+        found["kid_squeezenet"] = self.of_network("squeezenet", "kid")
+        return found | {f"sliced_wasserstein_x1000_{form.replace(' ', '_')}": self.sliced(form) for form in _SLICED}
+
+    @staticmethod
+    def _network(card: Scorecard, name: str) -> NetworkScores:
+        return next(one for one in card.networks if one.name == name)
+
+
+def published_of(name: str) -> Published | None:
+    """The scores of an entry's published weights; None where these weights were not scored."""
+    raw = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    scored = name in raw and raw[name]["sha256"] == registry.get_entry(name).weights["sha256"]
+    return Published(name) if scored else None
+
+
+def _shown(scores: ImageScores | NetworkScores, name: str, digits: int) -> str:
+    """A score in digits, or that it cannot be told from its floor."""
+    value = scores.shown()[name]
+    return value if value == TOO_FEW else f"{value:.{digits}f}"
 
 
 def facts(entry: registry.ZooEntry) -> str:
@@ -47,20 +145,76 @@ def facts(entry: registry.ZooEntry) -> str:
         "Recipe": f"`zoo_configs/{entry.name}.yaml`; `ganzoo show {entry.name} --all` prints every key",
         "Weights, sha256": f"`{weights['sha256']}`",
     }
-    scores = {text: entry.scores[key] for key, text in _SCORES.items()}
     return "\n".join(
         [
             "| property | value |",
             "|---|---|",
             *(f"| {name} | {value} |" for name, value in rows.items()),
             "",
-            f"Scores by `{entry.scores['protocol'].split(',')[0]}`,{entry.scores['protocol'].split(',', 1)[1]}:",
-            "",
-            "| score | value (floor) |",
-            "|---|---|",
-            *(f"| {name} | {value} |" for name, value in scores.items()),
+            scored(entry),
         ]
     )
+
+
+def scored(entry: registry.ZooEntry) -> str:
+    """The scores of an entry as Markdown."""
+    published = published_of(entry.name)
+    if published is None:
+        return f"{NOT_SCORED}: `python tests/benchmarks/published_scores.py {entry.name}` measures them."
+    command, _, rest = published.protocol().partition(",")
+    rows = {NO_DIGIT: published.no_digit()} if published.no_digit() else {}
+    rows |= {text: published.of_network("self_supervised", score) for score, text in _NETWORK.items()}
+    rows["KID, SqueezeNet (lower is better)"] = published.of_network("squeezenet", "kid")
+    rows |= {f"sliced Wasserstein x1000, {form} (lower is better)": published.sliced(form) for form in _SLICED}
+    return "\n".join(
+        [
+            f"Scores by `{command}`,{rest}. Where no network is named: the self-supervised one. "
+            f'"{TOO_FEW[0].upper()}{TOO_FEW[1:]}": the score may be that of real images.',
+            "",
+            "| score | value (real images) |",
+            "|---|---|",
+            *(f"| {name} | {value} |" for name, value in rows.items()),
+        ]
+    )
+
+
+def readme_table(entries: list[registry.ZooEntry]) -> str:
+    """The README's table of the zoo."""
+    lines = [
+        "| entry | what it makes | use it for | parameters | precision | recall | KID |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, uses in USES.items():
+        entry = next(one for one in entries if one.name == name)
+        found = published_of(name)
+        values = [found.briefly(score) if found else "-" for score in ("precision", "recall", "kid")]
+        size = f"{entry.about['parameters']['generator'] / 1e6:.2f} M"
+        link = f"[`{name}`](docs/zoo/{name.split('/')[1]}.md)"
+        lines.append(f"| {' | '.join([link, *uses, size, *values])} |")
+    return "\n".join(lines)
+
+
+def scores_table(entries: list[registry.ZooEntry]) -> str:
+    """The table of scores of docs/benchmarks.md."""
+    names = [entry.name for entry in entries if published_of(entry.name)]
+    lines = [f"| score | {' | '.join(f'`{name}`' for name in names)} |", "|---|" + "---|" * len(names)]
+    columns = [Published(name) for name in names]
+    rows = {"samples": [f"{one.card.protocol['samples']:,}" for one in columns]}
+    rows[NO_DIGIT] = [one.no_digit() for one in columns]
+    rows |= {text: [one.of_network("self_supervised", score) for one in columns] for score, text in _NETWORK.items()}
+    rows["KID, SqueezeNet"] = [one.of_network("squeezenet", "kid") for one in columns]
+    rows |= {f"sliced Wasserstein x1000, {form}": [one.sliced(form) for one in columns] for form in _SLICED}
+    return "\n".join([*lines, *(f"| {text} | {' | '.join(values)} |" for text, values in rows.items())])
+
+
+def with_scores(path: Path, scores: dict[str, str]) -> tuple[str, str]:
+    """An entry's YAML file as it is, and with these scores."""
+    before = path.read_text(encoding="utf-8")
+    block = yaml.safe_dump({"scores": scores}, sort_keys=False, allow_unicode=True, width=10_000)
+    after, count = re.subn(r"^scores:.*\n(?: .*\n)*", lambda _: block, before, flags=re.MULTILINE)
+    if count != 1:
+        raise SystemExit(f"{path} must hold one key `scores`.")
+    return before, after
 
 
 def overview(entries: list[registry.ZooEntry]) -> str:
@@ -86,15 +240,19 @@ def main() -> None:
     entries = [entry for name in registry.list_entries() if (entry := registry.get_entry(name)).weights]
     pages = {CARDS / f"{entry.name.split('/')[1]}.md": facts(entry) for entry in entries}
     pages[CARDS / "index.md"] = overview(entries)
-    old = []
-    for path, text in pages.items():
-        before, after = filled(path, text)
-        if before != after:
-            old.append(path.name)
-            if "--check" not in sys.argv[1:]:
-                path.write_text(after, encoding="utf-8")
-    if "--check" in sys.argv[1:] and old:
-        raise SystemExit(f"Out of date: {', '.join(old)}. Run `python docs/zoo_cards.py`.")
+    pages[TOP / "README.md"] = readme_table(entries)
+    pages[TOP / "docs/benchmarks.md"] = scores_table(entries)
+    changes: dict[Path, tuple[str, str]] = {path: filled(path, text) for path, text in pages.items()}
+    for entry in entries:
+        path = TOP / "zoo_configs" / f"{entry.name}.yaml"
+        published = published_of(entry.name)
+        changes[path] = with_scores(path, published.scores() if published else {"protocol": NOT_SCORED})
+    old = {path: after for path, (before, after) in changes.items() if before != after}
+    if "--check" not in sys.argv[1:]:
+        for path, after in old.items():
+            path.write_text(after, encoding="utf-8")
+    elif old:
+        raise SystemExit(f"Out of date: {', '.join(path.name for path in old)}. Run `python docs/zoo_cards.py`.")
 
 
 if __name__ == "__main__":
