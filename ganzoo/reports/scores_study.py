@@ -16,7 +16,7 @@ _HEAD = """# The scores, measured
 Made by `ganzoo bench scores`. All values are in `results.json` (in the repository:
 `tests/benchmarks/scores_study.json`).
 """
-_SENSITIVITY = """A number is the first strength at which the score can be told from that of real images, and is worse.
+_SENSITIVITY = """A number is the first strength at which the score differs from that of real images, and is worse.
 `-`: at none. `better`: the score is told as better than that of real images, from this strength on. `*`: from there on
 the score does not become worse with every strength (by more than its own 95% interval)."""
 
@@ -68,7 +68,7 @@ def spread_tables(counts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> li
         "Mean and half of the 95% range over evaluations with other samples, real images and fits; in brackets the "
         "mean of real against real. The last column: the number of samples from which every evaluation tells the score "
         "from that of real images.",
-        table(["score", *(f"N = {int(count):,}" for count in counts), "told from N"], mean),
+        table(["score", *(f"N = {int(count):,}" for count in counts), "differs from N on"], mean),
         "The 95% interval that a card gives, divided by the 95% range over these evaluations: 1 is right, above 1 the "
         "interval is too wide.",
         table(["score", *(f"N = {int(count):,}" for count in counts)], ratio),
