@@ -17,7 +17,7 @@ Made by `ganzoo bench scores`. All values are in `results.json` (in the reposito
 `tests/benchmarks/scores_study.json`).
 """
 _SENSITIVITY = """A number is the first strength at which the score differs from that of real images, and is worse.
-`-`: at none. `better`: the score is told as better than that of real images, from this strength on. `*`: from there on
+`-`: at none. `better`: the score is better than that of real images, from this strength on. `*`: from there on
 the score does not become worse with every strength (by more than its own 95% interval)."""
 
 
