@@ -29,7 +29,7 @@ def test_duplicates_are_counted(noise):
         np.concatenate([noise, noise[:5], close.astype("uint8"), np.full((2, 64, 64, 3), 9, "uint8")]), trial=0
     )
     assert (found["exact_duplicates"], found["near_empty"], found["count"]) == (6, 2, 77)
-    assert any("duplicates first" in reason for reason in found["reasons"])
+    assert any("Leave out the duplicates" in reason for reason in found["reasons"])
 
 
 def test_equal_neighbours_by_hand():
