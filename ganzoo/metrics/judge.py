@@ -107,7 +107,7 @@ def over_fits(found: Sequence[Mapping[str, Measured]]) -> dict[str, Measured]:
 
     values, floors = column("value"), column("floor")
     apart = [{name: one.value - one.floor for name, one in fit.items()} for fit in found]
-    joined = margins.over_fits(column("margin"), apart), margins.over_fits(column("interval"), values)
+    joined = margins.margins_over_fits(column("margin"), apart), margins.intervals_over_fits(column("interval"), values)
     means = {
         name: Measured(
             float(np.mean([one[name] for one in values])),

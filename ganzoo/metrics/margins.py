@@ -8,6 +8,8 @@ distribution with K - 1 degrees of freedom.
 
 Over several fits of a feature network the score and the floor are means. Their margin is the root of the sum of two
 squares: the mean margin of the fits, and t * sd(score - floor over the fits) / sqrt(fits), with t of fits - 1 degrees.
+Far from the floor, a score may be ten times as large over one fit as over another. Its size is then not known, but it
+is not that of real images: where every fit tells the score from its floor, on the same side, the mean is told, too.
 
 The interval of a score, t * sd(score_1, ..., score_K), is over the same halves and the same fits. It covers the choice
 of latents, of real images and of fits: by how much, `tests/benchmarks/scores_study.md` measures.
@@ -54,11 +56,27 @@ def intervals(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: factor * float(np.std([one[name] for one in scores], ddof=1)) for name in scores[0]}
 
 
-def over_fits(found: Sequence[Mapping[str, float]], differences: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def margins_over_fits(
+    found: Sequence[Mapping[str, float]], differences: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
     """The margins of means over several fits, from the margin of each and from each one's score - floor, by name.
 
-    Likewise the intervals of means, from the interval of each and from each one's score.
+    Where every fit tells the score from its floor, on the same side, the margin is at most the same share of the mean
+    difference as in the fit that tells it least.
     """
+    result = intervals_over_fits(found, differences)
+    for name, joint in result.items():
+        apart = np.array([one[name] for one in differences])
+        within = np.array([one[name] for one in found])
+        if (apart > within).all() or (apart < -within).all():
+            result[name] = min(joint, float(np.max(within / np.abs(apart)) * np.abs(apart.mean())))
+    return result
+
+
+def intervals_over_fits(
+    found: Sequence[Mapping[str, float]], values: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    """The intervals of means over several fits, from the interval and the value of each, by name."""
     from scipy import stats
 
     count = len(found)
@@ -66,6 +84,6 @@ def over_fits(found: Sequence[Mapping[str, float]], differences: Sequence[Mappin
     result = {}
     for name in set(found[0]).intersection(*found):
         of_samples = np.mean([one[name] for one in found])
-        of_fits = factor * np.std([one[name] for one in differences], ddof=1)
+        of_fits = factor * np.std([one[name] for one in values], ddof=1)
         result[name] = float(np.hypot(of_samples, of_fits))
     return result

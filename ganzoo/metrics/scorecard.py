@@ -235,8 +235,8 @@ def _over_fits(found: Sequence[NetworkScores], count: int) -> NetworkScores:
             "floor": floor,
             "marks": marks + diversity.marks(scores, floor, found[0].repeats, count),
             "deviations": _means([one.deviations for one in found]),
-            "margins": margins.over_fits([one.margins for one in found], apart),
-            "intervals": margins.over_fits([one.intervals for one in found], [one.scores for one in found]),
+            "margins": margins.margins_over_fits([one.margins for one in found], apart),
+            "intervals": margins.intervals_over_fits([one.intervals for one in found], [one.scores for one in found]),
             "fits": tuple(Fit(seed=i, scores=one.scores, floor=one.floor) for i, one in enumerate(found)),
         }
     )

@@ -3,7 +3,7 @@ import pytest
 
 from ganzoo.metrics.frechet import frechet_distance
 from ganzoo.metrics.kernel import kernel_distance
-from ganzoo.metrics.margins import halves_of, margins, over_fits
+from ganzoo.metrics.margins import halves_of, intervals_over_fits, margins, margins_over_fits
 
 
 def test_margins_by_hand():
@@ -44,5 +44,20 @@ def test_a_clear_difference_is_told():
 
 def test_margins_over_fits_by_hand():
     # Mean margin 3; differences 1, 2, 3 of three fits: 4.30265 * 1 / sqrt(3) = 2.48414; together sqrt(9 + 6.1709)
-    found = over_fits([{"kid": 2.0}, {"kid": 3.0}, {"kid": 4.0}], [{"kid": 1.0}, {"kid": 2.0}, {"kid": 3.0}])
-    assert found == {"kid": pytest.approx(3.89499, rel=1e-5)}
+    within, apart = [{"kid": 2.0}, {"kid": 3.0}, {"kid": 4.0}], [{"kid": 1.0}, {"kid": 2.0}, {"kid": 3.0}]
+    for over_fits in (margins_over_fits, intervals_over_fits):
+        assert over_fits(within, apart) == {"kid": pytest.approx(3.89499, rel=1e-5)}
+
+
+def test_what_every_fit_tells_is_told_however_far_the_fits_are_apart():
+    within = [{"kid": 1.0}, {"kid": 5.0}, {"kid": 300.0}]
+    far = [{"kid": 10.0}, {"kid": 100.0}, {"kid": 1_000.0}]
+    assert intervals_over_fits(within, far)["kid"] > 1_000
+    assert margins_over_fits(within, far) == {
+        "kid": pytest.approx(0.3 * 370)
+    }  # 300 of 1,000 in the fit that tells least
+    below = [{"kid": -one["kid"]} for one in far]
+    assert margins_over_fits(within, below) == {"kid": pytest.approx(0.3 * 370)}
+    for other in (0.5, -10.0):  # not told by one fit, or told on the other side
+        joint = margins_over_fits(within, [{"kid": other}, *far[1:]])
+        assert joint == intervals_over_fits(within, [{"kid": other}, *far[1:]]) and joint["kid"] > 370
