@@ -110,6 +110,14 @@ def _split(pair: str, option: str, form: str) -> tuple[str, str]:
 
 
 _INIT = "TARGET=SOURCE[,skip=PATTERN]...[,partial][,mapping=FILE][,narrow]"
+_NETWORKS = (
+    "self_supervised",
+    "random",
+    "squeezenet",
+    "efficientnet_lite2",
+    "inception_clean_fid",
+    "inception_torch_fidelity",
+)
 _DATA = "A folder, a zip, a file of arrays, tfds:NAME, or the name of a built-in data set (mnist5k)."
 
 _width = click.option(
@@ -438,8 +446,8 @@ def distill(teacher: str, student: str, **arguments: Any) -> None:
     "--features",
     multiple=True,
     metavar="NET",
-    type=kinds.names("self_supervised", "random", "squeezenet", "efficientnet_lite2"),
-    help="Use this feature network: self_supervised, random, squeezenet or efficientnet_lite2; repeatable.",
+    type=kinds.names(*_NETWORKS),
+    help=f"Use this feature network: {', '.join(_NETWORKS)}; repeatable.",
 )
 @_seed("the samples and of the split of the images")
 @click.option(
@@ -456,6 +464,11 @@ def distill(teacher: str, student: str, **arguments: Any) -> None:
     type=click.IntRange(min=1),
     help="Fit the self-supervised network so often, and give means and ranges over the fits.",
 )
+@click.option(
+    "--as-in-papers",
+    is_flag=True,
+    help="Also give FID and KID over Inception-v3, as clean-fid and torch-fidelity do (fetches 96 MB once).",
+)
 @_width
 @_json
 @_verb()
@@ -468,6 +481,7 @@ def evaluate(
     seed: int,
     subsamples: int,
     fits: int,
+    as_in_papers: bool,
     width: float,
     as_json: bool,
 ) -> None:
@@ -475,7 +489,8 @@ def evaluate(
     from ganzoo.evaluation import evaluate as function
 
     networks = tuple(dict.fromkeys(features)) or None
-    card = function(name, data, samples, networks, seed, subsamples, width, split=split, fits=fits)
+    papers = {"as_in_papers": as_in_papers}
+    card = function(name, data, samples, networks, seed, subsamples, width, split=split, fits=fits, **papers)
     _print(card.to_dict(), as_json, card.table())
 
 

@@ -24,7 +24,14 @@ Fraction = pydantic.confloat(ge=0.0, le=1.0)
 
 Patterns = Annotated[tuple[str, ...], pydantic.Strict(False)]  # after a validator's own step a list is no JSON any more
 _PLAIN = pydantic.TypeAdapter(Any, config=pydantic.ConfigDict(ser_json_inf_nan="constants"))
-FeatureNetworkName = Literal["self_supervised", "random", "squeezenet", "efficientnet_lite2"]
+FeatureNetworkName = Literal[
+    "self_supervised",
+    "random",
+    "squeezenet",
+    "efficientnet_lite2",
+    "inception_clean_fid",
+    "inception_torch_fidelity",
+]
 
 
 class Section(pydantic.BaseModel):

@@ -14,13 +14,12 @@ from ganzoo.report import write_report
 from ganzoo.runs.class_names import labels_for
 from ganzoo.runs.progress import task
 
-FITS = 3  # of the self-supervised network: the scores of one fit differ from those of another
-
-
 if TYPE_CHECKING:
     from ganzoo.data import SampleSet
     from ganzoo.gan import GAN
     from ganzoo.metrics.scorecard import Scorecard
+
+FITS = 3  # of the self-supervised network: the scores of one fit differ from those of another
 
 
 def evaluate(
@@ -34,6 +33,7 @@ def evaluate(
     *,
     split: str | None = None,
     fits: int = FITS,
+    as_in_papers: bool = False,
 ) -> "Scorecard":
     """The scorecard of an averaged generator; that of a run is added to its `scores.json` and its report.
 
@@ -51,17 +51,25 @@ def evaluate(
         split: which part of the data is read ("train", "val", "test", "all"); the recipe's `data.split` by default.
         fits: how often the self-supervised network is fitted (10 to 120 seconds each, then cached): its scores are
             means over the fits. With 1 they can be compared with those of earlier versions and of a training.
+        as_in_papers: also FID and KID over Inception-v3 (`ganzoo.metrics.papers`), of as many samples as there are real
+            images, or of `samples`.
 
     Raises:
         EvaluationError: `source` is nothing that can be scored, the classes of the data are not those of the
             generator, or there are too few samples.
         WeightsError: the entry or run has no weights.
     """
+    from ganzoo.metrics.papers import scores_as_in_papers
+
     gan, where = _loaded(source)
     gan = gan.at_width(width)
     real = read_reals(gan, data, split)
     networks = networks or with_control(gan.recipe.evaluation.networks)
     card = score(gan, real.samples, samples, networks, seed, labels_for(gan, real), subsamples, fits)
+    if as_in_papers:
+        made = fakes(gan, samples or len(real.samples), samples or len(real.samples), seed, labels_for(gan, real))
+        papers = scores_as_in_papers(real.samples, made, gan.pretrained_sources())
+        card = card.model_copy(update={"papers": papers})
     run = None if where is None else Path(where)
     if run and width == 1.0 and (run / registry.RUN_RECIPE).is_file() and (run / "checkpoints").is_dir():
         remember(run, gan, card)
@@ -150,7 +158,7 @@ def fakes(gan: "GAN", most: int, samples: int | None, seed: int, labels: Any) ->
     count = max(min(samples or gan.recipe.evaluation.samples, most), 1)
     conditions = None
     if labels is not None:
-        drawn = np.random.default_rng(seed).permutation(len(labels))[:count]
+        drawn = np.resize(np.random.default_rng(seed).permutation(len(labels)), count)
         conditions = {"class_id": np.asarray(labels)[drawn].astype("int32")}
     return gan.generate(count, seed=seed, conditions=conditions)
 

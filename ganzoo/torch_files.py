@@ -13,7 +13,9 @@ import io
 import math
 import pickle
 import pickletools
+import re
 import zipfile
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +43,7 @@ _STORAGES = {
 _MOST_NESTED = 200  # of a pickle's values
 _FILLING = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")  # what lies below their values
 _MOST_COPIES = 4  # of a file's bytes that its tensors may have in all: some share a storage
+_MOST_MODULES = 100  # nested in each other, of a TorchScript archive
 _TENSOR_BUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
 
 
@@ -59,6 +62,10 @@ class _Storage(NamedTuple):
     numel: int
 
 
+class _Module:
+    """A module of a TorchScript archive: its attributes alone, which are tensors, modules and plain values."""
+
+
 class _Tensor(NamedTuple):
     """A tensor whose numbers have not been read yet."""
 
@@ -72,7 +79,8 @@ def read_state_dict(path: str | PathLike) -> dict[str, np.ndarray]:
     """Read the tensors of a PyTorch checkpoint, in the order in which they were saved.
 
     Args:
-        path: a `.pth` or `.pt` file that holds a state dict, or a dictionary with one under the key "state_dict".
+        path: a `.pth` or `.pt` file that holds a state dict, or a dictionary with one under the key "state_dict"; or a
+            TorchScript archive, of which the tensors alone are read.
 
     Returns:
         Name -> array. bfloat16 becomes float32; every other type stays as it was.
@@ -115,6 +123,11 @@ class _Unpickler(pickle.Unpickler):
             if name == "_rebuild_parameter":
                 return lambda data, *_: data
             return lambda storage, offset, size, stride, *_: _Tensor(storage, offset, size, stride)
+        # Modules of a TorchScript archive: nothing of their code is read. A new class each time, as above.
+        if module.startswith("__torch__."):
+            return type("_Module", (_Module,), {})
+        if module == "torch.jit._pickle" and name.startswith("build_"):
+            return lambda values: values
         raise WeightsError(
             f"The file '{self.path}' was refused: it names '{module}.{name}', which is not a part of a tensor and "
             "could run code. Expected a plain state dict: torch.save(model.state_dict(), ...)."
@@ -216,8 +229,10 @@ def _read_legacy(content: bytes, path: Path) -> tuple[Any, dict[str, np.ndarray]
 def _read_zip(content: bytes, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = {info.filename: info for info in archive.infolist()}
-        # torch.save stores without compression, so that no entry can be larger than the file.
-        if any(info.compress_type != zipfile.ZIP_STORED for info in entries.values()):
+        # torch.save stores without compression, so that no entry can be larger than the file. TorchScript's code, which
+        # is not read, is compressed.
+        code = re.compile(r"[^/]+/(?:code|constants)")
+        if any(info.compress_type != zipfile.ZIP_STORED for name, info in entries.items() if not code.match(name)):
             raise WeightsError(f"The file '{path}' is a compressed zip; torch.save never writes those.")
         pickles = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(pickles) != 1:
@@ -243,6 +258,8 @@ def _read_zip(content: bytes, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
 def _state_dict(value: Any, arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
     if isinstance(value, dict) and isinstance(value.get("state_dict"), dict):
         value = value["state_dict"]
+    if isinstance(value, _Module):
+        value = dict(_tensors_of(value, "", path, []))
     if not isinstance(value, dict):
         raise WeightsError(f"The file '{path}' holds a {type(value).__name__}. Expected a state dict: name -> tensor.")
     strange = [name for name, tensor in value.items() if type(name) is not str or not isinstance(tensor, _Tensor)]
@@ -261,6 +278,17 @@ def _state_dict(value: Any, arrays: dict[str, np.ndarray], path: Path) -> dict[s
                 f"than {_MOST_COPIES} times its size."
             )
     return found
+
+
+def _tensors_of(module: _Module, prefix: str, path: Path, above: list[_Module]) -> Iterator[tuple[str, _Tensor]]:
+    """The tensors of a TorchScript module and of those in it, by names as `net.layers.conv.weight`, in their order."""
+    if len(above) >= _MOST_MODULES or any(one is module for one in above):
+        raise WeightsError(f"The file '{path}' was refused: its modules are nested without an end.")
+    for name, value in vars(module).items():
+        if isinstance(value, _Module):
+            yield from _tensors_of(value, f"{prefix}{name}.", path, [*above, module])
+        elif isinstance(value, _Tensor):
+            yield f"{prefix}{name}", value
 
 
 def _array(name: str, tensor: _Tensor, arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:

@@ -10,6 +10,10 @@ BEST = {"fid": "lower", "kid": "lower", "precision": "higher", "recall": "higher
 TOO_FEW = "too few to tell"
 _MOST_NEEDED = 100_000
 SLICED = "sliced Wasserstein x1000"
+ENOUGH = 10_000  # samples, for scores as in papers
+FEW_FOR_PAPERS = (
+    f"fewer than {ENOUGH:,} samples: FID is biased upwards. Compare with FIDs of as many samples and real images only."
+)
 WITH_CONTRAST = f"{SLICED}, with contrast"
 
 EXPLAINED = {
@@ -120,6 +124,25 @@ class NetworkScores(_Scores):
         return None if None in values or len(values) < 2 else (min(values), max(values))
 
 
+class PaperScores(BaseModel):
+    """FID and KID as papers give them: over Inception-v3, of all samples against all real images, without a floor."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protocol: str  # the package that gives the same numbers
+    fid: float
+    kid: float  # not multiplied by 1,000
+    reals: int
+    samples: int
+    marks: tuple[str, ...] = ()  # why these scores flatter the generator
+
+    def lines(self) -> list[str]:
+        """As text for a terminal."""
+        lines = [f"Inception-v3, as {self.protocol} ({self.samples:,} samples, {self.reals:,} real images)"]
+        lines += [line for mark in self.marks for line in _wrapped(mark, "  ! ")]
+        return lines + [_row(name, value, None, "lower") for name, value in (("fid", self.fid), ("kid", self.kid))]
+
+
 class Scorecard(BaseModel):
     """All scores of one set of generated images against one set of real ones; JSON-able.
 
@@ -136,6 +159,7 @@ class Scorecard(BaseModel):
     sliced_wasserstein_intervals: dict[str, float] = {}  # as `intervals` of the other scores
     images: tuple[ImageScores, ...] = ()
     networks: tuple[NetworkScores, ...]
+    papers: tuple[PaperScores, ...] = ()  # where they were asked for
     fakes_given: int
     identical: int | None = None  # compared samples that equal an earlier one, byte for byte
     identical_reals: int | None = None  # the same of as many real images
@@ -173,6 +197,11 @@ class Scorecard(BaseModel):
             lines += _image_lines(image, self.sliced_wasserstein_deviation if index == 0 else {}, protocol["samples"])
         for network in self.networks:
             lines += _network_lines(network, protocol["samples"])
+        for paper in self.papers:
+            lines += paper.lines()
+        lines += _wrapped(
+            FEW_FOR_PAPERS if min([one.samples for one in self.papers], default=ENOUGH) < ENOUGH else None
+        )
         lines += _wrapped(
             f"{protocol['samples']} samples on each side (given: {protocol['reals']} real and "
             f"{self.fakes_given} generated images), {size}, seed {protocol['seed']}",

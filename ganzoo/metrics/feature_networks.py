@@ -1,4 +1,4 @@
-"""Networks that turn images into features for scores. None of them downloads anything.
+"""Networks that turn images into features for scores. Inception's alone may be fetched from the network.
 
 | name | trained on | features | input |
 |---|---|---|---|
@@ -6,8 +6,11 @@
 | random | nothing: fixed random weights, a control | 64 | the images' own size |
 | squeezenet | imagenet | 512 | 227 px |
 | efficientnet_lite2 | imagenet | 1280 | 260 px |
+| inception_clean_fid | imagenet | 2048 | 299 px |
+| inception_torch_fidelity | imagenet | 2048 | 299 px |
 
-SqueezeNet's weights ship with ganzoo, those of EfficientNet-Lite2 come with the extra `backbones`.
+SqueezeNet's weights ship with ganzoo, those of EfficientNet-Lite2 come with the extra `backbones`. Inception-v3's are
+fetched once, see `ganzoo.metrics.inception`.
 
 A discriminator that looks through an ImageNet network flatters scores over ImageNet features (Kynkaanniemi et al. 2023,
 "The role of ImageNet classes in Frechet Inception distance", https://arxiv.org/abs/2203.06026), so each network says
@@ -16,6 +19,7 @@ what it was trained on and to which family it belongs.
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,13 +33,25 @@ _BATCH = 64
 _BICUBIC = "bicubic with antialiasing, stretched to a square, float32, clipped to 0..255"
 
 
+class Resizing(NamedTuple):
+    """How images come to a network's input size.
+
+    Attributes:
+        text: in words.
+        apply: uint8 N x H x W x 3 to float32 in 0..255, N x size x size x 3.
+    """
+
+    text: str
+    apply: Callable[[np.ndarray], np.ndarray]
+
+
 @dataclasses.dataclass(frozen=True)
 class FeatureNetwork:
     """A frozen network of features; calling it maps uint8 N x H x W x 1 or 3 to float32 (N, dim).
 
     Attributes:
         name: as in a scorecard.
-        family: "squeezenet", "efficientnet_lite", "self_supervised" or "random".
+        family: "squeezenet", "efficientnet_lite", "inception", "self_supervised" or "random".
         trained_on: "imagenet", `OF_THE_DATA` or `OF_NOTHING`.
         dim: features of an image.
         source: where the weights come from.
@@ -43,6 +59,8 @@ class FeatureNetwork:
         version: changes whenever the features of the same image would.
         input_size: pixels a side that the network sees; None: the images' own size.
         function: float32 batches in 0..255, B x size x size x 3, to features (B, dim).
+        resizing: instead of bicubic with antialiasing, also for images that have the input size.
+        batch: images at a time.
     """
 
     name: str
@@ -54,18 +72,22 @@ class FeatureNetwork:
     version: str
     input_size: int | None
     function: Callable[[np.ndarray], np.ndarray] = dataclasses.field(repr=False, compare=False)
+    resizing: Resizing | None = dataclasses.field(default=None, repr=False, compare=False)
+    batch: int = _BATCH
 
     @property
     def resize(self) -> str:
         """How images come to the input size."""
+        if self.resizing:
+            return self.resizing.text
         return "none" if self.input_size is None else _BICUBIC
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Features float32 (N, dim) of uint8 images; grey ones are repeated to three channels."""
         images = check_images(images)
         features = [
-            np.asarray(self.function(self._prepared(images[start : start + _BATCH])), np.float32)
-            for start in progress.each(range(0, len(images), _BATCH), f"Computing features ({self.name})")
+            np.asarray(self.function(self._prepared(images[start : start + self.batch])), np.float32)
+            for start in progress.each(range(0, len(images), self.batch), f"Computing features ({self.name})")
         ]
         return np.concatenate(features)
 
@@ -81,7 +103,10 @@ class FeatureNetwork:
         }
 
     def _prepared(self, images: np.ndarray) -> np.ndarray:
-        batch = np.broadcast_to(images, (*images.shape[:3], 3)).astype(np.float32)
+        images = np.broadcast_to(images, (*images.shape[:3], 3))
+        if self.resizing:
+            return self.resizing.apply(images)
+        batch = images.astype(np.float32)
         if self.input_size is None or batch.shape[1:3] == (self.input_size, self.input_size):
             return batch
         import tensorflow as tf
@@ -92,7 +117,14 @@ class FeatureNetwork:
 
 def list_feature_networks() -> list[str]:
     """Names that `feature_network` knows."""
-    return ["self_supervised", "random", "squeezenet", "efficientnet_lite2"]
+    return [
+        "self_supervised",
+        "random",
+        "squeezenet",
+        "efficientnet_lite2",
+        "inception_clean_fid",
+        "inception_torch_fidelity",
+    ]
 
 
 def feature_network(name: str, real: np.ndarray | None = None, fit: int = 0) -> FeatureNetwork:
@@ -120,6 +152,10 @@ def feature_network(name: str, real: np.ndarray | None = None, fit: int = 0) -> 
         return squeezenet()
     if name == "efficientnet_lite2":
         return _efficientnet_lite2()
+    if name in list_feature_networks():
+        from ganzoo.metrics.inception import inception
+
+        return inception(name.removeprefix("inception_"))
     raise EvaluationError(unknown_name("feature network", name, list_feature_networks()))
 
 

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo.backbone_catalogue import UNKNOWN
 from ganzoo.data.duplicates import split_in_two, twins
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics import diversity, margins
 from ganzoo.metrics.arrays import canonical_order, check_images, content_hash
 from ganzoo.metrics.card import Fit, NetworkScores, Repeats, Scorecard
-from ganzoo.metrics.feature_networks import OF_NOTHING, OF_THE_DATA, FeatureNetwork, feature_network
+from ganzoo.metrics.feature_networks import FeatureNetwork, feature_network
 from ganzoo.metrics.feature_scores import (
     DENSITY_NEIGHBOURS,
     PRECISION_NEIGHBOURS,
@@ -28,6 +27,7 @@ from ganzoo.metrics.feature_scores import (
 )
 from ganzoo.metrics.features import extract
 from ganzoo.metrics.image_scores import image_scores
+from ganzoo.metrics.marks import flattering
 from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_wasserstein
 
 SCORING_VERSION = 3  # raise it whenever the same images would get other numbers
@@ -291,7 +291,7 @@ def _network_scores(
         family=network.family,
         trained_on=network.trained_on,
         dim=network.dim,
-        marks=_marks(network, seen) + diversity.marks(scores, floor, repeats, len(made)),
+        marks=flattering(network, seen) + diversity.marks(scores, floor, repeats, len(made)),
         scores=scores,
         floor=floor,
         repeats=repeats,
@@ -312,28 +312,6 @@ def _uncertainty(
     scores = [named_scores(real[half.real], made[half.fake], names) for half in halved]
     floors = [named_scores(real[half.real], other[half.other], names) for half in halved]
     return margins.margins(scores, floors), margins.intervals(scores)
-
-
-def _marks(network: FeatureNetwork, seen: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
-    marks = []
-    for part in seen:
-        missing = {"backbone", "family", "trained_on"} - set(part)
-        if missing:
-            raise EvaluationError(
-                "An entry of seen_by_discriminator needs 'backbone', 'family' and 'trained_on'. "
-                f"Received: {dict(part)}, without {sorted(missing)}."
-            )
-        if part["family"] == network.family:
-            marks.append(f"flattering: {part['backbone']}, which trained the generator, is of the same family")
-        if part["trained_on"] == network.trained_on:
-            marks.append(
-                f"flattering: {part['backbone']}, which trained the generator, was trained on {part['trained_on']} too"
-            )
-        if part["trained_on"] == UNKNOWN and network.trained_on not in (OF_THE_DATA, OF_NOTHING):
-            marks.append(
-                f"perhaps flattering: what {part['backbone']}, which trained the generator, was trained on is not known"
-            )
-    return tuple(marks)
 
 
 def _ratios(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> dict[str, float | None]:
