@@ -19,6 +19,7 @@ from typing import Any
 from ganzoo import registry, study_report
 from ganzoo.metrics import bands
 from ganzoo.recipe_files import read_yaml
+from ganzoo.reports import scores_study
 
 TOP = Path(__file__).parents[1]
 RAW = TOP / "tests/benchmarks"
@@ -122,6 +123,19 @@ def imagenet_teacher() -> str:
     ) + markdown(head, rows)
 
 
+def projected_heads() -> str:
+    """Scores over time by the normalisation of the small discriminators."""
+    titles = {"none": "none", "spectral": "spectral norm", "batch": "batch norm", "both": "both"}
+    found = raw("projected_heads")
+    counts = [check["samples"] for check in found["none"]["checks"]]
+    rows = []
+    for heads, title in titles.items():
+        for score, digits in (("kid", 1), ("precision", 2), ("recall", 2)):
+            values = [check["self_supervised"][score] for check in found[heads]["checks"]]
+            rows.append([title, score.replace("kid", "KID"), *(f"{value:.{digits}f}" for value in values)])
+    return markdown(["heads", "score", *(f"{count:,} images" for count in counts)], rows)
+
+
 def smaller() -> str:
     """Generators by size."""
     return of_script("smaller").table(raw("smaller")).strip()
@@ -204,6 +218,7 @@ OTHERS = {
     "batch_sizes": batch_sizes,
     "spreads": spreads,
     "imagenet_teacher": imagenet_teacher,
+    "projected_heads": projected_heads,
     "smaller": smaller,
     "exports_sizes": exports_sizes,
     "exports_auto": exports_auto,
@@ -212,7 +227,9 @@ OTHERS = {
 
 
 def table(kind: str, part: str) -> str:
-    """A table by its kind; that of a study by its set, too."""
+    """A table by its kind; that of a study by its set, too, of that of the scores by set and part (`SET_PART`)."""
+    if kind == "scores":
+        return scores_study.page_table(raw("scores_study"), *part.split("_"))
     return OTHERS[kind]() if kind in OTHERS else study_report.short_table(raw(f"{kind}_study"), part)
 
 
@@ -223,6 +240,7 @@ def pages() -> dict[Path, str]:
         RAW / f"{name}_study.md": study_report.whole(raw(f"{name}_study"), plan.get("groups", ()))
         for name, plan in plans.items()
     }
+    found[RAW / "scores_study.md"] = scores_study.tables(raw("scores_study"))
     found[RAW / "smaller.md"] = of_script("smaller").table(raw("smaller"))
     found[RAW / "exports.md"] = of_script("exports").markdown(raw("exports"))
     found[RAW / "memorisation.md"] = of_script("memorisation").table(raw("memorisation")) + "\n"

@@ -10,7 +10,8 @@ translation and cutout. Differences that stay: EfficientNet-Lite0 at 128 x 128 i
 width 64 instead of 64 to 512, and the generator.
 
 Each run lies in OUT/HEADS-SEED and is resumed by the same command. The scores over time go to OUT/HEADS-SEED.json: over
-the self-supervised network, which never saw ImageNet, every `--every` images.
+the self-supervised network, which never saw ImageNet, every `--every` images. `projected_heads.json` next to this
+script holds those of all four by the name of the heads.
 """
 
 import argparse
@@ -69,6 +70,7 @@ def main() -> None:
             name: [json.loads(line) for line in (run / f"{name}.jsonl").read_text().splitlines()]
             for name in ("checks", "guards")
         }
+        lines["checks"] = [check | check.pop("scores") for check in lines["checks"]]
         found = {"heads": heads, "seed": options.seed, "samples": done["samples"], "seconds": done["seconds"], **lines}
         run.with_suffix(".json").write_text(json.dumps(found, indent=1))
         print(f"{heads}: {done['samples']:,} images in {done['seconds']:.0f} s", flush=True)

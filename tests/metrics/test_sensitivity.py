@@ -1,5 +1,8 @@
 """Damages by hand, what a verdict says, and that scores become worse with damage."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -232,3 +235,37 @@ def test_the_command_refuses_what_it_does_not_know(tmp_path):
         bench_scores(tmp_path, sources={"mine": "image/dcgan_32"})
     with pytest.raises(DataError, match=r"needs 200 different images or more. Received: 60"):
         bench_scores(tmp_path / "few", {"few": images(60, 0)}, sources={"few": "image/dcgan_32"})
+
+
+@pytest.fixture(scope="module")
+def committed():
+    path = Path(__file__).parents[1] / "benchmarks/scores_study.json"
+    return json.loads(path.read_text(encoding="utf-8"))["sets"]
+
+
+@pytest.mark.parametrize("name", ["digits", "emoji"])
+def test_in_the_committed_study_a_score_sees_every_damage_and_its_ranks_rise(committed, name):
+    found = committed[name]
+    assert list(found["damages"]) == [damage.name for damage in DAMAGES]
+    for kind, damage in found["damages"].items():
+        good = [score for score, one in damage["verdicts"].items() if one["seen_from"] is not None and one["monotone"]]
+        assert good, f"no score sees {kind} and becomes worse with it"
+    assert not any(Measured(*row).told for row in found["untouched"].values())
+
+
+def test_in_the_committed_study_the_page_says_what_is_so(committed):
+    def seen(name, damage, score):
+        return committed[name]["damages"][damage]["verdicts"][score]
+
+    for name in committed:
+        copies = committed[name]["damages"]["copies"]["verdicts"]
+        assert copies["close to training images"]["seen_from"] == 0.25
+        for damage in ("blur", "noise", "contrast"):
+            assert seen(name, damage, "close to training images")["flatters_from"] is not None
+        assert seen(name, "repeats", "identical samples")["seen_from"] == 0.1
+        assert seen(name, "swapped channels", "self_supervised: kid")["seen_from"] != 0.1
+        assert seen(name, "swapped channels", "self_supervised: fid")["seen_from"] == 0.1
+        for period in (2, 4, 8):
+            assert seen(name, f"lattice {period}", f"lattice power, period {period}")["seen_from"] == 2
+    assert seen("emoji", "copies", "self_supervised: fid")["flatters_from"] == 1
+    assert seen("emoji", "contrast", "squeezenet: precision")["flatters_from"] is not None
