@@ -5,9 +5,13 @@
 Writes the two run directories `whole` and `killed` into the given folder. The second gets the signal three times, each
 at a random moment (up to 15% of the first run's time) after its process wrote a new checkpoint. After SIGTERM and
 SIGINT its last checkpoint must be newer than that one, and its exit code 143 or 130.
+
+All processes have TF_NUM_INTEROP_THREADS=1: on a busy machine TensorFlow else adds three or more parts of a gradient in
+the order in which they are ready, and two runs that were never stopped differ, too.
 """
 
 import argparse
+import os
 import random
 import signal
 import subprocess
@@ -30,6 +34,7 @@ def main() -> None:
     parser.add_argument("--signal", default="SIGKILL", choices=["SIGKILL", "SIGTERM", "SIGINT"])
     options = parser.parse_args()
     number = getattr(signal, options.signal)
+    os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     command = [sys.executable, "-m", "ganzoo", "train", options.entry, "--data", options.data]
     command += ["--samples", str(options.samples), "--set", f"training.snapshot_every={options.every}", "--run"]
 

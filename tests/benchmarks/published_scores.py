@@ -155,7 +155,9 @@ def _scaled(images: np.ndarray) -> np.ndarray:
 
 def _commit() -> str:
     """The commit that the scores were taken with."""
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
     return found.stdout.strip()
 
 
