@@ -10,7 +10,7 @@ setup(
     package_dir={"ganzoo": "ganzoo", "ganzoo.export": "export", "ganzoo.zoo_configs": "zoo_configs"},
     include_package_data=False,  # exactly what is named below, whatever the source distribution holds
     package_data={
-        "ganzoo": ["*.html"],
+        "ganzoo.reports": ["*.html"],
         "ganzoo.export": ["*.yaml", "web/*"],
         "ganzoo.zoo_configs": ["**/*.yaml", "**/*.safetensors", "_weights/LICENCES.md", "_data/*.xz"],
     },

@@ -16,10 +16,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ganzoo import registry, study_report
 from ganzoo.metrics import bands
-from ganzoo.recipe_files import read_yaml
+from ganzoo.recipes import entries
+from ganzoo.recipes.yaml_files import read_yaml
 from ganzoo.reports import scores_study
+from ganzoo.reports import study as study_report
 
 TOP = Path(__file__).parents[1]
 RAW = TOP / "tests/benchmarks"
@@ -235,7 +236,7 @@ def table(kind: str, part: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Every file with tables, as it should be."""
-    plans = {name: read_yaml(path) for name, path in registry.recipe_paths("_studies").items() if name in STUDIES}
+    plans = {name: read_yaml(path) for name, path in entries.recipe_paths("_studies").items() if name in STUDIES}
     found = {
         RAW / f"{name}_study.md": study_report.whole(raw(f"{name}_study"), plan.get("groups", ()))
         for name, plan in plans.items()

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import yaml
 
-from ganzoo import registry
 from ganzoo.metrics.card import TOO_FEW, ImageScores, NetworkScores, Scorecard
+from ganzoo.recipes import entries as zoo_entries
 
 TOP = Path(__file__).parents[1]
 CARDS = TOP / "docs/zoo"
@@ -109,7 +109,7 @@ class Published:
 def published_of(name: str) -> Published | None:
     """The scores of an entry's published weights; None where these weights were not scored."""
     raw = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    scored = name in raw and raw[name]["sha256"] == registry.get_entry(name).weights["sha256"]
+    scored = name in raw and raw[name]["sha256"] == zoo_entries.get_entry(name).weights["sha256"]
     return Published(name) if scored else None
 
 
@@ -119,7 +119,7 @@ def _shown(scores: ImageScores | NetworkScores, name: str, digits: int) -> str:
     return value if value == TOO_FEW else f"{value:.{digits}f}"
 
 
-def facts(entry: registry.ZooEntry) -> str:
+def facts(entry: zoo_entries.ZooEntry) -> str:
     """The facts of an entry as Markdown."""
     raw, weights = entry.raw, entry.weights
     size, channels = raw["data"]["size"], raw["data"]["channels"]
@@ -156,7 +156,7 @@ def facts(entry: registry.ZooEntry) -> str:
     )
 
 
-def scored(entry: registry.ZooEntry) -> str:
+def scored(entry: zoo_entries.ZooEntry) -> str:
     """The scores of an entry as Markdown."""
     published = published_of(entry.name)
     if published is None:
@@ -178,7 +178,7 @@ def scored(entry: registry.ZooEntry) -> str:
     )
 
 
-def readme_table(entries: list[registry.ZooEntry]) -> str:
+def readme_table(entries: list[zoo_entries.ZooEntry]) -> str:
     """The README's table of the zoo."""
     lines = [
         "| entry | what it makes | use it for | parameters | precision | recall | KID |",
@@ -194,7 +194,7 @@ def readme_table(entries: list[registry.ZooEntry]) -> str:
     return "\n".join(lines)
 
 
-def scores_table(entries: list[registry.ZooEntry]) -> str:
+def scores_table(entries: list[zoo_entries.ZooEntry]) -> str:
     """The table of scores of docs/benchmarks.md."""
     names = [entry.name for entry in entries if published_of(entry.name)]
     lines = [f"| score | {' | '.join(f'`{name}`' for name in names)} |", "|---|" + "---|" * len(names)]
@@ -217,7 +217,7 @@ def with_scores(path: Path, scores: dict[str, str]) -> tuple[str, str]:
     return before, after
 
 
-def overview(entries: list[registry.ZooEntry]) -> str:
+def overview(entries: list[zoo_entries.ZooEntry]) -> str:
     """The table of all entries."""
     lines = ["| entry | what it is | use | trained on |", "|---|---|---|---|"]
     for entry in entries:
@@ -237,7 +237,7 @@ def filled(path: Path, text: str) -> tuple[str, str]:
 
 def main() -> None:
     """Write the cards, or check them."""
-    entries = [entry for name in registry.list_entries() if (entry := registry.get_entry(name)).weights]
+    entries = [entry for name in zoo_entries.list_entries() if (entry := zoo_entries.get_entry(name)).weights]
     pages = {CARDS / f"{entry.name.split('/')[1]}.md": facts(entry) for entry in entries}
     pages[CARDS / "index.md"] = overview(entries)
     pages[TOP / "README.md"] = readme_table(entries)

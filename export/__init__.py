@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.cache import only_own, remove_leftovers, storage_errors, temporary_name
+from ganzoo import progress
 from ganzoo.errors import ExportError, StorageError, unknown_name
-from ganzoo.runs import progress
+from ganzoo.files.writing import only_own, remove_leftovers, storage_errors, temporary_name
 
 from .files import CARD, CLOSEST, FILES, MARKDOWN, REFERENCE
 from .verify import verify_export
 
 if TYPE_CHECKING:
-    from ganzoo.gan import GAN
+    from ganzoo.core.gan import GAN
 
 __all__ = ["export_generator", "verify_export"]
 
@@ -77,8 +77,8 @@ def export_generator(
     given = _load(source)
     gan = given.at_width(width)
 
-    from ganzoo import run_exports
-    from ganzoo.report import write_report
+    from ganzoo.reports.run import write_report
+    from ganzoo.runs import exports
 
     from . import build
 
@@ -90,7 +90,7 @@ def export_generator(
     except StorageError as error:
         raise ExportError(f"The export was not made. {error}") from None
     try:
-        if name and run_exports.remember(Path(name), out, width, card):
+        if name and exports.remember(Path(name), out, width, card):
             write_report(Path(name))
     except OSError as error:
         log.warning("The report of %s does not list this export: %s.", name, error.strerror or error)
@@ -109,10 +109,10 @@ def _known(what: str, names: Sequence[str], allowed: Sequence[str] | dict[str, s
 
 def _load(source: Any) -> "GAN":
     if isinstance(source, str | Path):
-        from ganzoo.presets import load
+        from ganzoo.zoo.load import load
 
         return load(str(source))
-    from ganzoo.gan import GAN
+    from ganzoo.core.gan import GAN
 
     if not isinstance(source, GAN):
         raise ExportError(

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from ganzoo.runs import progress
+from ganzoo import progress
 
 from .generator import Generator
 from .reference import TRUNCATION, draw_calibration, draw_inputs

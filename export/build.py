@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ganzoo.cache import storage_errors
-from ganzoo.gan import GAN
+from ganzoo.core.gan import GAN
+from ganzoo.files.writing import storage_errors
 
 from . import aware, choose, generator, metadata, model_card, onnx_file, quality, saved_model, tflite, verify
 from .files import AUTO, CLOSEST, FILES, REFERENCE, open_file

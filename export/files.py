@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo.errors import ExportError
-from ganzoo.quiet import no_stderr
+from ganzoo.startup import no_stderr
 
 from .inspection import check_saved_model
 from .reference import OUTPUT

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo import distribution
-from ganzoo.gan import GAN
-from ganzoo.registry import create_from_recipe
+from ganzoo.core.gan import GAN
+from ganzoo.zoo.create import create_from_recipe
 
 from . import signature
 from .reference import TRUNCATION

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ganzoo.cache import MOST_ARRAYS, guard, read_bytes
 from ganzoo.errors import ExportError
+from ganzoo.files.reading import MOST_ARRAYS, guard, read_bytes
 
 # Operators with a state or an effect that a generator may have.
 _STATEFUL = {

@@ -18,9 +18,9 @@ import tensorflow as tf
 import yaml
 from keras import layers
 
-from ganzoo import registry
-from ganzoo.config import Recipe
 from ganzoo.errors import GanzooError
+from ganzoo.recipes import entries
+from ganzoo.recipes.schema import Recipe
 from ganzoo.runs.class_names import generated_classes
 from ganzoo.runs.kept_data import described as described_data
 from ganzoo.runs.kept_data import run_of
@@ -104,7 +104,7 @@ def _origin(recipe: Recipe, data: Mapping[str, Any], students: tuple[str, ...] =
     if teacher in students:
         return _UNKNOWN, f"samples of {called}"
     try:
-        of_teacher = registry.get_entry(teacher).recipe()
+        of_teacher = entries.get_entry(teacher).recipe()
     except GanzooError:  # no longer there
         return _UNKNOWN, f"samples of {called}"
     licence, trained_on = _origin(of_teacher, described_data(run_of(Path(teacher))), (*students, teacher))
@@ -114,7 +114,7 @@ def _origin(recipe: Recipe, data: Mapping[str, Any], students: tuple[str, ...] =
 def _teacher(recipe: Recipe) -> str:
     """The name of the entry or run whose samples were taught; where a run lay is nobody's business."""
     teacher = recipe.distillation.teacher
-    return teacher if teacher in registry.list_entries() else run_of(Path(teacher).resolve()).name
+    return teacher if teacher in entries.list_entries() else run_of(Path(teacher).resolve()).name
 
 
 def build(

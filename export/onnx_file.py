@@ -5,7 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from ganzoo.errors import ExportError
-from ganzoo.quiet import no_stderr
+from ganzoo.startup import no_stderr
 
 from .generator import Generator, Servable
 

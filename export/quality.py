@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo import presets
+from ganzoo import progress
+from ganzoo.core.gan import GAN
 from ganzoo.domains import get_domain
 from ganzoo.errors import EvaluationError, ExportError, GanzooError
-from ganzoo.evaluation import read_reals
-from ganzoo.gan import GAN
 from ganzoo.metrics import real_set
 from ganzoo.metrics.neighbours import nearest
 from ganzoo.metrics.real_set import Closest, RealSet
-from ganzoo.runs import progress
+from ganzoo.runs.evaluate import read_reals
 from ganzoo.runs.kept_data import described, run_of
+from ganzoo.weights import preset_files
 
 from .generator import Generator
 from .reference import draw_inputs, one_by_one
@@ -67,7 +67,7 @@ def find_reals(gan: GAN, name: str | None, data: Any = None, split: str | None =
         if split is None and known.get("count") not in (None, len(found)):
             log.warning("%s has %d samples now, %d when the run read it.", known["given"], len(found), known["count"])
         return reals
-    kept = real_set.load(presets.weights_file(name).parent)
+    kept = real_set.load(preset_files.weights_file(name).parent)
     if kept is not None or not (gan.recipe.distillation and gan.recipe.distillation.alone):
         return kept
     try:  # by those of the teacher

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from ganzoo import progress
 from ganzoo.errors import ExportError
-from ganzoo.quiet import no_output, no_stderr
-from ganzoo.runs import progress
+from ganzoo.startup import no_output, no_stderr
 
 from .files import SIGNATURE, Run, builtin_operators
 from .reference import OUTPUT, Reference, one_by_one

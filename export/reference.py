@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganzoo.cache import FileProblem, guard, read_npz
 from ganzoo.errors import ExportError
+from ganzoo.files.reading import FileProblem, guard, read_npz
 
 if TYPE_CHECKING:
     from .generator import Generator

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ganzoo.cache import MOST_ARRAYS, atomic_write_bytes, guard, read_bytes
 from ganzoo.errors import ExportError
+from ganzoo.files.reading import MOST_ARRAYS, guard, read_bytes
+from ganzoo.files.writing import atomic_write_bytes
 
 from . import vendor, verify
 from .files import AUTO, FILES

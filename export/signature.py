@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from ganzoo.gan import GAN
+from ganzoo.core.gan import GAN
 
 from .files import SIGNATURE
 from .reference import OUTPUT, TRUNCATION

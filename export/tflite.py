@@ -4,8 +4,8 @@ import re
 
 import tensorflow as tf
 
+from ganzoo import progress
 from ganzoo.errors import ExportError
-from ganzoo.runs import progress
 
 from .generator import Generator, Servable
 

@@ -15,8 +15,9 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from ganzoo.cache import cache_dir, temporary_name
 from ganzoo.errors import ExportError
+from ganzoo.files.cache import cache_dir
+from ganzoo.files.writing import temporary_name
 
 VERSION = "2.5.3"
 _TIMEOUT = 60.0  # seconds without an answer

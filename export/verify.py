@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganzoo.cache import MOST_ARRAYS, FileProblem, guard, open_regular, parse_json, read_bytes
+from ganzoo import progress
 from ganzoo.errors import ExportError
-from ganzoo.runs import progress
+from ganzoo.files.reading import MOST_ARRAYS, FileProblem, guard, open_regular, parse_json, read_bytes
 
 from . import metadata
 from .files import CARD, FILES, REFERENCE, list_operators, open_file, tensorflow_threads

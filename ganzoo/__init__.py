@@ -15,26 +15,26 @@ from typing import Any
 from ganzoo.core.registration import register_with_keras
 
 _HOMES = {
-    "list_entries": "registry",
-    "get_entry": "registry",
-    "create": "registry",
-    "load": "presets",
-    "describe_data": "data.description",
-    "check_installation": "doctor",
-    "examine": "doctor",
-    "train": "training",
-    "finetune": "finetuning",
-    "distill": "finetuning",
-    "pretrain": "training",
+    "list_entries": "recipes.entries",
+    "get_entry": "recipes.entries",
+    "create": "zoo.create",
+    "load": "zoo.load",
+    "describe_data": "data.images.description",
+    "check_installation": "commands.doctor",
+    "examine": "commands.doctor",
+    "train": "runs.train",
+    "finetune": "runs.finetune",
+    "distill": "runs.finetune",
+    "pretrain": "runs.train",
     "list_methods": "pretraining",
-    "compare_runs": "comparison",
-    "bench": "study",
-    "list_studies": "study",
-    "evaluate": "evaluation",
-    "generate": "sampling",
+    "compare_runs": "reports.comparison",
+    "bench": "commands.study",
+    "list_studies": "commands.study",
+    "evaluate": "runs.evaluate",
+    "generate": "commands.generate",
     "export_generator": "export",
-    "demo": "demonstration",
-    "GAN": "gan",
+    "demo": "commands.demo",
+    "GAN": "core.gan",
     "GanzooError": "errors",
 }
 __all__ = sorted(_HOMES)
@@ -51,7 +51,7 @@ def __dir__() -> list[str]:
 
 
 def _import_classes() -> None:
-    importlib.import_module("ganzoo.registry").import_classes()
+    importlib.import_module("ganzoo.recipes.entries").import_classes()
 
 
 register_with_keras(_import_classes)

@@ -75,7 +75,7 @@ def _listed(text: str) -> tuple[str, ...]:
 
 
 def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
-    from ganzoo.recipe_files import parse_value
+    from ganzoo.recipes.yaml_files import parse_value
 
     return {key: parse_value(value) for key, value in (_split(pair, "--set", "key=value") for pair in pairs)}
 
@@ -155,7 +155,7 @@ def list_(pattern: str, as_json: bool) -> None:
     PATTERN selects entries by name, with * for any characters. An entry's size is in pixels; its parameters are those
     of the generator and of the networks that are trained with it.
     """
-    from ganzoo.registry import get_entry, list_entries
+    from ganzoo.recipes.entries import get_entry, list_entries
 
     rows = [texts.entry_facts(get_entry(name)) for name in list_entries(pattern)]
     _print(rows, as_json, texts.entry_list(rows) or f"No entry matches '{pattern}'.")
@@ -170,8 +170,8 @@ def show(name: str, every: bool, as_json: bool) -> None:
     """Show the recipe, weights and scores of an entry or a run."""
     import yaml
 
-    from ganzoo.quiet import load_tensorflow
-    from ganzoo.registry import get_entry
+    from ganzoo.recipes.entries import get_entry
+    from ganzoo.startup import load_tensorflow
 
     entry = get_entry(name)
     shown = dict(entry.raw)
@@ -224,8 +224,8 @@ def data(
     data: str, size: int, channels: int, fit: str, background: str, classes: bool, split: str, sheet: str, as_json: bool
 ) -> None:
     """Show what a training would read: counts, sizes, classes and problems."""
-    from ganzoo.data import ImageOptions
-    from ganzoo.data.description import describe_data
+    from ganzoo.data.images import ImageOptions
+    from ganzoo.data.images.description import describe_data
 
     if sheet and Path(sheet).suffix.lower() != ".png":
         raise DataError(f"The contact sheet is a PNG file: give a name that ends in .png. Received: {sheet}.")
@@ -259,7 +259,7 @@ def doctor(
     data: str | None, fakes: str | None, trial: float | None, also: tuple[str, ...], split: str | None, as_json: bool
 ) -> None:
     """Check the installation; with DATA, recommend how to train on these images."""
-    from ganzoo.doctor import TRIAL, check_installation, examine
+    from ganzoo.commands.doctor import TRIAL, check_installation, examine
 
     if data is None and (fakes or also or split or trial is not None):
         raise DataError("--fakes, --trial, --backbone and --split are about DATA: name it too.")
@@ -275,7 +275,7 @@ def doctor(
 @_verb(resumes=True)
 def demo(run: str, minutes: float, as_json: bool) -> None:
     """Train on handwritten digits, score the samples and export the generator, in a few minutes."""
-    from ganzoo.demonstration import demo as function
+    from ganzoo.commands.demo import demo as function
 
     result = function(run, minutes)
     _print(result, as_json, result["text"])
@@ -333,7 +333,7 @@ def _train(
 @_verb(resumes=True)
 def train(**arguments: Any) -> None:
     """Train an entry on images; the same command continues an existing run."""
-    from ganzoo.training import train as function
+    from ganzoo.runs.train import train as function
 
     _train(function, **arguments)
 
@@ -354,7 +354,7 @@ def train(**arguments: Any) -> None:
 @_verb(resumes=True)
 def finetune(**arguments: Any) -> None:
     """Continue on your own images from published weights, or from those of a run."""
-    from ganzoo.finetuning import finetune as function
+    from ganzoo.runs.finetune import finetune as function
 
     _train(function, **arguments)
 
@@ -377,7 +377,7 @@ def _method_list() -> _Listing:
 
 def _studies() -> _Listing:
     from ganzoo.commands import bench_scores
-    from ganzoo.study import list_studies
+    from ganzoo.commands.study import list_studies
 
     return "STUDY", {**list_studies(), bench_scores.NAME: bench_scores.SUMMARY}, _STUDY
 
@@ -405,7 +405,7 @@ def _studies() -> _Listing:
 @_verb(resumes=True)
 def pretrain(method: str, **arguments: Any) -> None:
     """Pretrain parts of an entry, from which `ganzoo train NAME --init PART=RUN:PART` starts."""
-    from ganzoo.training import pretrain as function
+    from ganzoo.runs.train import pretrain as function
 
     _train(functools.partial(function, method), **arguments)
 
@@ -424,7 +424,7 @@ def pretrain(method: str, **arguments: Any) -> None:
 @_verb(resumes=True)
 def distill(teacher: str, student: str, **arguments: Any) -> None:
     """Train the entry STUDENT to make the same samples as TEACHER, an entry or a run."""
-    from ganzoo.finetuning import distill as function
+    from ganzoo.runs.finetune import distill as function
 
     _train(functools.partial(function, teacher), student, **arguments)
 
@@ -486,7 +486,7 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Score the samples of a generator against real images."""
-    from ganzoo.evaluation import evaluate as function
+    from ganzoo.runs.evaluate import evaluate as function
 
     networks = tuple(dict.fromkeys(features)) or None
     papers = {"as_in_papers": as_in_papers}
@@ -526,7 +526,7 @@ def generate(
     as_json: bool,
 ) -> None:
     """Write samples to an image, an array or a folder."""
-    from ganzoo.sampling import describe_classes, write_samples
+    from ganzoo.commands.generate import describe_classes, write_samples
 
     made = write_samples(name, out, count, seed, truncation, condition, width)
     text = f"{count} {'sample' if count == 1 else 'samples'}: {made['out']}"
@@ -542,7 +542,7 @@ def generate(
 @_verb(tensorflow=False)
 def compare(runs: tuple[str, ...], out: str, as_json: bool) -> None:
     """Compare runs on one page: their scores over time, pretraining included, and their samples."""
-    from ganzoo.comparison import compare_runs
+    from ganzoo.reports.comparison import compare_runs
 
     result = compare_runs(runs, out)
     _print(result, as_json, f"{len(result['runs'])} runs are compared in {result['out']}.")
@@ -636,7 +636,7 @@ def serve(path: str, port: int, network: bool, out: str | None) -> None:
     from ganzoo.export.serve import serve as function
 
     if out:
-        from ganzoo.cache import only_own
+        from ganzoo.files.writing import only_own
 
         page = site(path)
         only_own(out, {name.partition("/")[0] for name in page.paths}.__contains__)
@@ -716,7 +716,7 @@ def bench(
         raise click.UsageError("Missing option '--data'. Give SET=DATA.")
     if samples is not None:
         raise click.UsageError("--samples is for the study 'scores' alone.")
-    from ganzoo.study import bench as function
+    from ganzoo.commands.study import bench as function
 
     cells = function(
         study,

@@ -28,9 +28,9 @@ def _environment(tmp_path_factory):
 @pytest.hookimpl(tryfirst=True)  # before the heavy ones are left out
 def pytest_collection_modifyitems(items):
     """Mark what `heavy_with_backbone` makes heavy; the longest first, so that no process is left alone with one."""
-    from ganzoo import registry
+    from ganzoo.recipes import entries
 
-    backbones = [n for n in registry.list_entries() if "backbone_size" in registry.get_entry(n).raw["tiny"]["model"]]
+    backbones = [n for n in entries.list_entries() if "backbone_size" in entries.get_entry(n).raw["tiny"]["model"]]
     for item in items:
         if item.get_closest_marker("heavy_with_backbone") and any(f"{name}]" in item.nodeid for name in backbones):
             item.add_marker("heavy")
@@ -65,12 +65,13 @@ def tiny():
     """Make an entry in its tiny form, always with the same weights."""
     import keras
 
-    from ganzoo import recipe_files, registry
+    from ganzoo.recipes import entries, yaml_files
+    from ganzoo.zoo.create import create
 
     def make(name, **overrides):
         keras.utils.set_random_seed(0)
-        entry = registry.get_entry(name)
-        gan = registry.create(name, **recipe_files.merge(entry.raw["tiny"], recipe_files.nest(overrides)))
+        entry = entries.get_entry(name)
+        gan = create(name, **yaml_files.merge(entry.raw["tiny"], yaml_files.nest(overrides)))
         gan.compile()
         return gan
 

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ganzoo import backbone_networks, backbone_weights, backbones
+from ganzoo import backbones
+from ganzoo.backbones import libraries
+from ganzoo.backbones import weights as backbone_weights
 from ganzoo.errors import WeightsError
-from ganzoo.torch_files import read_state_dict
+from ganzoo.weights.torch_files import read_state_dict
 
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
@@ -102,8 +104,8 @@ def test_unusual_graphs_are_frozen_and_named_alike(name):
 @pytest.mark.heavy
 @pytest.mark.parametrize("preset, twin", [("densenet121", "DenseNet121"), ("efficientnetv2_b0", "EfficientNetV2B0")])
 def test_keras_cv_architectures_have_the_published_size(preset, twin):
-    ours = backbone_networks.without_top(backbones.backbone_info(f"keras_cv/{preset}"), (64, 64, 3), None)[0]
-    theirs = backbone_networks.without_top(backbones.backbone_info(f"keras.applications/{twin}"), (64, 64, 3), None)[0]
+    ours = libraries.without_top(backbones.backbone_info(f"keras_cv/{preset}"), (64, 64, 3), None)[0]
+    theirs = libraries.without_top(backbones.backbone_info(f"keras.applications/{twin}"), (64, 64, 3), None)[0]
     assert ours.count_params() == theirs.count_params()
 
 
@@ -258,8 +260,8 @@ def test_the_lite_networks_are_those_of_keras_cv(size, side):
     """A run's weights fit either, and random weights of one seed are the same."""
     import keras_cv
 
-    from ganzoo.backbone_catalogue import keras_cv_presets
-    from ganzoo.backbone_lite import efficientnet_lite
+    from ganzoo.backbones.catalogue import keras_cv_presets
+    from ganzoo.backbones.lite import efficientnet_lite
 
     shape = (side, side, 3)
     keras.utils.set_random_seed(0)
@@ -334,9 +336,7 @@ def test_keras_own_efficientnet_files_hold_deviations_for_variances(tmp_path):
     norm = next(layer for layer in source.layers if isinstance(layer, keras.layers.Normalization))
     norm.set_weights([np.zeros(3), deviations, np.zeros(())])
     source.save_weights(path)
-    network, _ = backbone_networks.without_top(
-        backbones.backbone_info("keras.applications/EfficientNetB0"), (32, 32, 3), path
-    )
+    network, _ = libraries.without_top(backbones.backbone_info("keras.applications/EfficientNetB0"), (32, 32, 3), path)
     norm = next(layer for layer in network.layers if isinstance(layer, keras.layers.Normalization))
     ones = np.ones((1, 2, 2, 3), np.float32)
     np.testing.assert_allclose(norm(ones)[0, 0, 0], 1 / deviations, rtol=1e-5)
@@ -414,7 +414,7 @@ LAYOUTS = pytest.mark.parametrize("layout", [_legacy, _zipped])
 
 @LAYOUTS
 def test_a_pytorch_classifier_becomes_a_trunk(layout, monkeypatch, tmp_path, tiny, as_torch):
-    from ganzoo import presets
+    from ganzoo.zoo.transfer import transfer
 
     torch, utils = _fake_torch(monkeypatch)
     gan, source = tiny("image/dcgan_32"), tiny("image/dcgan_32").part("discriminator.trunk")
@@ -430,7 +430,7 @@ def test_a_pytorch_classifier_becomes_a_trunk(layout, monkeypatch, tmp_path, tin
     path, mapping = tmp_path / "classifier.pth", tmp_path / "mapping.yaml"
     path.write_bytes(layout(saved, storages))
     mapping.write_text(f"{lines}\ntrained_on: imagenet")
-    presets.transfer(str(path), "discriminator.trunk", gan, mapping=str(mapping))
+    transfer(str(path), "discriminator.trunk", gan, mapping=str(mapping))
     for mine, theirs in zip(gan.part("discriminator.trunk").weights, source.weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert gan.pretrained_sources() == [{"backbone": path.name, "family": "unknown", "trained_on": "imagenet"}]
@@ -527,8 +527,9 @@ def test_reader_on_truncated_and_foreign_files(tmp_path):
 
 
 def test_an_imagenet_trunk_goes_into_a_part_of_the_same_shapes():
-    from ganzoo import presets, recipe_files, registry
     from ganzoo.gans.dcgan import DCGAN
+    from ganzoo.recipes import entries, yaml_files
+    from ganzoo.zoo.transfer import transfer
 
     class OnBackbone(DCGAN):
         def build_discriminator(self):
@@ -537,19 +538,19 @@ def test_an_imagenet_trunk_goes_into_a_part_of_the_same_shapes():
             pooled = keras.layers.GlobalAveragePooling2D(name="pool")(trunk(samples)[-1])
             return keras.Model({"samples": samples}, keras.layers.Dense(1, name="logits")(pooled))
 
-    entry = registry.get_entry("image/dcgan_32")
-    gan = OnBackbone(entry.recipe(**recipe_files.merge(entry.raw["tiny"], {"data": {"size": 32}})))
+    entry = entries.get_entry("image/dcgan_32")
+    gan = OnBackbone(entry.recipe(**yaml_files.merge(entry.raw["tiny"], {"data": {"size": 32}})))
     images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype("float32")
     expected = backbones.create("efficientnet_lite0", (32, 32, 3))(images)
     before = gan.part("discriminator.trunk")(images, training=False)
-    report = presets.transfer("imagenet/efficientnet_lite0:trunk", "discriminator.trunk", gan)
+    report = transfer("imagenet/efficientnet_lite0:trunk", "discriminator.trunk", gan)
     after = gan.part("discriminator.trunk")(images, training=False)
     assert len(report.loaded) > 200 and not report.skipped
     assert not np.allclose(before[-1], expected[-1], atol=1e-2)
     for got, wanted in zip(after, expected, strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-3)
     with pytest.raises(WeightsError, match="do not fit"):
-        presets.transfer("imagenet/efficientnet_lite2:trunk", "discriminator.trunk", gan)
+        transfer("imagenet/efficientnet_lite2:trunk", "discriminator.trunk", gan)
 
 
 @pytest.fixture(scope="module")

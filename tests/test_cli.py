@@ -15,8 +15,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from ganzoo import presets, registry
 from ganzoo.cli import main
+from ganzoo.recipes import entries
+from ganzoo.zoo.load import load
 
 ENTRY = "image/dcgan_32"
 VERBS = sorted(main.commands)
@@ -46,7 +47,7 @@ def refused(*arguments):
 
 def tiny_settings():
     """The entry's tiny form as `--set` options."""
-    for section, keys in registry.get_entry(ENTRY).raw["tiny"].items():
+    for section, keys in entries.get_entry(ENTRY).raw["tiny"].items():
         for key, value in keys.items():
             yield from ("--set", f"{section}.{key}={value}")
 
@@ -103,10 +104,10 @@ def test_list_fits_80_columns_and_says_what_an_entry_is_for():
     assert "trained on 5,000 MNIST digits" in text
 
 
-@pytest.mark.parametrize("name", registry.list_entries("image/*"))
+@pytest.mark.parametrize("name", entries.list_entries("image/*"))
 def test_the_parameters_that_are_listed_are_true(name):
-    networks = presets.load(name).networks()  # those of the published weights, with their classes
-    listed = registry.get_entry(name).about["parameters"]
+    networks = load(name).networks()  # those of the published weights, with their classes
+    listed = entries.get_entry(name).about["parameters"]
     assert listed == {part: networks[part].count_params() for part in ("generator", "discriminator")}
 
 
@@ -130,7 +131,7 @@ def test_the_verbs_are_listed():
 def test_list_names_the_entries():
     assert ENTRY in done("list").stdout
     rows = json.loads(done("list", "image/*", "--json").stdout)
-    assert [row["name"] for row in rows] == registry.list_entries("image/*")
+    assert [row["name"] for row in rows] == entries.list_entries("image/*")
     assert all({"name", "summary", "paper", "weights", "size", "domain", "parameters"} <= set(row) for row in rows)
     assert json.loads(done("list", "nothing/*", "--json").stdout) == []
 

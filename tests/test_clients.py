@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 import ganzoo
-from ganzoo import export, recipe_files
-from ganzoo.registry import get_entry
+from ganzoo import export
+from ganzoo.recipes import yaml_files
+from ganzoo.recipes.entries import get_entry
 
 CLIENTS = Path(__file__).parents[1] / "export"
 ANDROID = CLIENTS / "android" / "app" / "src" / "main"
@@ -28,7 +29,7 @@ PUBLISHED = {"Interpreter(modelPath:", "signatureRunner(with:", "invoke(with:", 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
-    tiny = recipe_files.merge(get_entry("image/wgan_gp_32").raw["tiny"], {"model": {"classes": 3}})
+    tiny = yaml_files.merge(get_entry("image/wgan_gp_32").raw["tiny"], {"model": {"classes": 3}})
     gan = ganzoo.create("image/wgan_gp_32", **tiny)
     export.export_generator(gan, folder, ["tflite"], ["none", "float16"])
     return folder

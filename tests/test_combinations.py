@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 
 from ganzoo import distribution
+from ganzoo.core.phases import Batch
 from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import DataError, RecipeError, TrainingError
-from ganzoo.matching import drifting_loss, summaries
-from ganzoo.phases import Batch
+from ganzoo.losses.drifting import drifting_loss, summaries
 
 LAZY_R1 = {"name": "r1", "weight": 1.0, "every": 2}
 ALL = ["colour", "translation", "cutout"]

@@ -9,20 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganzoo import pretraining, recipe_files, registry, study, study_report
-from ganzoo.cache import read_json
-from ganzoo.comparison import compare_runs, curves
+from ganzoo import pretraining
+from ganzoo.commands import study
+from ganzoo.commands.study import bench
 from ganzoo.errors import GanzooError, RecipeError, TrainingError
-from ganzoo.finetuning import FINETUNING
-from ganzoo.origins import clocks, pretraining_time
-from ganzoo.study import bench
-from ganzoo.study_report import at, final, reached, write_tables
-from ganzoo.training import pretrain, train
+from ganzoo.files.reading import read_json
+from ganzoo.recipes import entries, yaml_files
+from ganzoo.reports import study as study_report
+from ganzoo.reports.comparison import compare_runs, curves
+from ganzoo.reports.study import at, final, reached, write_tables
+from ganzoo.runs.finetune import FINETUNING
+from ganzoo.runs.lineage import clocks, pretraining_time
+from ganzoo.runs.train import pretrain, train
 
 ENTRY = "image/dcgan_32"
 RAW = Path(__file__).parent / "benchmarks"
 LOOKS = {"evaluation": {"every": 32, "every_samples": 20, "check_networks": ["self_supervised"]}}
-TINY = recipe_files.merge(registry.get_entry(ENTRY).raw["tiny"], LOOKS)
+TINY = yaml_files.merge(entries.get_entry(ENTRY).raw["tiny"], LOOKS)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def images():
 
 
 def test_two_runs_share_a_page_on_which_pretraining_counts(tmp_path, images):
-    tiny = recipe_files.merge(registry.get_entry(ENTRY).raw["tiny"], pretraining.small_form("rotation"))
+    tiny = yaml_files.merge(entries.get_entry(ENTRY).raw["tiny"], pretraining.small_form("rotation"))
     pretrain("rotation", ENTRY, images, tmp_path / "rotation", samples=64, overrides=tiny)
     init = {"discriminator.trunk": f"{tmp_path / 'rotation'}:trunk"}
     train(ENTRY, images, tmp_path / "pretrained", samples=64, overrides=TINY, init=init)
@@ -54,7 +57,7 @@ def test_two_runs_share_a_page_on_which_pretraining_counts(tmp_path, images):
 
 def test_runs_that_counted_other_times_are_told(tmp_path, images):
     for clock in ("wall", "processor"):
-        changes = recipe_files.merge(TINY, {"training": {"clock": clock}, "evaluation": {"every": 0}})
+        changes = yaml_files.merge(TINY, {"training": {"clock": clock}, "evaluation": {"every": 0}})
         train(ENTRY, images, tmp_path / clock, samples=16, overrides=changes)
     compare_runs([tmp_path / "wall", tmp_path / "processor"], tmp_path / "page.html")
     assert "counted different times" in (tmp_path / "page.html").read_text()
@@ -77,7 +80,7 @@ def test_runs_with_classes_and_without_saw_the_same_images(tmp_path, images):
     data = (images, np.arange(60) % 3)
     quiet = {"evaluation": {"every": 0}}
     for name in (ENTRY, "image/wgan_gp_32"):
-        changes = recipe_files.merge(registry.get_entry(name).raw["tiny"], quiet)
+        changes = yaml_files.merge(entries.get_entry(name).raw["tiny"], quiet)
         train(name, data, tmp_path / name, samples=16, overrides=changes)
     runs = [tmp_path / ENTRY, tmp_path / "image/wgan_gp_32"]
     assert len({read_json(run / "data.json")["fingerprint"] for run in runs}) == 2
@@ -97,7 +100,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path, images):
         compare_runs([tmp_path / "one", tmp_path / "other"])
     with pytest.raises(TrainingError, match="not a run directory"):
         compare_runs([tmp_path / "one", tmp_path])
-    fewer = recipe_files.merge(TINY, {"evaluation": {"every_samples": 10}})
+    fewer = yaml_files.merge(TINY, {"evaluation": {"every_samples": 10}})
     train(ENTRY, images, tmp_path / "fewer", samples=16, overrides=fewer)
     compare_runs([tmp_path / "one", tmp_path / "fewer"], tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
@@ -114,7 +117,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path, images):
 
 
 def test_rows_of_a_study_share_the_pretrainings_that_are_the_same():
-    rows = recipe_files.read_yaml(registry.recipe_paths("_studies")["pretraining"])["rows"]
+    rows = yaml_files.read_yaml(entries.recipe_paths("_studies")["pretraining"])["rows"]
     folders = {row: study._pretraining_folders(rows, row) for row in rows}
     own = ["pretraining_classifier", "pretraining_classifier_features_features_of_the_classifier_both"]
     assert folders["features of the classifier, both"] == folders["features of the classifier, G"] == own
@@ -128,7 +131,7 @@ def test_rows_of_a_study_share_the_pretrainings_that_are_the_same():
 def test_a_study_keeps_what_is_done(tmp_path, images, monkeypatch):
     labels = np.arange(60) % 2
     monkeypatch.setattr(study, "read_yaml", lambda path: PLAN)
-    tiny = {key: registry.get_entry(ENTRY).raw["tiny"][key] for key in ("model", "training")}
+    tiny = {key: entries.get_entry(ENTRY).raw["tiny"][key] for key in ("model", "training")}
     arguments = {"minutes": 0.02, "overrides": tiny}
     data = {"small": (images, labels)}
     first = bench("pretraining", tmp_path, data, rows=["scratch"], **arguments)
@@ -187,7 +190,7 @@ def test_a_study_keeps_what_is_done(tmp_path, images, monkeypatch):
         patch.setattr(study, "_what_trains", lambda raw: "another recipe")
         with pytest.raises(RecipeError, match=r"other conditions \(recipe\)"):
             bench("pretraining", tmp_path, data, rows=["scratch"], **arguments)
-    other = recipe_files.merge(TINY, {"optimizers": {"generator": {"learning_rate": 1e-3}}})
+    other = yaml_files.merge(TINY, {"optimizers": {"generator": {"learning_rate": 1e-3}}})
     train(ENTRY, (images, labels), tmp_path / "other", samples=16, overrides=other)
     with pytest.raises(RecipeError, match=r"trained by another recipe .*'optimizers'"):
         bench("pretraining", tmp_path, data, rows=["both"], sources={"small": str(tmp_path / "other")}, **arguments)
@@ -207,13 +210,13 @@ def test_a_study_gives_each_network_its_own_optimizer_and_leaves_out_what_has_no
     rows = {"rotation, D": PLAN["rows"]["rotation, D"], "classifier, D": {"method": "classifier", "init": INIT}}
     monkeypatch.setattr(study, "read_yaml", lambda path: {**PLAN, "rows": rows})
     slow = {"name": "adam", "learning_rate": 1e-6}
-    tiny = {key: registry.get_entry(ENTRY).raw["tiny"][key] for key in ("model", "training")}
+    tiny = {key: entries.get_entry(ENTRY).raw["tiny"][key] for key in ("model", "training")}
     changes = {**tiny, "optimizers": {"generator": slow, "student": slow}}
     cells = bench("pretraining", tmp_path, {"small": images}, minutes=0.02, overrides=changes)
     assert [cell["row"] for cell in cells] == ["rotation, D"] and np.isfinite(cells[0]["kid"])
     assert "'classifier, D' is left out, the data have no classes" in caplog.text
     for folder, network in (("pretraining_rotation", "student"), ("rotation_D", "generator")):
-        optimizers = registry.get_entry(str(tmp_path / f"small/{folder}/0")).raw["optimizers"]
+        optimizers = entries.get_entry(str(tmp_path / f"small/{folder}/0")).raw["optimizers"]
         assert optimizers[network]["learning_rate"] == 1e-6 and not {"student", "generator"} <= set(optimizers)
     changes["optimizers"] = {"generator": slow, "student": {**slow, "learning_rate": 1e-3}}
     with pytest.raises(RecipeError, match=r"other conditions \(pretraining_optimizers\)"):
@@ -259,8 +262,8 @@ def test_rows_of_all_studies_name_what_there_is(tmp_path, tiny):
         told = pretraining.small_form(method) | ({"pretrain.classes": 10} if method == "classifier" else {})
         return pretraining.task_class(method)(gan(entry), pretraining.recipe(method, entry, told).pretrain)
 
-    for name, path in registry.recipe_paths("_studies").items():
-        plan = recipe_files.read_yaml(path)
+    for name, path in entries.recipe_paths("_studies").items():
+        plan = yaml_files.read_yaml(path)
         assert plan["summary"] and plan["seeds"], name
         for one, row in ((one, row) for one in plan["sets"] for row in plan["rows"] if study._in(plan, one, row, True)):
             study._Cell(plan, one, row, 0, tmp_path, None, {}, None).check_recipes()
@@ -372,7 +375,7 @@ def test_runs_of_one_recipe_with_several_seeds_are_compared_together(tmp_path, i
     for name, changes in (("one", {}), ("other", {"objective": "hinge"})):
         for seed in (0, 1):
             runs.append(tmp_path / f"{name}_{seed}")
-            train(ENTRY, images, runs[-1], samples=32, seed=seed, overrides=recipe_files.merge(TINY, changes))
+            train(ENTRY, images, runs[-1], samples=32, seed=seed, overrides=yaml_files.merge(TINY, changes))
     found = compare_runs(runs, tmp_path / "page.html")
     sliced = next(one for one in found["ratios"] if one["score"] == "sliced Wasserstein x1000")
     assert (sliced["runs"], sliced["reference"]) == (["other_0", "other_1"], ["one_0", "one_1"])

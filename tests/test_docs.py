@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 import ganzoo
-from ganzoo import recipe_files, registry
 from ganzoo.cli import main
+from ganzoo.recipes import entries, yaml_files
 
 TOP = Path(__file__).parents[1]
 README = TOP / "README.md"
@@ -116,13 +116,13 @@ def test_settings_are_keys_of_the_recipe(page):
     for words in commands(page):
         name, found = parsed(words) if "--help" not in words else ("", {})
         pairs = dict(pair.split("=", 1) for pair in found.get("sets", ()))
-        changes = {key: recipe_files.parse_value(value) for key, value in pairs.items()}
-        if not changes or found.get("name") not in registry.list_entries() or "..." in pairs.values():
+        changes = {key: yaml_files.parse_value(value) for key, value in pairs.items()}
+        if not changes or found.get("name") not in entries.list_entries() or "..." in pairs.values():
             continue
         if name == "pretrain":
             pretraining.recipe(found["method"], found["name"], changes)
         else:
-            registry.get_entry(found["name"]).recipe(**changes)
+            entries.get_entry(found["name"]).recipe(**changes)
 
 
 @each_page
@@ -156,7 +156,7 @@ def test_every_public_name_is_on_the_api_page():
 def test_every_entry_has_a_card_with_the_facts_of_its_recipe(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["zoo_cards.py", "--check"])
     runpy.run_path(str(TOP / "docs/zoo_cards.py"), run_name="__main__")  # exits where a card is out of date
-    for name in registry.list_entries():
+    for name in entries.list_entries():
         card = TOP / "docs/zoo" / f"{name.split('/')[1]}.md"
         assert card.read_text(encoding="utf-8").startswith(f"# {name}\n")
         assert f"[`{name}`](docs/zoo/{card.name})" in README.read_text(encoding="utf-8")

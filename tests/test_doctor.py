@@ -5,11 +5,14 @@ import signal
 import numpy as np
 import pytest
 
-from ganzoo import callbacks, presets, registry
+from ganzoo.commands.doctor import check_installation, equal_neighbours, examine, mirror_ratio, recommend
 from ganzoo.commands.texts import diagnosis as text
-from ganzoo.data.duplicates import twins
-from ganzoo.doctor import check_installation, equal_neighbours, examine, mirror_ratio, recommend
+from ganzoo.data.images.duplicates import twins
 from ganzoo.errors import DataError, Interrupted, WeightsError
+from ganzoo.recipes import entries
+from ganzoo.runs import callbacks
+from ganzoo.weights import preset_files
+from ganzoo.zoo.create import create as create_gan
 
 ENTRY = "image/dcgan_32"
 
@@ -110,8 +113,8 @@ def test_recommendations(facts, parts):
 def test_a_probe_tells_fakes_from_reals(tmp_path, noise, monkeypatch):
     from ganzoo import backbones
 
-    gan = registry.create(ENTRY, **registry.get_entry(ENTRY).raw["tiny"])
-    presets.save(gan, tmp_path)
+    gan = create_gan(ENTRY, **entries.get_entry(ENTRY).raw["tiny"])
+    preset_files.save(gan, tmp_path)
     create, another = backbones.create, "keras_cv/mobilenet_v3_small"  # whose weights are on the network alone
     monkeypatch.setattr(
         backbones,

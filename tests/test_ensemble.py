@@ -7,13 +7,19 @@ import keras
 import numpy as np
 import pytest
 
-from ganzoo import backbone_networks, backbones, presets, recipe_files, registry
-from ganzoo.backbone_catalogue import LITE_SIDES
-from ganzoo.ensemble import NEVER
+from ganzoo import backbones
+from ganzoo.backbones import libraries
+from ganzoo.backbones.catalogue import LITE_SIDES
+from ganzoo.backbones.features import cross_validated, probe
+from ganzoo.discriminators.ensemble import NEVER
 from ganzoo.errors import DataError, GanzooError, RecipeError, WeightsError
-from ganzoo.frozen_features import cross_validated, probe
-from ganzoo.training import train
-from ganzoo.variables import named_variables
+from ganzoo.recipes import entries, yaml_files
+from ganzoo.runs.train import train
+from ganzoo.weights import preset_files
+from ganzoo.weights.variables import named_variables
+from ganzoo.zoo.create import create
+from ganzoo.zoo.load import load
+from ganzoo.zoo.transfer import transfer
 
 ENTRY = "image/projected_mobile_64"
 PLAIN = {
@@ -30,9 +36,9 @@ ENSEMBLE = {
 
 
 def tiny_recipe(*changes):
-    tree = registry.get_entry(ENTRY).raw["tiny"]
+    tree = entries.get_entry(ENTRY).raw["tiny"]
     for change in (PLAIN, *changes):
-        tree = recipe_files.merge(tree, change)
+        tree = yaml_files.merge(tree, change)
     return tree
 
 
@@ -56,9 +62,9 @@ def test_the_most_telling_network_joins_and_only_that_is_trained(tmp_path, image
     keras.utils.set_random_seed(0)
     untrained = {
         f"discriminator/{name}": np.array(variable)
-        for name, variable in named_variables(registry.create(str(tmp_path / "whole")).discriminator).items()
+        for name, variable in named_variables(create(str(tmp_path / "whole")).discriminator).items()
     }
-    whole = presets.read_weights(str(tmp_path / "whole"))
+    whole = preset_files.read_weights(str(tmp_path / "whole"))
     for index, name in enumerate(ENSEMBLE["model"]["ensemble"]):
         heads = [key for key in untrained if key.startswith(f"discriminator/head_ensemble_{index}_")]
         changed = [not np.array_equal(untrained[key], whole[key]) for key in heads]
@@ -66,14 +72,14 @@ def test_the_most_telling_network_joins_and_only_that_is_trained(tmp_path, image
     # A run that was cut off after the joining ends with the same weights.
     train(ENTRY, images, tmp_path / "cut", samples=24, overrides=recipe)
     train(ENTRY, images, tmp_path / "cut", samples=32)
-    resumed = presets.read_weights(str(tmp_path / "cut"))
+    resumed = preset_files.read_weights(str(tmp_path / "cut"))
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_network_that_has_not_joined_does_not_lower_the_lead():
     import tensorflow as tf
 
-    alone, beside = (registry.create(ENTRY, **tiny_recipe(*change)) for change in ((), (ENSEMBLE,)))
+    alone, beside = (create(ENTRY, **tiny_recipe(*change)) for change in ((), (ENSEMBLE,)))
     logits = [tf.constant([[2.0], [4.0]])]
     assert alone._mean_of_heads(logits).numpy() == pytest.approx([2.0, 4.0])
     idle = [tf.zeros((2, 4, 4, 1))] * (len(beside.head_weights()) - 1)
@@ -83,7 +89,7 @@ def test_a_network_that_has_not_joined_does_not_lower_the_lead():
 
 
 def test_the_heads_of_a_network_begin_with_a_first_step_when_it_joins(tiny, reals):
-    gan = registry.create(ENTRY, **tiny_recipe({"model": {"ensemble": ["efficientnet_lite0"]}}))
+    gan = create(ENTRY, **tiny_recipe({"model": {"ensemble": ["efficientnet_lite0"]}}))
     gan.compile()
     gan._can_join = True
     gan.fit(reals(gan, 2).repeat(8), verbose=0)
@@ -126,7 +132,7 @@ def test_the_probe_finds_what_differs_and_nothing_where_nothing_does(images):
 def test_networks_that_have_not_joined_count_for_nothing(tiny, precision):
     import tensorflow as tf
 
-    gan = tiny(ENTRY, **recipe_files.merge(PLAIN, ENSEMBLE), **{"training.precision": precision})
+    gan = tiny(ENTRY, **yaml_files.merge(PLAIN, ENSEMBLE), **{"training.precision": precision})
     images = tf.constant(np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 3)).astype("float32"))
     seen = gan.observe(images, {})
     assert (
@@ -150,40 +156,40 @@ def test_a_trunk_of_imagenet_is_trained_wholly_partly_or_not(tmp_path, images, s
     model = {"trunk": "efficientnet_lite0", "backbone_weights": "default"}
     recipe = tiny_recipe({"model": model, "freeze": freeze})
     train(ENTRY, images, tmp_path / "run", samples=16, overrides=recipe)
-    trained = presets.read_weights(str(tmp_path / "run"))
+    trained = preset_files.read_weights(str(tmp_path / "run"))
     trunk = {name: array for name, array in trained.items() if name.startswith("discriminator/trunk/")}
-    source = registry.create(ENTRY, **recipe)
+    source = create(ENTRY, **recipe)
     kept = [
         np.array_equal(trunk[f"discriminator/trunk/{name}"], variable)
         for name, variable in named_variables(source.part("discriminator.trunk")).items()
     ]
     assert sum(kept) == len(kept) if share == 1.0 else 0 < sum(kept) < len(kept) if share else sum(kept) == 0
-    sources = presets.load(str(tmp_path / "run")).pretrained_sources()
+    sources = load(str(tmp_path / "run")).pretrained_sources()
     assert [source["backbone"] for source in sources] == ["efficientnet_lite0"]
     # What began from it remembers, through a resume and a preset.
     plain = tiny_recipe()
     init = {"generator": f"{tmp_path / 'run'}:generator"}
     train(ENTRY, images, tmp_path / "next", samples=8, overrides=plain, init=init)
     train(ENTRY, images, tmp_path / "next", samples=16)
-    assert presets.load(str(tmp_path / "next")).pretrained_sources() == sources
+    assert load(str(tmp_path / "next")).pretrained_sources() == sources
 
 
 @pytest.mark.parametrize("name", LITE_SIDES)
 def test_a_trunk_of_imagenet_begins_as_that_network(tiny, name):
     model = {"trunk": name, "backbone_weights": "default"}
-    gan = tiny(ENTRY, **recipe_files.merge(PLAIN, {"model": model}))
+    gan = tiny(ENTRY, **yaml_files.merge(PLAIN, {"model": model}))
     images = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
     expected = backbones.create(name, (16, 16, 3), (8,), input_size=32, bottlenecks=True)(images)[0]
     np.testing.assert_allclose(gan.part("discriminator.trunk")(images, training=True), expected, atol=1e-4)
 
 
 def test_imagenet_weights_go_into_a_trunk_by_name(tiny):
-    gan = tiny(ENTRY, **recipe_files.merge(PLAIN, {"model": {"trunk": "efficientnet_lite0"}}))
+    gan = tiny(ENTRY, **yaml_files.merge(PLAIN, {"model": {"trunk": "efficientnet_lite0"}}))
     fresh = [np.array(weight) for weight in gan.part("discriminator.trunk").weights]
-    report = presets.transfer("imagenet/efficientnet_lite0:trunk", "discriminator.trunk", gan)
+    report = transfer("imagenet/efficientnet_lite0:trunk", "discriminator.trunk", gan)
     assert len(report.loaded) == len(fresh) and not report.mismatched and not report.skipped
     with pytest.raises(WeightsError, match=r"--set model\.trunk=efficientnet_lite0"):
-        presets.transfer("imagenet/efficientnet_lite0:trunk", "discriminator.trunk", tiny("image/dcgan_32"))
+        transfer("imagenet/efficientnet_lite0:trunk", "discriminator.trunk", tiny("image/dcgan_32"))
     images = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
     expected = backbones.create("efficientnet_lite0", (16, 16, 3), (8,), input_size=32, bottlenecks=True)(images)[0]
     np.testing.assert_allclose(gan.part("discriminator.trunk")(images, training=True), expected, atol=1e-4)
@@ -194,10 +200,10 @@ def test_imagenet_weights_go_into_a_trunk_by_name(tiny):
 def test_a_fine_tuned_trunk_is_frozen_under_small_heads(tiny, reals, tmp_path):
     """A classifier that was trained on the data judges, frozen, as any backbone does."""
     trunk = {"model": {"trunk": "efficientnet_lite0"}}
-    source = tiny(ENTRY, **recipe_files.merge(PLAIN, trunk))
+    source = tiny(ENTRY, **yaml_files.merge(PLAIN, trunk))
     for weight in source.part("discriminator.trunk").trainable_weights[:4]:
         weight.assign(weight * 1.5)  # as if trained
-    presets.save(source, tmp_path)
+    preset_files.save(source, tmp_path)
     heads = {"projected_weight": 1.0, "matching_weight": 0.0, "backbone_weights": f"{tmp_path}:discriminator.trunk"}
     gan = tiny(ENTRY, model=heads)
     images = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
@@ -230,10 +236,10 @@ def test_a_fine_tuned_trunk_is_frozen_under_small_heads(tiny, reals, tmp_path):
 def test_any_classifier_is_a_trunk_with_weights_from_a_file(tiny, reals, tmp_path, name):
     """The weights are made up; those of the libraries come from a network."""
     with backbones._fresh_names():
-        whole, _ = backbone_networks.without_top(backbones.backbone_info(name), (32, 32, 3), None)
+        whole, _ = libraries.without_top(backbones.backbone_info(name), (32, 32, 3), None)
     whole.save_weights(tmp_path / "whole.weights.h5")
     model = {"trunk": name, "backbone_weights": str(tmp_path / "whole.weights.h5")}
-    gan = tiny(ENTRY, **recipe_files.merge(PLAIN, {"model": model}))
+    gan = tiny(ENTRY, **yaml_files.merge(PLAIN, {"model": model}))
     images = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
     frozen = backbones.create(name, (16, 16, 3), (8,), tmp_path / "whole.weights.h5", input_size=32, bottlenecks=True)
     np.testing.assert_allclose(gan.part("discriminator.trunk")(images, training=False), frozen(images)[0], atol=1e-3)
@@ -257,11 +263,11 @@ def test_any_classifier_is_a_trunk_with_weights_from_a_file(tiny, reals, tmp_pat
 )
 def test_impossible_ensembles_are_refused(change, message):
     with pytest.raises(RecipeError, match=message):
-        registry.create(ENTRY, **tiny_recipe(ENSEMBLE, {"model": change}))
+        create(ENTRY, **tiny_recipe(ENSEMBLE, {"model": change}))
 
 
 def test_a_plain_fit_says_that_no_network_will_join(tiny, caplog):
-    gan = tiny(ENTRY, **recipe_files.merge(PLAIN, ENSEMBLE))
+    gan = tiny(ENTRY, **yaml_files.merge(PLAIN, ENSEMBLE))
     with pytest.raises(DataError):  # before any step
         gan.fit(np.zeros((8, 5, 5, 3), "uint8"), verbose=0)
     assert "No network of model.ensemble will join" in caplog.text

@@ -11,15 +11,17 @@ from click.testing import CliRunner
 from PIL import Image
 
 import ganzoo
-from ganzoo import presets, recipe_files, registry
-from ganzoo.cache import cache_dir
 from ganzoo.cli import main
-from ganzoo.data import SampleSet
+from ganzoo.data.sample_set import SampleSet
 from ganzoo.errors import DataError, EvaluationError
-from ganzoo.evaluation import read_reals, with_control
 from ganzoo.export import export_generator, quality
-from ganzoo.registry import get_entry
+from ganzoo.files.cache import cache_dir
+from ganzoo.recipes import entries, yaml_files
+from ganzoo.recipes.entries import get_entry
 from ganzoo.runs.class_names import generated_classes, labels_for
+from ganzoo.runs.evaluate import read_reals, with_control
+from ganzoo.weights import preset_files
+from ganzoo.zoo.load import class_names, load
 
 TINY = get_entry("image/dcgan_32").raw["tiny"]
 CONDITIONAL = get_entry("image/wgan_gp_32").raw["tiny"]  # 3 classes
@@ -37,7 +39,7 @@ def labelled(*names):
 
 @pytest.fixture(scope="module")
 def gan():
-    made = ganzoo.create("image/wgan_gp_32", **recipe_files.merge(CONDITIONAL, {"evaluation": {"networks": []}}))
+    made = ganzoo.create("image/wgan_gp_32", **yaml_files.merge(CONDITIONAL, {"evaluation": {"networks": []}}))
     made.recipe = made.recipe.model_copy(update={"weights": None})
     return made
 
@@ -93,45 +95,45 @@ def test_some_digits_are_matched_with_the_digits_of_the_generator(gan, monkeypat
 
 
 def test_published_weights_know_the_names_of_their_classes():
-    loaded = presets.load("image/wgan_gp_32")
+    loaded = load("image/wgan_gp_32")
     assert generated_classes(loaded) == loaded.class_names == tuple("0123456789")
 
 
 def test_a_loaded_gan_knows_the_names_of_its_classes_and_copies_of_its_preset_do(gan, named, tmp_path, monkeypatch):
     run = tmp_path / "run"
-    presets.save(gan, run / "preset")
-    presets.save(gan, tmp_path / "copy")
+    preset_files.save(gan, run / "preset")
+    preset_files.save(gan, tmp_path / "copy")
     monkeypatch.setattr(gan, "class_names", ())
-    presets.save(gan, run / "best")  # as earlier versions wrote it
+    preset_files.save(gan, run / "best")  # as earlier versions wrote it
     (run / "data.json").write_text(json.dumps({"class_counts": {"cat": 4, "dog": 5, "yak": 6}}))
-    names = {where: presets.load(str(tmp_path / where)).class_names for where in ("run", "copy", "run/best")}
+    names = {where: load(str(tmp_path / where)).class_names for where in ("run", "copy", "run/best")}
     assert names["run"] == names["copy"] == ("cat", "dog", "owl") and names["run/best"] == ("cat", "dog", "yak")
     saved = tmp_path / "gan.keras"
-    loaded = presets.load(str(tmp_path / "copy"))
+    loaded = load(str(tmp_path / "copy"))
     loaded.save(saved)
     assert keras.saving.load_model(saved).class_names == generated_classes(loaded) == ("cat", "dog", "owl")
 
 
 def test_the_names_of_a_teacher_are_those_of_what_learned_from_it_alone(gan, named, tmp_path, monkeypatch):
-    presets.save(gan, tmp_path / "teacher" / "preset")
+    preset_files.save(gan, tmp_path / "teacher" / "preset")
     monkeypatch.setattr(gan, "class_names", ())
     taught = {"teacher": str(tmp_path / "teacher"), "alone": True}
-    recipe = registry.get_entry("image/wgan_gp_32").recipe(**recipe_files.merge(CONDITIONAL, {"distillation": taught}))
+    recipe = entries.get_entry("image/wgan_gp_32").recipe(**yaml_files.merge(CONDITIONAL, {"distillation": taught}))
     monkeypatch.setattr(gan, "recipe", recipe.model_copy(update={"weights": None}))
-    presets.save(gan, tmp_path / "run" / "preset")
+    preset_files.save(gan, tmp_path / "run" / "preset")
     (tmp_path / "run" / "data.json").write_text(json.dumps({"class_counts": {"0": 4, "1": 5, "2": 6}}))
-    assert presets.class_names(gan, tmp_path / "run") == ("cat", "dog", "owl")
+    assert class_names(gan, tmp_path / "run") == ("cat", "dog", "owl")
     shutil.rmtree(tmp_path / "teacher")
-    assert presets.class_names(gan, tmp_path / "run") == ("0", "1", "2")
+    assert class_names(gan, tmp_path / "run") == ("0", "1", "2")
 
 
 def test_names_in_a_preset_are_safe_to_print(gan, tmp_path, monkeypatch):
     monkeypatch.setattr(gan, "class_names", ("a\x1b[2J", "b", "b"))
-    presets.save(gan, tmp_path)
-    assert presets.class_names(gan, tmp_path) == ("a\\x1b[2J", "b", "b (2)")
+    preset_files.save(gan, tmp_path)
+    assert class_names(gan, tmp_path) == ("a\\x1b[2J", "b", "b (2)")
     monkeypatch.setattr(gan, "class_names", ("one", "too few"))
-    presets.save(gan, tmp_path)
-    assert presets.class_names(gan, tmp_path) == ()
+    preset_files.save(gan, tmp_path)
+    assert class_names(gan, tmp_path) == ()
 
 
 def test_a_gan_object_is_scored_as_its_run_is(gan):
@@ -160,7 +162,7 @@ def test_evaluate_and_export_read_the_part_that_is_asked_for(gan, tmp_path):
     assert len(quality.find_reals(gan, None, str(data), "test").images) == 40
     for name in ("evaluate", "export", "doctor"):
         assert any("--split" in option.opts for option in main.commands[name].params)
-    presets.save(gan, tmp_path / "preset")
+    preset_files.save(gan, tmp_path / "preset")
     arguments = [str(tmp_path / "preset"), "--data", str(data), "--split", "val"]
     for command in (["evaluate", *arguments], ["export", *arguments, "--out", str(tmp_path / "out")]):
         result = CliRunner().invoke(main, command)
@@ -179,10 +181,10 @@ def test_the_feature_network_is_fitted_once_for_all_commands(tmp_path, monkeypat
     np.save(tmp_path / "data.npy", images(80))
     data, run = str(tmp_path / "data.npy"), tmp_path / "run"
     changes = {"evaluation": {"check_networks": ["self_supervised"], "networks": ["self_supervised"]}}
-    ganzoo.train("image/dcgan_32", data, run, samples=16, overrides=recipe_files.merge(TINY, changes))
+    ganzoo.train("image/dcgan_32", data, run, samples=16, overrides=yaml_files.merge(TINY, changes))
     fitted = list(cache_dir("networks").iterdir())
     cards = [ganzoo.evaluate(str(run), data, seed=seed, fits=1) for seed in (0, 1)]
-    ganzoo.evaluate(presets.load(str(run)), data, fits=1)
+    ganzoo.evaluate(load(str(run)), data, fits=1)
     export_generator(str(run), tmp_path / "out", ["tflite"], ["float16"])
     assert len(fitted) == 1 and list(cache_dir("networks").iterdir()) == fitted
     versions = {card.protocol["networks"]["self_supervised"]["version"] for card in cards}
@@ -199,7 +201,7 @@ def test_a_run_keeps_the_names_of_its_classes_in_its_presets(tmp_path):
         (tmp_path / "data" / name).mkdir(parents=True)
         for index, image in enumerate(images(20, seed=number)):
             Image.fromarray(image).save(tmp_path / "data" / name / f"{index}.png")
-    off = recipe_files.merge(CONDITIONAL, {"evaluation": {"networks": [], "every": 0}})
+    off = yaml_files.merge(CONDITIONAL, {"evaluation": {"networks": [], "every": 0}})
     arrays = (images(60), np.arange(60) % 3)
     for run, data in (("named", str(tmp_path / "data")), ("numbered", arrays)):
         ganzoo.train("image/wgan_gp_32", data, tmp_path / run, samples=16, overrides=off)

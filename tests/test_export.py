@@ -19,12 +19,13 @@ from ai_edge_litert.tools import flatbuffer_utils
 from keras import layers
 
 import ganzoo
-from ganzoo import export, presets
+from ganzoo import export
 from ganzoo.errors import ExportError, GanzooError
 from ganzoo.export import files, gpu, metadata, model_card, tflite, verify
 from ganzoo.export.generator import Generator, of_gan
 from ganzoo.export.reference import load_reference
-from ganzoo.registry import get_entry, list_entries
+from ganzoo.recipes.entries import get_entry, list_entries
+from ganzoo.weights import preset_files
 
 TFLITE = ("generator_float32.tflite", "generator_float16.tflite")
 EIGHT_BITS = ("generator_dynamic.tflite", "generator_int8.tflite")
@@ -382,7 +383,7 @@ def test_foreign_operators_are_named():
 
 def test_saved_weights_are_exported_by_their_folder(tmp_path):
     gan = trained_like("image/dcgan_32")
-    presets.save(gan, tmp_path / "preset")
+    preset_files.save(gan, tmp_path / "preset")
     export.export_generator(str(tmp_path / "preset"), tmp_path / "out", formats=["saved_model"])
     reference = load_reference(tmp_path / "out" / "reference.npz")
     np.testing.assert_allclose(reference.samples, by_keras(gan, reference.inputs), atol=1e-6)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ganzoo.data.pixel_range import ENOUGH, PixelRange
+from ganzoo.data.images.pixel_range import ENOUGH, PixelRange
 from ganzoo.errors import DataError, GanzooError
-from ganzoo.training import train
+from ganzoo.runs.train import train
 
 ENTRY, CLASSES = "image/dcgan_32", "image/wgan_gp_32"
 BYTES = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3)).astype("uint8")
@@ -90,11 +90,11 @@ def test_images_out_of_range_are_refused_with_the_fix(wrong, tiny):
 
 
 def test_a_training_from_a_dataset_checks_the_range_and_is_no_run_then(tmp_path):
-    from ganzoo import registry
+    from ganzoo.recipes import entries
 
     data = dataset(FLOATS).repeat()
     with pytest.raises(DataError, match="Pixels out of range"):
-        train(ENTRY, data, tmp_path / "run", samples=16, overrides=registry.get_entry(ENTRY).raw["tiny"])
+        train(ENTRY, data, tmp_path / "run", samples=16, overrides=entries.get_entry(ENTRY).raw["tiny"])
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 

@@ -6,17 +6,17 @@ import json
 import numpy as np
 import pytest
 
-from ganzoo import recipe_files, registry
-from ganzoo.callbacks import Clock
-from ganzoo.config import Guards
-from ganzoo.data import SampleSet
+from ganzoo.data.sample_set import SampleSet
 from ganzoo.domains.image import small_features
 from ganzoo.errors import RecipeError, TrainingError
-from ganzoo.guards import LEAD, PATIENCE, Guard, measure, signs
-from ganzoo.training import train
+from ganzoo.recipes import entries, yaml_files
+from ganzoo.recipes.schema import Guards
+from ganzoo.runs.callbacks import Clock
+from ganzoo.runs.collapse_guard import LEAD, PATIENCE, Guard, measure, signs
+from ganzoo.runs.train import train
 
 ENTRY = "image/dcgan_32"
-TINY = registry.get_entry(ENTRY).raw["tiny"]
+TINY = entries.get_entry(ENTRY).raw["tiny"]
 
 
 def look(spread=1.0, coverage=0.8, lead=2.0, recall=0.5):
@@ -57,7 +57,7 @@ def test_signs(now, earlier, expected):
 
 def test_a_run_that_begins_with_given_weights_is_looked_at_before_its_first_step(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
-    changes = recipe_files.merge(TINY, {"guards": {"every": 16}, "evaluation": {"every": 0}})
+    changes = yaml_files.merge(TINY, {"guards": {"every": 16}, "evaluation": {"every": 0}})
     train(ENTRY, images, tmp_path / "first", samples=32, overrides=changes)
     train(
         ENTRY,
@@ -100,13 +100,13 @@ def test_small_features_are_the_means_of_cells():
 
 
 def test_a_guard_warns_acts_and_a_resumed_run_is_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("ganzoo.guards.PATIENCE", 2)  # an untrained tiny generator's samples are alike
+    monkeypatch.setattr("ganzoo.runs.collapse_guard.PATIENCE", 2)  # an untrained tiny generator's samples are alike
     data = np.random.default_rng(0).integers(0, 2, (40, 1, 1, 3)).astype("uint8") * np.full(
         (40, 32, 32, 3), 255, "uint8"
     )
     guards = {"every": 8, "samples": 20, "act": ["augment", "slow_discriminator"]}
     changes = {"guards": guards, "augment": {"policy": ["translation"], "probability": 0.2}}
-    tiny = recipe_files.merge(TINY, changes)
+    tiny = yaml_files.merge(TINY, changes)
     train(ENTRY, data, tmp_path / "whole", samples=64, overrides=tiny)
     train(ENTRY, data, tmp_path / "broken", samples=32, overrides=tiny)
     train(ENTRY, data, tmp_path / "broken", samples=64, overrides=tiny)
@@ -136,25 +136,25 @@ def test_acts_in_files_of_earlier_versions_are_known(tmp_path):
 
 
 def test_a_guard_says_once_that_it_can_do_no_more(tmp_path, monkeypatch):
-    monkeypatch.setattr("ganzoo.guards.signs", lambda look, earlier: ["lead"])
-    monkeypatch.setattr("ganzoo.guards._RESTS", 1)
+    monkeypatch.setattr("ganzoo.runs.collapse_guard.signs", lambda look, earlier: ["lead"])
+    monkeypatch.setattr("ganzoo.runs.collapse_guard._RESTS", 1)
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     changes = {
         "guards": {"every": 8, "samples": 20, "act": ["augment"]},
         "augment": {"policy": ["cutout"], "probability": 0.75},
     }
-    train(ENTRY, data, tmp_path, samples=48, overrides=recipe_files.merge(TINY, changes))
+    train(ENTRY, data, tmp_path, samples=48, overrides=yaml_files.merge(TINY, changes))
     texts = [json.loads(line)["text"] for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     acts = [text for text in texts if text.startswith("The guard")]
     assert [text.rpartition(" ")[2] for text in acts] == ["0.85.", "0.90.", "it."], acts
 
 
 def test_a_guard_slows_the_discriminator_to_a_sixteenth(tmp_path, monkeypatch):
-    monkeypatch.setattr("ganzoo.guards.signs", lambda look, earlier: ["lead"])
-    monkeypatch.setattr("ganzoo.guards._RESTS", 1)
+    monkeypatch.setattr("ganzoo.runs.collapse_guard.signs", lambda look, earlier: ["lead"])
+    monkeypatch.setattr("ganzoo.runs.collapse_guard._RESTS", 1)
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     changes = {"guards": {"every": 8, "samples": 20, "act": ["slow_discriminator"]}, "evaluation": {"every": 0}}
-    train(ENTRY, data, tmp_path, samples=48, overrides=recipe_files.merge(TINY, changes))
+    train(ENTRY, data, tmp_path, samples=48, overrides=yaml_files.merge(TINY, changes))
     texts = [json.loads(line)["text"] for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     acts = [text for text in texts if text.startswith("The guard")]
     assert len(acts) == 5 and "can do no more" in acts[-1] and acts[-2].endswith("to 1.25e-05.")
@@ -164,16 +164,20 @@ def spreads_that(change, monkeypatch):
     """Let the spread of the samples change by a factor from look to look."""
     calls = itertools.count()
     told = {"coverage": 0.5, "recall": 0.5}
-    monkeypatch.setattr("ganzoo.guards.measure", lambda real, fake: {"spread": change ** next(calls), **told})
+    monkeypatch.setattr(
+        "ganzoo.runs.collapse_guard.measure", lambda real, fake: {"spread": change ** next(calls), **told}
+    )
 
 
 def test_a_resumed_run_goes_back_to_the_same_state(tmp_path, monkeypatch):
     """A state without a warning that came after the checkpoint must not hide the one before."""
     spreads_that(0.9, monkeypatch)
-    monkeypatch.setattr("ganzoo.guards.signs", lambda look, earlier: ["spread"] if look["samples"] == 40 else [])
+    monkeypatch.setattr(
+        "ganzoo.runs.collapse_guard.signs", lambda look, earlier: ["spread"] if look["samples"] == 40 else []
+    )
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     changes = {"guards": {"every": 8, "samples": 20, "act": ["go_back"]}, "training": {"snapshot_every": 32}}
-    tiny = recipe_files.merge(TINY, changes)
+    tiny = yaml_files.merge(TINY, changes)
     for run in ("whole", "broken"):
         train(ENTRY, data, tmp_path / run, samples=56, overrides=tiny)
     (tmp_path / "broken/checkpoints/000000056.safetensors").unlink()  # as if killed after 48, where all was well again
@@ -193,16 +197,18 @@ def test_acts_need_something_to_look_at(tiny, tmp_path):
     with pytest.raises(RecipeError, match=r"guards\.every = 0"):
         tiny(ENTRY, guards={"act": ["slow_discriminator"], "every": 0})
     dataset = tf.data.Dataset.from_tensors(np.zeros((8, 32, 32, 3), "uint8")).repeat()
-    changes = recipe_files.merge(TINY, {"guards": {"act": ["slow_discriminator"]}})
+    changes = yaml_files.merge(TINY, {"guards": {"act": ["slow_discriminator"]}})
     with pytest.raises(TrainingError, match="a file or arrays, not a"):
         train(ENTRY, dataset, tmp_path / "run", samples=16, overrides=changes)
 
 
 def test_what_happens_again_after_a_resume_is_told_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("ganzoo.guards.signs", lambda look, earlier: ["lead"] if look["samples"] >= 24 else [])
+    monkeypatch.setattr(
+        "ganzoo.runs.collapse_guard.signs", lambda look, earlier: ["lead"] if look["samples"] >= 24 else []
+    )
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     changes = {"guards": {"every": 8, "samples": 20}, "training": {"snapshot_every": 32}}
-    tiny = recipe_files.merge(TINY, changes)
+    tiny = yaml_files.merge(TINY, changes)
     train(ENTRY, data, tmp_path, samples=56, overrides=tiny)
     (tmp_path / "checkpoints/000000056.safetensors").unlink()  # as if killed after the warning at 24, or before 32
     (tmp_path / "checkpoints/000000032.safetensors").unlink()
@@ -214,7 +220,7 @@ def test_what_happens_again_after_a_resume_is_told_once(tmp_path, monkeypatch):
 def test_the_lead_is_the_mean_since_the_last_look(tmp_path):
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     changes = {"guards": {"every": 32, "samples": 20}, "training": {"log_every": 8, "snapshot_every": 32}}
-    train(ENTRY, data, tmp_path, samples=64, overrides=recipe_files.merge(TINY, changes))
+    train(ENTRY, data, tmp_path, samples=64, overrides=yaml_files.merge(TINY, changes))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     leads = [line["real_logits"] - line["fake_logits"] for line in lines]
     looks = [json.loads(line) for line in (tmp_path / "guards.jsonl").read_text().splitlines()]
@@ -232,9 +238,9 @@ def test_a_guard_goes_back_to_what_was_better(sign, change, tmp_path, monkeypatc
     """Not where the discriminator only leads, nor to a young run whose samples were still more alike."""
     back = sign == "spread" and change < 1
     spreads_that(change, monkeypatch)
-    monkeypatch.setattr("ganzoo.guards.signs", lambda look, earlier: [sign] if len(earlier) == 3 else [])
+    monkeypatch.setattr("ganzoo.runs.collapse_guard.signs", lambda look, earlier: [sign] if len(earlier) == 3 else [])
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
-    tiny = recipe_files.merge(
+    tiny = yaml_files.merge(
         TINY, {"guards": {"every": 8, "samples": 20, "act": ["go_back"]}, "training": {"snapshot_every": 8}}
     )
     train(ENTRY, data, tmp_path, samples=32, overrides=tiny)

@@ -12,7 +12,7 @@ import ganzoo
 from ganzoo import export
 from ganzoo.errors import ExportError
 from ganzoo.export import measure, metadata, serve, vendor
-from ganzoo.registry import get_entry
+from ganzoo.recipes.entries import get_entry
 
 NAME = "generator_float32.tflite"
 

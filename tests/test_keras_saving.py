@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from ganzoo import registry
+from ganzoo.recipes import entries
+from ganzoo.zoo.create import create
 
-ENTRIES = registry.list_entries()
+ENTRIES = entries.list_entries()
 each_entry = pytest.mark.parametrize("name", ENTRIES)
 
 
@@ -40,7 +41,7 @@ def test_a_loaded_gan_makes_the_same_samples_and_takes_the_same_next_step(name, 
 
 @each_entry
 def test_a_gan_is_saved_before_it_is_compiled(name, tmp_path):
-    gan = registry.create(name, **registry.get_entry(name).raw["tiny"])
+    gan = create(name, **entries.get_entry(name).raw["tiny"])
     gan.save(tmp_path / "gan.keras")
     loaded = keras.saving.load_model(tmp_path / "gan.keras")
     assert not loaded.compiled and np.array_equal(loaded.generate(2), gan.generate(2))
@@ -130,7 +131,7 @@ def test_backup_and_restore_resumes_with_the_optimizers_state(tiny, reals, tmp_p
 def test_pretrainings_are_saved_too(tmp_path):
     from ganzoo import pretraining
 
-    entry = registry.get_entry("image/dcgan_32")
+    entry = entries.get_entry("image/dcgan_32")
     model = pretraining.create(pretraining.recipe("rotation", "image/dcgan_32", entry.raw["tiny"]))
     model.compile()
     model.save(tmp_path / "x.keras")

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ganzoo import cli, presets, registry
+from ganzoo import cli
+from ganzoo.commands.generate import class_of, generate, write_samples
 from ganzoo.errors import DataError, GanzooError, RecipeError, TrainingError
-from ganzoo.finetuning import finetune
-from ganzoo.sampling import class_of, generate, write_samples
-from ganzoo.training import train
+from ganzoo.recipes import entries
+from ganzoo.runs.finetune import finetune
+from ganzoo.runs.train import train
+from ganzoo.weights import preset_files
+from ganzoo.zoo.load import load
 
 ENTRY, CLASSES = "image/dcgan_32", "image/wgan_gp_32"
 IMAGES = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3)).astype("uint8")
@@ -145,7 +148,7 @@ def test_a_gan_exports_itself(tiny, tmp_path):
 
 
 def test_the_dtype_policy_of_keras_is_respected(tiny, tmp_path):
-    presets.save(tiny(ENTRY), tmp_path / "preset")
+    preset_files.save(tiny(ENTRY), tmp_path / "preset")
     try:
         keras.config.set_dtype_policy("mixed_bfloat16")
         gan = tiny(ENTRY)
@@ -154,7 +157,7 @@ def test_the_dtype_policy_of_keras_is_respected(tiny, tmp_path):
         latents = gan.draw_latents(4)
         assert np.array_equal(gan.domain.from_unit(gan.predict(latents, verbose=0)), gan.generate(4))
         assert tiny(ENTRY, training={"precision": "float32"}).recipe.training.precision == "float32"
-        assert presets.load(str(tmp_path / "preset")).recipe.training.precision == "float32"  # as it was trained
+        assert load(str(tmp_path / "preset")).recipe.training.precision == "float32"  # as it was trained
         gan.save(tmp_path / "x.keras")
         keras.config.set_dtype_policy("float16")
         with pytest.raises(RecipeError, match=r"policy 'float16'.*mixed_bfloat16"):
@@ -179,7 +182,7 @@ class Tracker(keras.callbacks.Callback):
 
 
 def test_runs_take_callbacks(tmp_path):
-    overrides = registry.get_entry(ENTRY).raw["tiny"]
+    overrides = entries.get_entry(ENTRY).raw["tiny"]
     tracker, board = Tracker(), keras.callbacks.TensorBoard(tmp_path / "board", update_freq=1)
     callbacks = [tracker, board, keras.callbacks.CSVLogger(tmp_path / "log.csv")]
     train(ENTRY, IMAGES, tmp_path / "run", samples=32, overrides=overrides, callbacks=callbacks)
@@ -280,7 +283,7 @@ def test_a_class_is_named_by_its_name_or_its_number():
 
 def test_the_command_takes_class_names_of_runs_and_entries(tiny, tmp_path):
     run = tmp_path / "run"
-    presets.save(tiny(CLASSES), run / "preset")
+    preset_files.save(tiny(CLASSES), run / "preset")
     (run / "data.json").write_text(json.dumps({"class_counts": {"cat": 3, "dog": 2, "yak": 9}}))
     out = str(tmp_path / "x.npy")
 
@@ -295,4 +298,4 @@ def test_the_command_takes_class_names_of_runs_and_entries(tiny, tmp_path):
     assert code == 1 and "Did you mean 'dog'?" in text
     code, text = call(CLASSES, "--condition", "7")
     assert code == 0 and "Class: 7 (7)" in text
-    assert registry.get_entry(CLASSES).weights["class_names"][7] == "7"
+    assert entries.get_entry(CLASSES).weights["class_names"][7] == "7"

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ganzoo.augment import augment, colour, cutout, translation
+from ganzoo.augmentations.diff_augment import augment, colour, cutout, translation
 from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import RecipeError
 from ganzoo.layers.batch_norm import BatchNorm
 from ganzoo.layers.spectral_norm import SpectralConv2D, SpectralDense
-from ganzoo.objectives import OBJECTIVES, get_objective
-from ganzoo.regularizers import gradient_penalty, r1, r2
+from ganzoo.losses.adversarial import OBJECTIVES, get_objective
+from ganzoo.losses.gradient_penalties import gradient_penalty, r1, r2
 
 LOG2 = np.log(2.0)
 # Real logits [0, 2], fake logits [0, -1]; s(1) = 1.3132617, s(-1) = 0.3132617, s(2) = 2.1269280, s(-2) = 0.1269280.

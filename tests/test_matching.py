@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ganzoo.matching import TEMPERATURES, drift, drifting_loss, energy_distance, summaries
+from ganzoo.losses.drifting import TEMPERATURES, drift, drifting_loss, energy_distance, summaries
 
 
 def test_by_hand():

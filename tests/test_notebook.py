@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganzoo import registry
+from ganzoo.recipes import entries
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 NOTEBOOK = NOTEBOOKS / "fine_tune_and_export.ipynb"
@@ -29,7 +29,7 @@ def test_the_notebook_runs_from_a_folder_to_a_tflite_file(tmp_path, monkeypatch)
         monkeypatch.delenv(f"GANZOO_{name}", raising=False)
     monkeypatch.setenv("GANZOO_WORK", "work")
     monkeypatch.setenv("GANZOO_SAMPLES", "32")
-    monkeypatch.setenv("GANZOO_OVERRIDES", json.dumps(registry.get_entry("image/dcgan_32").raw["tiny"]))
+    monkeypatch.setenv("GANZOO_OVERRIDES", json.dumps(entries.get_entry("image/dcgan_32").raw["tiny"]))
     monkeypatch.setenv("GANZOO_SCORED", "16")
     monkeypatch.setenv("GANZOO_NETWORKS", "squeezenet")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
@@ -66,7 +66,7 @@ def test_the_notebook_compares_three_ways_to_pretrain(tmp_path, monkeypatch):
     import nbformat
     from nbclient import NotebookClient
 
-    tiny = {**registry.get_entry("image/dcgan_32").raw["tiny"], "evaluation": {"every": 32, "every_samples": 64}}
+    tiny = {**entries.get_entry("image/dcgan_32").raw["tiny"], "evaluation": {"every": 32, "every_samples": 64}}
     images = np.random.default_rng(0).integers(0, 256, (200, 32, 32, 3)).astype("uint8")
     np.save(tmp_path / "images.npy", images)
     monkeypatch.setenv("GANZOO_DATA", str(tmp_path / "images.npy"))

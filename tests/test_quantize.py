@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ganzoo
-from ganzoo import export, presets, recipe_files
+from ganzoo import export
 from ganzoo.errors import ExportError
 from ganzoo.export import aware, choose, model_card, quality, tflite
 from ganzoo.export.generator import of_gan
@@ -14,7 +14,10 @@ from ganzoo.export.quantize import Quantizer, run
 from ganzoo.export.reference import draw_calibration, draw_reference
 from ganzoo.metrics import real_set
 from ganzoo.metrics.real_set import RealSet
-from ganzoo.registry import get_entry, list_entries
+from ganzoo.recipes import yaml_files
+from ganzoo.recipes.entries import get_entry, list_entries
+from ganzoo.weights import preset_files
+from ganzoo.zoo.load import load
 
 ENTRY = "image/dcgan_32"
 TINY = get_entry(ENTRY).raw["tiny"]
@@ -133,7 +136,7 @@ def test_auto_needs_real_samples_on_a_processor(made, tmp_path):
 
 
 def test_files_are_judged_over_the_same_latents(tmp_path):
-    gan = ganzoo.create(ENTRY, **recipe_files.merge(TINY, {"export": {"samples": 100}}))
+    gan = ganzoo.create(ENTRY, **yaml_files.merge(TINY, {"export": {"samples": 100}}))
     gan.calibrate()
     card = export.export_generator(gan, tmp_path, ["tflite"], ["none", "dynamic", "int8", "auto"], data=images(80))
     by_name = {file["file"]: file for file in card["files"]}
@@ -196,10 +199,10 @@ def test_training_images_that_are_all_alike_are_not_judged_and_refused_where_cop
 
 def test_reals_are_kept_without_their_images(tmp_path):
     reals = real_set.real_set(images(60))
-    presets.save(ganzoo.create(ENTRY, **TINY), tmp_path)
-    assert quality.find_reals(presets.load(str(tmp_path)), str(tmp_path)) is None
+    preset_files.save(ganzoo.create(ENTRY, **TINY), tmp_path)
+    assert quality.find_reals(load(str(tmp_path)), str(tmp_path)) is None
     real_set.save(reals, tmp_path)
-    kept = quality.find_reals(presets.load(str(tmp_path)), str(tmp_path))
+    kept = quality.find_reals(load(str(tmp_path)), str(tmp_path))
     assert kept.images is None and kept.size == (32, 32)
     np.testing.assert_allclose(kept.features, reals.features, rtol=2e-3, atol=2e-3)
     others = images(50, seed=2)
@@ -222,9 +225,9 @@ def test_a_domain_may_have_no_features_to_judge_by(monkeypatch):
 
 def test_a_run_is_judged_by_its_own_data(tmp_path):
     np.save(tmp_path / "data.npy", images(60))
-    tiny = recipe_files.merge(TINY, {"evaluation": {"every": 0}, "guards": {"every": 0}})
+    tiny = yaml_files.merge(TINY, {"evaluation": {"every": 0}, "guards": {"every": 0}})
     ganzoo.train(ENTRY, str(tmp_path / "data.npy"), tmp_path / "run", samples=16, overrides=tiny)
-    gan = presets.load(str(tmp_path / "run"))
+    gan = load(str(tmp_path / "run"))
     for name in (tmp_path / "run", tmp_path / "run" / "preset"):
         found = quality.find_reals(gan, str(name)).images
         assert {one.tobytes() for one in found} == {one.tobytes() for one in images(60)}

@@ -6,12 +6,12 @@ import sys
 import pydantic
 import pytest
 
-from ganzoo import recipe_files, registry
 from ganzoo.errors import RecipeError
+from ganzoo.recipes import entries, yaml_files
 
 
 def recipe(**overrides):
-    return registry.get_entry("image/dcgan_32").recipe(**overrides)
+    return entries.get_entry("image/dcgan_32").recipe(**overrides)
 
 
 def test_recipes_are_frozen_and_read_back(tmp_path):
@@ -20,7 +20,7 @@ def test_recipes_are_frozen_and_read_back(tmp_path):
     with pytest.raises(pydantic.ValidationError):
         made.training.batch_size = 8
     (tmp_path / "recipe.yaml").write_text(made.to_yaml())
-    assert registry.get_entry(str(tmp_path)).recipe().to_dict() == made.to_dict()
+    assert entries.get_entry(str(tmp_path)).recipe().to_dict() == made.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -50,16 +50,16 @@ def test_refusals_name_the_key_and_the_mend(overrides, texts):
 
 def test_unknown_entry_names_the_nearest():
     with pytest.raises(RecipeError, match="Did you mean 'image/dcgan_32'"):
-        registry.get_entry("image/dcgan32")
+        entries.get_entry("image/dcgan32")
 
 
 def test_extends_lies_beneath(tmp_path):
     (tmp_path / "base.yaml").write_text("a: {b: 1, c: 2e-4}\nd: [1]\n")
     (tmp_path / "top.yaml").write_text("extends: base.yaml\na: {b: 3}\n")
-    assert recipe_files.read_yaml(tmp_path / "top.yaml") == {"a": {"b": 3, "c": 2e-4}, "d": [1]}
+    assert yaml_files.read_yaml(tmp_path / "top.yaml") == {"a": {"b": 3, "c": 2e-4}, "d": [1]}
     (tmp_path / "base.yaml").write_text("extends: top.yaml\n")
     with pytest.raises(RecipeError, match="in a circle"):
-        recipe_files.read_yaml(tmp_path / "top.yaml")
+        yaml_files.read_yaml(tmp_path / "top.yaml")
 
 
 def test_listing_loads_no_tensorflow():

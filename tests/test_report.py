@@ -12,8 +12,8 @@ from PIL import Image
 
 from ganzoo.errors import TrainingError
 from ganzoo.metrics.scorecard import NetworkScores, Scorecard
-from ganzoo.page import chart
-from ganzoo.report import write_report
+from ganzoo.reports.page import chart
+from ganzoo.reports.run import write_report
 
 RECIPE = """entry: image/dcgan_32
 summary: DCGAN <b>small</b> & $quick
@@ -285,7 +285,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, made):
 
 
 def test_importing_the_report_loads_no_tensorflow():
-    code = "import sys, ganzoo.report; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    code = "import sys, ganzoo.reports.run; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

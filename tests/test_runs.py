@@ -16,13 +16,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ganzoo import cache, callbacks, presets, recipe_files, registry, training
 from ganzoo.errors import ExportError, GanzooError, Interrupted, StorageError, TrainingError, WeightsError
-from ganzoo.runs import checkpoints, lock, processes
-from ganzoo.training import train
+from ganzoo.files import cache, processes, tensors, writing
+from ganzoo.recipes import entries as zoo_entries
+from ganzoo.recipes import yaml_files
+from ganzoo.runs import callbacks, checkpoints, lock
+from ganzoo.runs import train as training
+from ganzoo.runs.train import train
+from ganzoo.weights import integrity, preset_files
+from ganzoo.zoo.load import load as load_gan
 
 ENTRY = "image/dcgan_32"
-TINY = recipe_files.merge(registry.get_entry(ENTRY).raw["tiny"], {"guards": {"every": 0}, "evaluation": {"every": 0}})
+TINY = yaml_files.merge(zoo_entries.get_entry(ENTRY).raw["tiny"], {"guards": {"every": 0}, "evaluation": {"every": 0}})
 DEAD = 2**22 + 1  # above the largest process number of Linux
 
 
@@ -38,7 +43,7 @@ def entries(path):
 def finished(tmp_path_factory):
     """A tiny run of 16 samples with two checkpoints. Copy it before changing it."""
     run = tmp_path_factory.mktemp("finished") / "run"
-    train(ENTRY, images(), run, samples=16, overrides=recipe_files.merge(TINY, {"training": {"snapshot_every": 8}}))
+    train(ENTRY, images(), run, samples=16, overrides=yaml_files.merge(TINY, {"training": {"snapshot_every": 8}}))
     return run
 
 
@@ -92,7 +97,7 @@ def test_every_single_bit_flip_of_a_checkpoint_is_found(small, saved, tmp_path):
         damaged[bit // 8] ^= 1 << bit % 8
         saved.write_bytes(damaged)
         try:
-            cache.read_safetensors(saved)
+            tensors.read_safetensors(saved)
             missed.append(bit)
         except WeightsError:
             pass
@@ -100,7 +105,7 @@ def test_every_single_bit_flip_of_a_checkpoint_is_found(small, saved, tmp_path):
 
 
 def test_files_without_a_checksum_are_read_and_noted(small, saved, tmp_path, caplog):
-    save_file(cache.read_safetensors(saved), saved)
+    save_file(tensors.read_safetensors(saved), saved)
     caplog.set_level("INFO", "ganzoo")
     assert checkpoints.load(small, tmp_path).seconds == 1.5
     assert "has no checksum: it was written by an earlier version" in caplog.text
@@ -125,8 +130,8 @@ def test_files_without_a_checksum_are_read_and_noted(small, saved, tmp_path, cap
     ],
 )
 def test_impossible_states_are_refused(change, reason, small, saved, tmp_path):
-    state = {**cache.read_safetensors(saved), **change}
-    cache.write_arrays(saved, {name: value for name, value in state.items() if value is not None})
+    state = {**tensors.read_safetensors(saved), **change}
+    tensors.write_arrays(saved, {name: value for name, value in state.items() if value is not None})
     with pytest.raises(TrainingError, match=rf"(?s)No checkpoint .* can be used.*{reason}"):
         checkpoints.load(small, tmp_path)
     assert small.loaded is None and saved.is_file()
@@ -141,8 +146,8 @@ def test_a_state_that_is_not_finite_is_not_saved(small, saved, tmp_path):
 
 
 def test_large_finite_values_are_finite():
-    assert checkpoints.not_finite({"a": np.full(9, 3e38, "float32"), "b": np.full(9, 1.7e308)}) == ""
-    assert "1 of the 3 values of 'half'" in checkpoints.not_finite({"half": np.array([1, np.nan, 2], "float16")})
+    assert integrity.not_finite({"a": np.full(9, 3e38, "float32"), "b": np.full(9, 1.7e308)}) == ""
+    assert "1 of the 3 values of 'half'" in integrity.not_finite({"half": np.array([1, np.nan, 2], "float16")})
 
 
 @pytest.mark.parametrize("damage", ["flip", "missing", "cut", "nan"])
@@ -187,7 +192,7 @@ def test_a_changed_recipe_is_found(run):
     preset = run / "preset" / "recipe.yaml"
     preset.write_text(whole.replace("beta_1: 0.5", "beta_1: 0.4"))
     with pytest.raises(TrainingError, match=r"is not the recipe that model\.safetensors was written with"):
-        presets.load(str(run / "preset"))
+        load_gan(str(run / "preset"))
 
 
 def test_presets_are_checked(run, caplog):
@@ -196,20 +201,20 @@ def test_presets_are_checked(run, caplog):
     content = bytearray(whole)
     content[-9] ^= 4
     path.write_bytes(content)
-    for load in (presets.load, lambda name: presets.read_part(name, "generator"), presets.read_weights):
+    for load in (load_gan, lambda name: preset_files.read_part(name, "generator"), preset_files.read_weights):
         with pytest.raises(WeightsError, match=r"model\.safetensors is damaged: .*checksum"):
             load(str(run))
     kernel = next(name for name in arrays if arrays[name].ndim == 4)
     for bad in (np.nan, np.inf):
         save_file({**arrays, kernel: arrays[kernel] * 0 + bad}, path, {"samples_seen": "16"})
         with pytest.raises(WeightsError, match="are NaN or infinite"):
-            presets.load(str(run))
+            load_gan(str(run))
     save_file(arrays, path, {"samples_seen": "-5"})
     with pytest.raises(WeightsError, match="'-5' is not a number of samples"):
-        presets.load(str(run))
+        load_gan(str(run))
     save_file(arrays, path, {"samples_seen": "16"})
     caplog.set_level("INFO", "ganzoo")
-    assert presets.load(str(run)).sample_count == 16
+    assert load_gan(str(run)).sample_count == 16
     assert "has no checksum" in caplog.text
 
 
@@ -221,15 +226,15 @@ def test_a_damaged_preset_is_written_again_from_the_checkpoint(name, run, caplog
     caplog.set_level("INFO", "ganzoo")
     train(ENTRY, images(), run, samples=16)
     assert "is written again from the last checkpoint" in caplog.text
-    assert path.read_bytes()[-100:] == whole[-100:] and presets.load(str(run)).sample_count == 16
+    assert path.read_bytes()[-100:] == whole[-100:] and load_gan(str(run)).sample_count == 16
 
 
 def test_a_preset_older_than_the_newest_checkpoint_is_reported(run, caplog):
-    presets.load(str(run))
+    load_gan(str(run))
     assert "The preset of" not in caplog.text
     newest = run / "checkpoints" / "000000016.safetensors"
     newest.rename(newest.with_name("000000048.safetensors"))
-    presets.load(str(run))
+    load_gan(str(run))
     assert "holds the weights after 16 samples, but its newest checkpoint those after 48" in caplog.text
 
 
@@ -339,12 +344,12 @@ def test_leftovers_of_dead_processes_are_removed(tmp_path, monkeypatch):
     os.utime(tmp_path / f".000000064.{hexes}.safetensors", (old, old))
     for name in (f".ganzoo-{host}-{DEAD}-{hexes}", f".export-{hexes}"):
         (tmp_path / name / "saved_model").mkdir(parents=True)
-    removed = {path.name for path in cache.remove_leftovers(tmp_path, earlier=True)}
+    removed = {path.name for path in writing.remove_leftovers(tmp_path, earlier=True)}
     assert removed == {name for name, gone in files.items() if gone} | {f".ganzoo-{host}-{DEAD}-{hexes}"}
     # A process that began after the file was written has only its number in common with the writer.
     path = tmp_path / f".model.ganzoo-{host}-{here}-{hexes}.safetensors"
     os.utime(path, (old, old))
-    assert cache.remove_leftovers(tmp_path) == [path]
+    assert writing.remove_leftovers(tmp_path) == [path]
 
 
 def test_files_in_a_folder_that_is_no_run_stay(tmp_path):
@@ -361,7 +366,7 @@ def test_a_killed_write_leaves_nothing_after_the_next_start(tmp_path):
     code = """
         import sys, time
         from pathlib import Path
-        from ganzoo.cache import atomic_write
+        from ganzoo.files.writing import atomic_write
         def write(path):
             path.write_bytes(bytes(1000))
             print("writing", flush=True)
@@ -401,12 +406,12 @@ ARRAY = np.zeros(100_000, "uint8")
 @pytest.mark.parametrize(
     ("name", "write"),
     [
-        ("x.safetensors", lambda path: cache.write_arrays(path, {"a": ARRAY})),
-        ("x.npy", lambda path: cache.write_array(path, ARRAY)),
-        ("x.json", lambda path: cache.write_json(path, ARRAY.tolist())),
-        ("x.txt", lambda path: cache.write_text(path, "x" * 100_000)),
-        ("x.jsonl", lambda path: cache.append_object(path, {"text": "x" * 100_000})),
-        ("x.bin", lambda path: cache.atomic_write(path, lambda temporary: save_file({"a": ARRAY}, temporary))),
+        ("x.safetensors", lambda path: tensors.write_arrays(path, {"a": ARRAY})),
+        ("x.npy", lambda path: writing.write_array(path, ARRAY)),
+        ("x.json", lambda path: writing.write_json(path, ARRAY.tolist())),
+        ("x.txt", lambda path: writing.write_text(path, "x" * 100_000)),
+        ("x.jsonl", lambda path: writing.append_object(path, {"text": "x" * 100_000})),
+        ("x.bin", lambda path: writing.atomic_write(path, lambda temporary: save_file({"a": ARRAY}, temporary))),
     ],
 )
 def test_a_file_that_cannot_be_written_whole_stays_as_it_was(name, write, tmp_path):
@@ -422,13 +427,13 @@ def test_a_file_that_cannot_be_written_whole_stays_as_it_was(name, write, tmp_pa
 def test_a_torn_last_line_is_removed_before_the_next(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text('{"samples": 1}\n{"samples": 2, "lo')
-    cache.append_object(path, {"samples": 2})
+    writing.append_object(path, {"samples": 2})
     assert entries(path) == [{"samples": 1}, {"samples": 2}]
     path.write_text('{"samples": 1}')  # whole but for its end
-    cache.append_object(path, {"samples": 2})
+    writing.append_object(path, {"samples": 2})
     assert entries(path) == [{"samples": 1}, {"samples": 2}]
     path.write_bytes(b'{"samples": 1}\n' + b"x" * 200_000)
-    cache.append_object(path, {"samples": 2})
+    writing.append_object(path, {"samples": 2})
     assert entries(path) == [{"samples": 1}, {"samples": 2}]
 
 
@@ -461,7 +466,7 @@ def test_an_export_on_a_full_disk_ends_clearly_and_leaves_nothing(form, run, tmp
 
 @pytest.mark.parametrize("given", [Path("~/data"), "~/data"])
 def test_data_below_the_home_folder_are_kept_apart_from_runs(given, tmp_path, monkeypatch):
-    from ganzoo.run_data import path_of
+    from ganzoo.runs.data import path_of
 
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "data" / "deep").mkdir(parents=True)
@@ -481,7 +486,7 @@ def test_without_a_cache_a_run_of_a_home_path_is_trained_scored_and_exported(tmp
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "file" / "below"))
     np.save(tmp_path / "data.npy", images())
-    changes = recipe_files.merge(TINY, {"guards": {"every": 8}})
+    changes = yaml_files.merge(TINY, {"guards": {"every": 8}})
     train(ENTRY, "~/data.npy", tmp_path / "run", samples=16, overrides=changes)
     assert json.loads((tmp_path / "run" / "data.json").read_text())["given"] == str(tmp_path / "data.npy")
     assert entries(tmp_path / "run" / "guards.jsonl")
@@ -500,7 +505,7 @@ def test_a_cache_that_cannot_be_written_is_replaced(tmp_path, monkeypatch, caplo
 
 def test_a_cache_on_a_full_disk_costs_only_a_warning(tmp_path, caplog):
     with limited(50_000):
-        cache.keep(tmp_path / "x.npy", lambda: cache.write_array(tmp_path / "x.npy", ARRAY))
+        writing.keep(tmp_path / "x.npy", lambda: writing.write_array(tmp_path / "x.npy", ARRAY))
     assert "It is computed again next time" in caplog.text and list(tmp_path.iterdir()) == []
 
 
@@ -527,7 +532,7 @@ def test_a_signal_saves_the_state_and_the_resumed_run_is_exact(number, tmp_path,
         "evaluation": {"every": 32, "every_samples": 20},
         "training": {"log_every": 32, "snapshot_every": 1_000},
     }
-    tiny = recipe_files.merge(TINY, changes)
+    tiny = yaml_files.merge(TINY, changes)
     train(ENTRY, images(), tmp_path / "whole", samples=64, overrides=tiny)
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     with monkeypatch.context() as patch:
@@ -540,7 +545,7 @@ def test_a_signal_saves_the_state_and_the_resumed_run_is_exact(number, tmp_path,
         assert stopped.value.code == 128 + number
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
     run = tmp_path / "run"
-    assert list(checkpoints.listed(run)) == [40] and presets.samples_seen(run / "preset") == 40
+    assert list(checkpoints.listed(run)) == [40] and preset_files.samples_seen(run / "preset") == 40
     assert (run / "samples" / "000000040.png").is_file() and (run / "report.html").is_file()
     assert not (run / lock.LOCK).exists()
     assert entries(run / "events.jsonl")[-1]["text"] == f"interrupted ({number.name})"
@@ -569,11 +574,11 @@ def test_a_signal_at_the_very_end_costs_no_last_line_and_no_last_check(event, tm
 
     monkeypatch.setattr(callbacks.Limits, event, signalled)
     with pytest.raises(Interrupted, match="the state is saved"):
-        train(ENTRY, images(), tmp_path, samples=32, overrides=recipe_files.merge(TINY, changes))
+        train(ENTRY, images(), tmp_path, samples=32, overrides=yaml_files.merge(TINY, changes))
     assert train(ENTRY, images(), tmp_path, samples=32)["samples"] == 32
     for name in ("metrics.jsonl", "checks.jsonl"):
         assert entries(tmp_path / name)[-1]["samples"] == 32
-    assert presets.samples_seen(tmp_path / "best") == 32
+    assert preset_files.samples_seen(tmp_path / "best") == 32
 
 
 def test_a_signal_before_the_first_step_promises_no_checkpoint(tmp_path, monkeypatch, caplog):
@@ -647,7 +652,7 @@ def test_exit_codes_of_the_command_line(verb, number, code, tmp_path):
         errors = process.communicate(timeout=120)[1]
     assert process.returncode == code, errors
     (seen,) = checkpoints.listed(run)
-    assert seen > 0 and presets.samples_seen(run / "preset") == seen
+    assert seen > 0 and preset_files.samples_seen(run / "preset") == seen
     assert f"Stopped after {seen:,} samples" in errors and "Traceback" not in errors
 
 
@@ -658,7 +663,7 @@ def test_snapshots_by_time_do_not_change_the_run(tmp_path):
     frequent = {"training": {"log_every": 32, "snapshot_every": 1_000, "snapshot_minutes": 1e-9}}
     rare = {"training": {"log_every": 32, "snapshot_every": 1_000, "snapshot_minutes": 0.0}}
     for name, changes in (("rare", rare), ("frequent", frequent)):
-        train(ENTRY, images(), tmp_path / name, samples=64, overrides=recipe_files.merge(TINY, changes))
+        train(ENTRY, images(), tmp_path / name, samples=64, overrides=yaml_files.merge(TINY, changes))
     assert len(list((tmp_path / "rare" / "samples").glob("0*.png"))) == 2
     assert len(list((tmp_path / "frequent" / "samples").glob("0*.png"))) > 2
     one, other = (load_file(tmp_path / name / "checkpoints/000000064.safetensors") for name in ("rare", "frequent"))
@@ -678,7 +683,7 @@ def test_a_resume_at_sample_0_writes_nothing_twice(run, tmp_path):
         "evaluation": {"every": 8, "every_samples": 20},
         "freeze": [{"part": "discriminator.trunk", "share": 0.5}],
     }
-    arguments = {"overrides": recipe_files.merge(TINY, changes), "init": {"generator": f"{run}:generator"}}
+    arguments = {"overrides": yaml_files.merge(TINY, changes), "init": {"generator": f"{run}:generator"}}
     train(ENTRY, images(), tmp_path / "next", samples=16, **arguments)
     for path in (tmp_path / "next" / "checkpoints").iterdir():
         path.unlink()  # as if killed before the first one

@@ -16,11 +16,12 @@ import pytest
 from test_hostile import DAMAGES
 
 import ganzoo
-from ganzoo import export, recipe_files
+from ganzoo import export
 from ganzoo.errors import ExportError
 from ganzoo.export import metadata, serve, vendor
 from ganzoo.export.reference import load_reference
-from ganzoo.registry import get_entry
+from ganzoo.recipes import yaml_files
+from ganzoo.recipes.entries import get_entry
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -31,7 +32,7 @@ CHROMIUM = next(
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     gan = ganzoo.create(
-        "image/wgan_gp_32", **recipe_files.merge(get_entry("image/wgan_gp_32").raw["tiny"], {"model": {"classes": 3}})
+        "image/wgan_gp_32", **yaml_files.merge(get_entry("image/wgan_gp_32").raw["tiny"], {"model": {"classes": 3}})
     )
     export.export_generator(gan, folder, ["tflite"], ["none", "float16", "int8"])
     return folder

@@ -9,17 +9,22 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from ganzoo import distribution, narrowing, presets, registry
+from ganzoo import distribution
+from ganzoo.commands.generate import generate
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
 from ganzoo.export import export_generator
 from ganzoo.export.model_card import _origin
-from ganzoo.finetuning import distill, finetune
-from ganzoo.sampling import generate
-from ganzoo.training import train
-from ganzoo.variables import named_variables
+from ganzoo.recipes import entries
+from ganzoo.runs.finetune import distill, finetune
+from ganzoo.runs.train import train
+from ganzoo.weights import channel_pruning, preset_files
+from ganzoo.weights.variables import named_variables
+from ganzoo.zoo.create import create
+from ganzoo.zoo.load import load
+from ganzoo.zoo.transfer import transfer, transfer_narrowed
 
 ELASTIC, MOBILE = "image/elastic_mobile_64", "image/projected_mobile_64"
-TINY = registry.get_entry(ELASTIC).raw["tiny"]
+TINY = entries.get_entry(ELASTIC).raw["tiny"]
 PLAIN = {**TINY, "model": {key: value for key, value in TINY["model"].items() if key != "narrower"}}
 ALONE = {"model.projected_weight": 0.0, "model.matching_weight": 0.0}  # without a frozen network
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype("uint8")
@@ -108,7 +113,7 @@ def test_widths_that_are_not_there_are_refused(tiny):
         tiny(MOBILE, **ALONE).at_width(0.5)
     for shares in ([0.5, 0.75], [0.5, 0.5], [1.0], []):
         with pytest.raises(RecipeError, match="narrower"):
-            registry.create(ELASTIC, model={"narrower": shares})
+            create(ELASTIC, model={"narrower": shares})
     for changes in ({"training.precision": "mixed_float16"}, {"consolidation": 1.0}):
         with pytest.raises(RecipeError, match=r"share gradients|one width"):
             tiny(ELASTIC, **changes)
@@ -116,7 +121,7 @@ def test_widths_that_are_not_there_are_refused(tiny):
     keras.config.set_dtype_policy("mixed_float16")
     try:
         with pytest.raises(RecipeError, match="share gradients"):
-            registry.create(ELASTIC, **registry.get_entry(ELASTIC).raw["tiny"])
+            create(ELASTIC, **entries.get_entry(ELASTIC).raw["tiny"])
     finally:
         keras.config.set_dtype_policy(policy)
     with pytest.raises(TrainingError, match="multiple of 4"):
@@ -140,32 +145,32 @@ def test_every_width_of_a_run_is_exported_and_reported(tmp_path):
     report = (run / "report.html").read_text()
     assert "<h2>Exports</h2>" in report and str(tmp_path / "0.5") in report
     path = generate(str(run), tmp_path / "samples.npy", count=4, width=0.5)
-    assert np.array_equal(np.load(path), presets.load(str(run)).at_width(0.5).generate(4))
+    assert np.array_equal(np.load(path), load(str(run)).at_width(0.5).generate(4))
     with pytest.raises(RecipeError, match="widths"):
         export_generator(run, tmp_path / "other", ["tflite"], ["none"], width=0.3)
 
 
 def test_channels_come_in_order_where_a_generator_of_one_width_was_there_before(tmp_path):
     train(MOBILE, IMAGES, tmp_path / "plain", samples=8, overrides=PLAIN)
-    source = presets.load(str(tmp_path / "plain"))
+    source = load(str(tmp_path / "plain"))
     for name, sorted_now in (("plain", True), ("elastic", False)):
         parts = ["generator"] if sorted_now else ["generator", "narrow"]
-        gan = registry.create(ELASTIC, **TINY, init={part: f"{tmp_path / name}:{part}" for part in parts})
+        gan = create(ELASTIC, **TINY, init={part: f"{tmp_path / name}:{part}" for part in parts})
         for part in parts:
-            presets.transfer(f"{tmp_path / name}:{part}", part, gan)
+            transfer(f"{tmp_path / name}:{part}", part, gan)
         before = np.array(gan.generator.weights[0].numpy())
         gan.begin()
         whole = made(source.generator_ema, drawn(gan))
         assert np.allclose(made(gan.generator, drawn(gan)), whole, atol=1e-5)
         assert np.array_equal(before, gan.generator.weights[0].numpy()) != sorted_now
         if sorted_now:  # and what the narrower one has of its own is fitted
-            fresh = registry.create(ELASTIC, **TINY)
-            presets.transfer(f"{tmp_path / name}:generator", "generator", fresh)
+            fresh = create(ELASTIC, **TINY)
+            transfer(f"{tmp_path / name}:generator", "generator", fresh)
             near, far = (
                 np.square(made(one.at_width(0.5).generator, drawn(gan)) - whole).mean() for one in (gan, fresh)
             )
             assert near < far
-        presets.save(gan, tmp_path / "elastic")
+        preset_files.save(gan, tmp_path / "elastic")
 
 
 def test_the_best_weights_are_the_best_of_all_widths(tmp_path, monkeypatch):
@@ -180,7 +185,7 @@ def test_the_best_weights_are_the_best_of_all_widths(tmp_path, monkeypatch):
     train(ELASTIC, images, tmp_path, samples=16, overrides={**TINY, "evaluation": {"every": 16, "check_networks": []}})
     checks = [json.loads(line) for line in (tmp_path / "checks.jsonl").read_text().splitlines()]
     assert [check["score"] for check in checks] == [1.5 + 2 * index for index in range(len(checks))]
-    best = presets.load(str(tmp_path / "best"))
+    best = load(str(tmp_path / "best"))
     for fakes, share in zip(scored, best.widths(), strict=False):
         assert np.abs(best.at_width(share).generate(len(fakes)).astype(int) - fakes).mean() < 1.0
 
@@ -190,9 +195,9 @@ def test_the_best_weights_are_the_best_of_all_widths(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", [pytest.param(MOBILE, marks=pytest.mark.heavy), "image/dcgan_32", "image/wgan_gp_32"])
 def test_sorting_channels_changes_no_sample(name):
-    gan = presets.load(name)
+    gan = load(name)
     before, weights = made(gan.generator_ema, drawn(gan)), gan.generator_ema.weights[0].numpy()
-    narrowing.sort_channels(gan.generator_ema, [gan.generator], drawn(gan))
+    channel_pruning.sort_channels(gan.generator_ema, [gan.generator], drawn(gan))
     assert np.abs(made(gan.generator_ema, drawn(gan)) - before).max() < 1e-4
     assert np.abs(made(gan.generator, drawn(gan)) - before).max() < 1e-4
     assert not np.array_equal(gan.generator_ema.weights[0].numpy(), weights)
@@ -215,7 +220,7 @@ def test_idle_channels_are_left_out_and_nothing_is_lost(tiny):
     assert widths == (8, 8, 8)
     inputs = drawn(wide, 256)
     fresh = np.abs(made(half.generator, inputs) - made(wide.generator, inputs)).mean()
-    narrowing.narrow(wide.generator, half.generator, inputs)
+    channel_pruning.narrow(wide.generator, half.generator, inputs)
     # Kept are channels that are looked at: the first four of each stage, so that all can be fitted.
     assert np.abs(made(half.generator, inputs) - made(wide.generator, inputs)).mean() < 0.05 * fresh
 
@@ -242,20 +247,20 @@ def test_transposed_convolutions_are_refitted(kernel, strides, padding, more):
     def error():
         return np.mean(np.square(made(half, inputs) - wanted)) / np.mean(np.square(wanted))
 
-    narrowing.narrow(wide, half, inputs)
+    channel_pruning.narrow(wide, half, inputs)
     assert error() < 1e-4
     half.get_layer("up").kernel.assign(-half.get_layer("up").kernel)
     assert error() > 1.0
-    narrowing.refit(wide, half, inputs, {"up"})
+    channel_pruning.refit(wide, half, inputs, {"up"})
     assert error() < 1e-4
 
 
 @pytest.mark.heavy
 def test_half_the_channels_of_the_mobile_generator_make_its_images_roughly():
-    wide = presets.load(MOBILE)
-    half = registry.create(MOBILE, model={"widths": [128, 96, 64, 32, 8], "matching_weight": 0.0})
+    wide = load(MOBILE)
+    half = create(MOBILE, model={"widths": [128, 96, 64, 32, 8], "matching_weight": 0.0})
     inputs = drawn(wide, 64)
-    narrowing.narrow(wide.generator_ema, half.generator, inputs)
+    channel_pruning.narrow(wide.generator_ema, half.generator, inputs)
     wanted = made(wide.generator_ema, inputs)
     error = np.square(made(half.generator, inputs) - wanted).mean() / wanted.var(axis=0).mean()
     assert error < 0.5  # a copy of the weights gives 1.02, unrelated samples 2
@@ -263,24 +268,24 @@ def test_half_the_channels_of_the_mobile_generator_make_its_images_roughly():
 
 def test_what_cannot_be_narrowed_is_told(tiny, tmp_path):
     wide = tiny(MOBILE, **ALONE)
-    presets.save(wide, tmp_path)
+    preset_files.save(wide, tmp_path)
     same, wider = tiny(MOBILE, **ALONE), tiny(MOBILE, **ALONE, **{"model.widths": [16, 16, 16]})
     deeper = tiny(MOBILE, **ALONE, **{"model.widths": [4, 4, 4, 4], "data.size": 32})
     for gan in (wider, deeper, tiny("image/dcgan_32")):
-        assert not narrowing.fits(wide.generator, gan.generator)
+        assert not channel_pruning.fits(wide.generator, gan.generator)
         before = [weight.numpy() for weight in gan.generator.weights]
         with pytest.raises(WeightsError, match="cannot be narrowed"):
-            presets.transfer_narrowed(f"{tmp_path}:generator", "generator", gan)
+            transfer_narrowed(f"{tmp_path}:generator", "generator", gan)
         assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, gan.generator.weights, strict=True))
-    assert not narrowing.fits(wide.generator, same.generator)  # it would gain nothing
+    assert not channel_pruning.fits(wide.generator, same.generator)  # it would gain nothing
     with pytest.raises(WeightsError, match="generator=WHERE:generator alone"):
-        presets.transfer_narrowed(f"{tmp_path}:discriminator", "discriminator", same)
+        transfer_narrowed(f"{tmp_path}:discriminator", "discriminator", same)
     for changes in ({"model.latent_dim": 4}, {"data.channels": 1}):
-        assert not narrowing.fits(
+        assert not channel_pruning.fits(
             wide.generator, tiny(MOBILE, **ALONE, **{"model.widths": [4, 4, 4]}, **changes).generator
         )
     with pytest.raises(RecipeError, match="narrow goes with no"):
-        registry.create(MOBILE, init={"generator": {"source": "a:generator", "narrow": True, "partial": True}})
+        create(MOBILE, init={"generator": {"source": "a:generator", "narrow": True, "partial": True}})
 
 
 # Distillation.
@@ -302,10 +307,10 @@ def both_terms(teacher):
 
 
 def test_terms_are_relative_errors_from_the_teacher(teacher):
-    gan = registry.create("image/dcgan_32", **SMALL, data={"size": 16, "channels": 1}, distillation=both_terms(teacher))
+    gan = create("image/dcgan_32", **SMALL, data={"size": 16, "channels": 1}, distillation=both_terms(teacher))
     gan.compile()
     batch = gan._part(tf.zeros((8, 16, 16, 1)), {}, 1, 0, "generator")
-    source = presets.load(str(teacher))
+    source = load(str(teacher))
     wanted = made(source.generator_ema, batch.latents)
     terms = gan.teacher.terms(tf.constant(wanted), batch)
     assert set(terms) == {"distilled_pixels", "distilled_features"}
@@ -330,7 +335,7 @@ def test_a_student_takes_the_teachers_sizes_and_resumes(teacher, tmp_path):
     run = tmp_path / "student"
     settings = {**QUICK, "model.generator_width": 8, "distillation.features": 0.3}
     distill(str(teacher), "image/dcgan_32", None, run, samples=16, overrides=settings)
-    recipe = registry.get_entry(str(run)).recipe()
+    recipe = entries.get_entry(str(run)).recipe()
     assert (recipe.model.latent_dim, recipe.data.size, recipe.data.channels) == (12, 16, 1)
     reports = {one["target"]: one for one in json.loads((run / "transfer.json").read_text())}
     assert set(reports) == {"generator", "discriminator", "distillation"}
@@ -339,22 +344,22 @@ def test_a_student_takes_the_teachers_sizes_and_resumes(teacher, tmp_path):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert {"distilled_pixels", "distilled_features"} <= lines[-1].keys()
     distill(str(teacher), "image/dcgan_32", None, run, samples=32, overrides=settings)
-    assert presets.load(str(run)).sample_count == 32
+    assert load(str(run)).sample_count == 32
     # It can do without its teacher, and so can what is fine-tuned or trained from it.
     finetune(str(run), "mnist5k", tmp_path / "tuned", samples=8)
     train(str(run), "mnist5k", tmp_path / "fresh", samples=8)
     for name in ("tuned", "fresh"):
-        assert registry.get_entry(str(tmp_path / name)).recipe().distillation is None
+        assert entries.get_entry(str(tmp_path / name)).recipe().distillation is None
     card = export_generator(run, tmp_path / "exported", ["tflite"], ["none"])
     assert card["metadata"]["training_data"].startswith(f"samples of {teacher.name}, which was trained on: ")
     assert card["metadata"]["summary"] == card["summary"] and f"distilled from {teacher.name}" in card["summary"]
     assert str(teacher.parent) not in json.dumps(card)
     assert card["fid"] is not None  # judged by the teacher's data
     # A recipe that names its own run as the teacher has no origin, and no end but for a guard.
-    recipe = registry.get_entry(str(run)).recipe()
+    recipe = entries.get_entry(str(run)).recipe()
     itself = recipe.model_copy(update={"distillation": recipe.distillation.model_copy(update={"teacher": str(run)})})
     (run / "recipe.yaml").write_text((run / "recipe.yaml").read_text().replace(str(teacher), str(run)))
-    assert registry.get_entry(str(run)).recipe().distillation.teacher == str(run)
+    assert entries.get_entry(str(run)).recipe().distillation.teacher == str(run)
     assert _origin(itself, {})[1].startswith(f"samples of {run.name}")
 
 
@@ -379,7 +384,7 @@ def test_teachers_that_do_not_fit_are_refused(teacher, tmp_path, tiny):
         distill(str(tmp_path / "nothing"), MOBILE, None, tmp_path / "d", samples=8)
     with pytest.raises(RecipeError, match="no trunk"):
         blind = {"projected_weight": 1.0, "plain_weight": 0.0, "backbone_weights": "random"}
-        presets.save(tiny(MOBILE, model=blind), tmp_path / "blind")
+        preset_files.save(tiny(MOBILE, model=blind), tmp_path / "blind")
         settings = {"distillation.features": 1.0, "model.widths": [4, 4, 4], "model.matching_weight": 0.0}
         distill(str(tmp_path / "blind"), MOBILE, None, tmp_path / "e", overrides={**settings, "training.batch_size": 8})
     assert not any((tmp_path / name).exists() for name in "abcd")
@@ -405,9 +410,7 @@ def test_a_teacher_is_the_same_on_two_replicas(teacher):
     for strategy in ("none", "mirrored"):
         keras.utils.set_random_seed(0)
         with distribution.scope(distribution.get_strategy(strategy)):
-            gan = registry.create(
-                "image/dcgan_32", **SMALL, data={"size": 16, "channels": 1}, distillation=both_terms(teacher)
-            )
+            gan = create("image/dcgan_32", **SMALL, data={"size": 16, "channels": 1}, distillation=both_terms(teacher))
             gan.compile()
         images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1)).astype("uint8")
         history = gan.fit(tf.data.Dataset.from_tensor_slices(images).batch(8), verbose=0).history
@@ -423,9 +426,9 @@ def test_convolutions_of_unknown_kinds_are_refused(odd):
         return keras.Model({"images": given}, layers.Conv2D(4, 3, padding="same", name="last", **odd)(x))
 
     wide, half = network(8), network(4)
-    assert not narrowing.fits(wide, half)
+    assert not channel_pruning.fits(wide, half)
     with pytest.raises(WeightsError, match=r"last \(Conv2D\) cannot be refitted"):
-        narrowing.narrow(wide, half, {"images": np.zeros((4, 8, 8, 4), "float32")})
+        channel_pruning.narrow(wide, half, {"images": np.zeros((4, 8, 8, 4), "float32")})
 
 
 def test_layers_that_are_added_by_an_operator_keep_together():
@@ -438,8 +441,8 @@ def test_layers_that_are_added_by_an_operator_keep_together():
 
     wide, inputs = network(8), {"latents": np.random.default_rng(0).normal(size=(64, 6)).astype("float32")}
     before = made(wide, inputs)
-    narrowing.sort_channels(wide, [], inputs)
+    channel_pruning.sort_channels(wide, [], inputs)
     assert np.allclose(made(wide, inputs), before, atol=1e-5)
     half = network(6)
-    narrowing.narrow(wide, half, inputs)
+    channel_pruning.narrow(wide, half, inputs)
     assert np.allclose(made(half, inputs), before, atol=2e-2)  # six numbers are all that there is

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ganzoo import callbacks, registry
 from ganzoo.commands.texts import trained
-from ganzoo.recipe_files import merge, nest
-from ganzoo.runs import checkpoints
-from ganzoo.training import train
+from ganzoo.recipes import entries
+from ganzoo.recipes.yaml_files import merge, nest
+from ganzoo.runs import callbacks, checkpoints
+from ganzoo.runs.train import train
+from ganzoo.zoo.create import create
 
 ENTRY = "image/dcgan_32"
 
@@ -40,14 +41,14 @@ def test_minutes_are_those_of_training_in_every_place(tmp_path, monkeypatch, cap
     monkeypatch.setattr(callbacks.Snapshots, "_grid", lambda self: (time.sleep(slow), grid(self)))
     images = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3)).astype("uint8")
     often = {"training.snapshot_every": 2_000, "evaluation.every": 2_000, "guards.every": 2_000}
-    overrides = merge(registry.get_entry(ENTRY).raw["tiny"], nest(often))
+    overrides = merge(entries.get_entry(ENTRY).raw["tiny"], nest(often))
     result = train(ENTRY, images, tmp_path / "run", minutes=1.5 / 60, overrides=overrides)
     assert "1.5 s of training are left, without scores and images" in caplog.text
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     grids = len(list((tmp_path / "run/samples").glob("0*.png")))
     assert 1.5 <= result["seconds"] < 1.5 + slow
     assert lines[-1]["seconds"] == pytest.approx(result["seconds"], abs=0.06)
-    gan = registry.create(str(tmp_path / "run"))
+    gan = create(str(tmp_path / "run"))
     gan.compile()
     assert checkpoints.load(gan, tmp_path / "run").seconds == pytest.approx(result["seconds"], abs=0.06)
     assert result["total_seconds"] > result["seconds"] + slow * grids
@@ -69,7 +70,7 @@ def test_the_estimate_is_the_speed_of_the_training(tmp_path, caplog):
     data = tf.data.Dataset.from_tensor_slices(images).batch(8).repeat()
     data = data.map(lambda batch: tf.ensure_shape(tf.numpy_function(slow, [batch], tf.uint8), (8, 32, 32, 3)))
     # Without pauses, in which batches would be read ahead.
-    overrides = merge(registry.get_entry(ENTRY).raw["tiny"], nest({"training.snapshot_every": 10_000}))
+    overrides = merge(entries.get_entry(ENTRY).raw["tiny"], nest({"training.snapshot_every": 10_000}))
     result = train(ENTRY, data, tmp_path / "run", samples=160, overrides=overrides)
     found = re.search(
         r"About (\d+) samples per second: (.*) of training are left, .* for about (\S+) samples", caplog.text

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ganzoo import presets, recipe_files, registry
 from ganzoo.errors import DataError, TrainingError
-from ganzoo.finetuning import finetune
-from ganzoo.training import train
+from ganzoo.recipes import entries, yaml_files
+from ganzoo.runs.finetune import finetune
+from ganzoo.runs.train import train
+from ganzoo.zoo.load import load
 
 ENTRY = "image/dcgan_32"
-TINY = registry.get_entry(ENTRY).raw["tiny"]
+TINY = entries.get_entry(ENTRY).raw["tiny"]
 
 
 def images(count=40, size=32):
@@ -61,7 +62,7 @@ def test_the_best_weights_are_kept_beside_the_last(tmp_path):
         all(check["score"] < earlier["score"] for earlier in checks[:index]) for index, check in enumerate(checks)
     ]
     best = min(checks, key=lambda check: check["score"])
-    gan = presets.load(str(run / "best"))
+    gan = load(str(run / "best"))
     fakes = gan.generate(20, seed=gan.recipe.seed)
     assert gan.domain.quick_score(data[:20], fakes) == pytest.approx(best["score"], rel=1e-4)
     assert f"after {best['samples']} samples" in (run / "report.html").read_text()
@@ -74,7 +75,7 @@ def test_minutes_are_a_limit(tmp_path):
 
 def test_a_run_whose_time_is_over_is_not_trained_on(tmp_path):
     # The last checkpoint was written at the very step at which the time ended.
-    changes = recipe_files.merge(TINY, {"training": {"snapshot_every": 8, "clock": "processor"}})
+    changes = yaml_files.merge(TINY, {"training": {"snapshot_every": 8, "clock": "processor"}})
     first, again = (train(ENTRY, images(), tmp_path / "run", minutes=0.01, overrides=changes) for _ in range(2))
     assert first["samples"] == again["samples"]
 
@@ -127,17 +128,17 @@ def test_a_diverging_run_stops_with_a_whole_checkpoint(tmp_path):
 def test_finetune_takes_overrides_over_the_source(tmp_path):
     train(ENTRY, images(), tmp_path / "first", samples=8, overrides=TINY)
     finetune(str(tmp_path / "first"), images(), tmp_path / "second", samples=8, overrides={"data.flip": True})
-    assert registry.get_entry(str(tmp_path / "second")).recipe().data.flip
+    assert entries.get_entry(str(tmp_path / "second")).recipe().data.flip
 
 
 def test_a_lost_preset_is_written_again(tmp_path):
     run = tmp_path / "run"
     train(ENTRY, images(), run, samples=16, overrides=TINY)
-    expected = presets.load(str(run)).generate(2)
+    expected = load(str(run)).generate(2)
     for path in (run / "preset").iterdir():
         path.unlink()
     train(ENTRY, images(), run, samples=16, overrides=TINY)
-    again = presets.load(str(run))
+    again = load(str(run))
     assert again.sample_count == 16 and np.array_equal(again.generate(2), expected)
 
 
@@ -153,12 +154,12 @@ def test_shapes_and_tuples_are_refused_in_words(tiny):
 
 def test_classes_come_from_the_data(tmp_path):
     name = "image/wgan_gp_32"
-    tiny = {**registry.get_entry(name).raw["tiny"]}
+    tiny = {**entries.get_entry(name).raw["tiny"]}
     tiny["model"] = {**tiny["model"], "classes": None}
     train(name, (images(), np.arange(40) % 5), tmp_path / "five", samples=8, overrides=tiny)
-    assert registry.get_entry(str(tmp_path / "five")).recipe().model.classes == 5
+    assert entries.get_entry(str(tmp_path / "five")).recipe().model.classes == 5
     train(name, images(), tmp_path / "none", samples=8, overrides=tiny)
-    assert registry.get_entry(str(tmp_path / "none")).recipe().model.classes == 0
+    assert entries.get_entry(str(tmp_path / "none")).recipe().model.classes == 0
 
 
 def test_finetune_starts_from_a_run(tmp_path):
@@ -173,7 +174,7 @@ def test_finetune_starts_from_a_run(tmp_path):
 
 def test_a_finetuning_may_leave_out_the_losses_that_its_source_had_beside(tmp_path):
     beside = {"auxiliary": [{"method": "rotation", "weight": 1.0, "stride": 4}]}
-    train(ENTRY, images(), tmp_path / "first", samples=8, overrides=recipe_files.merge(TINY, beside))
+    train(ENTRY, images(), tmp_path / "first", samples=8, overrides=yaml_files.merge(TINY, beside))
     for name, changes, groups in (("same", {}, 3), ("without", {"auxiliary": []}, 2)):
         finetune(str(tmp_path / "first"), images(50), tmp_path / name, samples=8, overrides=changes)
         assert len(json.loads((tmp_path / name / "transfer.json").read_text())) == groups

@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ganzoo import presets, recipe_files, registry
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
-from ganzoo.finetuning import finetune
-from ganzoo.foreign_weights import Mapped
-from ganzoo.origins import load_first_weights, pretraining_time
-from ganzoo.training import train
+from ganzoo.recipes import entries, yaml_files
+from ganzoo.runs.finetune import finetune
+from ganzoo.runs.lineage import load_first_weights, pretraining_time
+from ganzoo.runs.train import train
+from ganzoo.weights import preset_files
+from ganzoo.weights.foreign import Mapped
+from ganzoo.zoo.load import load
+from ganzoo.zoo.transfer import transfer
 
 ENTRY = "image/dcgan_32"
-TINY = registry.get_entry(ENTRY).raw["tiny"]
+TINY = entries.get_entry(ENTRY).raw["tiny"]
 
 
 def changed(gan, before):
@@ -26,28 +29,28 @@ def changed(gan, before):
 
 def test_what_does_not_fit_is_loaded_only_where_the_rules_say_so(tiny, tmp_path):
     source = tiny(ENTRY)
-    presets.save(source, tmp_path)
+    preset_files.save(source, tmp_path)
     wider = tiny(ENTRY, model={"latent_dim": 16})
     fresh = {w.path: np.array(w) for w in wider.generator.weights}
     name = f"{tmp_path}:generator"
     with pytest.raises(WeightsError, match=r"1 of \d+ \(dense/kernel: \(8, \d+\) in the source, \(16, "):
-        presets.transfer(name, "generator", wider)
+        transfer(name, "generator", wider)
     assert all(np.array_equal(w, fresh[w.path]) for w in wider.generator.weights)
     for rules in ({"partial": True}, {"skip": ["dense/*"]}):
-        report = presets.transfer(name, "generator", wider, **rules)
+        report = transfer(name, "generator", wider, **rules)
         assert (len(report.skipped), len(report.mismatched)) == ((1, 0) if "skip" in rules else (0, 1))
         for network in (wider.generator, wider.generator_ema):
             for mine, theirs in zip(network.weights, source.generator_ema.weights, strict=True):
                 assert (mine.shape != theirs.shape) or np.array_equal(mine, theirs)
         assert np.array_equal(wider.generator.weights[0], fresh[wider.generator.weights[0].path])
     with pytest.raises(WeightsError, match="No weight of"):
-        presets.transfer(f"{tmp_path}:discriminator.head", "discriminator.trunk", wider, partial=True)
+        transfer(f"{tmp_path}:discriminator.head", "discriminator.trunk", wider, partial=True)
 
 
 def test_a_generator_of_another_resolution_gives_what_it_has(tiny, tmp_path):
-    presets.save(tiny(ENTRY), tmp_path)
+    preset_files.save(tiny(ENTRY), tmp_path)
     larger = tiny(ENTRY, data={"size": 64}, model={"generator_width": TINY["model"]["generator_width"] // 2})
-    report = presets.transfer(f"{tmp_path}:generator", "generator", larger, partial=True)
+    report = transfer(f"{tmp_path}:generator", "generator", larger, partial=True)
     layers = {name.split("/")[0] for name in report.loaded}
     assert layers == {"dense", "norm_4", "up_8", "norm_8", "up_16", "norm_16"}
     assert {text.split("/")[0] for text in report.mismatched} == {"up_32", "norm_32", "up_64"}
@@ -56,7 +59,7 @@ def test_a_generator_of_another_resolution_gives_what_it_has(tiny, tmp_path):
 
 
 def test_a_transfer_of_next_to_nothing_is_told(tiny, tmp_path, caplog):
-    presets.save(tiny(ENTRY), tmp_path)
+    preset_files.save(tiny(ENTRY), tmp_path)
     init = {"discriminator": {"source": f"{tmp_path}:discriminator", "partial": True}}
     load_first_weights(tiny(ENTRY, data={"size": 64}, init=init), tmp_path)  # each of its widths is half of the other's
     assert "of its parameters were loaded. Most layers of the two have different widths" in caplog.text
@@ -66,7 +69,7 @@ def test_a_transfer_of_next_to_nothing_is_told(tiny, tmp_path, caplog):
 def test_the_rules_of_a_run_are_kept_and_reported(tmp_path):
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     train(ENTRY, data, tmp_path / "first", samples=16, overrides=TINY)
-    wider = recipe_files.merge(TINY, {"model": {"latent_dim": 16}})
+    wider = yaml_files.merge(TINY, {"model": {"latent_dim": 16}})
     init = {"generator": {"source": f"{tmp_path / 'first'}:generator", "skip": ["dense/*"]}}
     for _ in range(2):  # the second time it resumes
         train(ENTRY, data, tmp_path / "second", samples=16, overrides=wider, init=init)
@@ -78,15 +81,15 @@ def test_the_rules_of_a_run_are_kept_and_reported(tmp_path):
 def test_a_backbone_of_a_run_is_reported_and_its_time_counts(tmp_path):
     entry = "image/projected_mobile_64"
     data = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype("uint8")
-    tiny = registry.get_entry(entry).raw["tiny"]
+    tiny = entries.get_entry(entry).raw["tiny"]
     plain = {
         "model": {"projected_weight": 0.0, "matching_weight": 0.0, "matching_until": 0, "trunk": "efficientnet_lite0"}
     }
-    train(entry, data, tmp_path / "first", samples=16, overrides=recipe_files.merge(tiny, plain))
+    train(entry, data, tmp_path / "first", samples=16, overrides=yaml_files.merge(tiny, plain))
     source = f"{tmp_path / 'first'}:discriminator.trunk"
     heads = {"model": {"matching_weight": 0.0, "matching_until": 0, "backbone_weights": source}}
     for _ in range(2):  # the second time it resumes
-        train(entry, data, tmp_path / "second", samples=16, overrides=recipe_files.merge(tiny, heads))
+        train(entry, data, tmp_path / "second", samples=16, overrides=yaml_files.merge(tiny, heads))
     (report,) = json.loads((tmp_path / "second/transfer.json").read_text())
     assert report["target"] == "model.backbone" and report["source"] == source and len(report["loaded"]) > 20
     assert pretraining_time(tmp_path / "second") == next(iter(report["times"].values())) > 0
@@ -113,12 +116,12 @@ def test_frozen_layers_stay_bit_for_bit(rule, frozen, tiny, reals):
 
 
 def test_frozen_normalisations_stay_in_what_is_sampled(tiny, reals, tmp_path):
-    presets.save(tiny(ENTRY), tmp_path / "source")
+    preset_files.save(tiny(ENTRY), tmp_path / "source")
     gan = tiny(ENTRY, freeze=[{"part": "generator", "layers": ["norm_4"]}])
-    presets.transfer(f"{tmp_path / 'source'}:generator", "generator", gan)
+    transfer(f"{tmp_path / 'source'}:generator", "generator", gan)
     gan.fit(reals(gan, 3), verbose=0)
-    presets.save(gan, tmp_path / "tuned")
-    before, after = (presets.read_weights(str(tmp_path / name)) for name in ("source", "tuned"))
+    preset_files.save(gan, tmp_path / "tuned")
+    before, after = (preset_files.read_weights(str(tmp_path / name)) for name in ("source", "tuned"))
     kept = {key for key in before if np.array_equal(before[key], after[key])}
     assert {key for key in kept if "norm" in key and key.startswith("generator/")} == {
         f"generator/norm_4/{name}" for name in ("gamma", "beta", "moving_mean", "moving_variance")
@@ -223,24 +226,22 @@ def test_what_is_inside_a_part_comes_after_the_part(tmp_path, tiny):
         gan = tiny(ENTRY, seed=number)
         for weight in gan.discriminator.trainable_variables:
             weight.assign(np.full(weight.shape, number + 1.0))
-        presets.save(gan, tmp_path / name)
+        preset_files.save(gan, tmp_path / name)
     init = {
         "discriminator.trunk": f"{tmp_path}/one:discriminator.trunk",
         "discriminator": f"{tmp_path}/other:discriminator",
     }
     data = np.zeros((8, 32, 32, 3), "uint8")
     slow = {f"optimizers.{name}.learning_rate": 1e-9 for name in ("generator", "discriminator")}
-    train(
-        ENTRY, data, tmp_path / "run", samples=8, overrides=recipe_files.merge(TINY, recipe_files.nest(slow)), init=init
-    )
-    found = presets.read_weights(str(tmp_path / "run"))
+    train(ENTRY, data, tmp_path / "run", samples=8, overrides=yaml_files.merge(TINY, yaml_files.nest(slow)), init=init)
+    found = preset_files.read_weights(str(tmp_path / "run"))
     assert found["discriminator/trunk/down_16/kernel"].mean() == pytest.approx(1.0, abs=1e-3)
     assert found["discriminator/head/logits/kernel"].mean() == pytest.approx(2.0, abs=1e-3)
 
 
 def test_a_resumed_run_thaws_when_an_unbroken_one_does(tmp_path):
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
-    tiny = recipe_files.merge(TINY, {"freeze": [{"part": "discriminator.trunk", "until": 40}]})
+    tiny = yaml_files.merge(TINY, {"freeze": [{"part": "discriminator.trunk", "until": 40}]})
     train(ENTRY, data, tmp_path / "whole", samples=64, overrides=tiny)
     train(ENTRY, data, tmp_path / "broken", samples=32, overrides=tiny)
     train(ENTRY, data, tmp_path / "broken", samples=64, overrides=tiny)
@@ -273,7 +274,9 @@ def test_rules_are_told_by_their_path(tiny):
 
 def test_a_finetuning_to_other_classes_begins_with_fresh_embeddings(tiny, tmp_path):
     source = tmp_path / "source"
-    presets.save(tiny("image/wgan_gp_32", evaluation={"every": 0}, guards={"every": 0}), source)  # of three classes
+    preset_files.save(
+        tiny("image/wgan_gp_32", evaluation={"every": 0}, guards={"every": 0}), source
+    )  # of three classes
     data = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
     fewer = (data, np.arange(40) % 2)
     with pytest.raises(
@@ -294,7 +297,7 @@ def test_what_a_run_began_with_is_not_inherited(tmp_path):
     train(ENTRY, data, tmp_path / "second", samples=16, overrides=frozen, init=init)
     plain = {"generator": init["generator"]["source"]}
     train(str(tmp_path / "second"), data, tmp_path / "third", samples=16, init=plain)
-    third = registry.get_entry(str(tmp_path / "third")).raw
+    third = entries.get_entry(str(tmp_path / "third")).raw
     assert third["init"]["generator"]["partial"] is False and not third["freeze"]
     with pytest.raises(TrainingError, match=r"Set init\.generator"):
         train(ENTRY, data, tmp_path / "fourth", samples=16, overrides={**TINY, "consolidation": 1.0})
@@ -324,7 +327,7 @@ def test_consolidation_is_the_weighted_distance_from_the_source(tiny, reals):
 
 @pytest.mark.parametrize("objective", ["non_saturating", "wasserstein", "relativistic"])
 def test_a_weight_is_worth_its_squared_derivatives(objective, tiny, monkeypatch):
-    monkeypatch.setattr("ganzoo.consolidation._BATCHES", 3)
+    monkeypatch.setattr("ganzoo.addons.weight_consolidation._BATCHES", 3)
     gan = tiny("image/wgan_gp_32", consolidation=1.0, objective=objective, model={"classes": 10})
     gan.begin()
     weights = [gan.generator.get_layer("norm_out").beta, gan.generator.get_layer("to_image").bias]
@@ -367,11 +370,11 @@ PLAIN = {"projected_weight": 0.0, "matching_weight": 0.0}  # the generator is wh
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in registry.list_entries() if registry.get_entry(name).raw["gan"] != "elastic_mobile"]
+    "name", [name for name in entries.list_entries() if entries.get_entry(name).raw["gan"] != "elastic_mobile"]
 )  # one of several widths refuses it: tests/test_smaller.py
 @pytest.mark.heavy_with_backbone
 def test_consolidation_holds_every_generator_back(name, tiny, reals, monkeypatch):
-    monkeypatch.setattr("ganzoo.consolidation._BATCHES", 4)  # enough here, and quick
+    monkeypatch.setattr("ganzoo.addons.weight_consolidation._BATCHES", 4)  # enough here, and quick
     distances = {}
     for weight in (1e-9, 1e6):
         gan = tiny(name, consolidation=weight, **({"model": PLAIN} if "projected" in name else {}))
@@ -410,9 +413,9 @@ def test_consolidation_holds_a_generator_back_and_resumes(tiny, reals, tmp_path)
     resumed.fit(reals(resumed, 6).skip(2), verbose=0)
     state = resumed.state()
     assert [key for key, value in states[1e6].items() if not np.array_equal(value, state[key])] == []
-    presets.save(resumed, tmp_path)
-    assert not any("consolidation" in key for key in presets.read_weights(str(tmp_path)))
-    presets.load(str(tmp_path))
+    preset_files.save(resumed, tmp_path)
+    assert not any("consolidation" in key for key in preset_files.read_weights(str(tmp_path)))
+    load(str(tmp_path))
 
 
 @pytest.mark.parametrize("how", ["all", "freeze_d", "scale", "consolidate"])
@@ -422,7 +425,7 @@ def test_every_way_to_fine_tune(how, tmp_path):
     run = tmp_path / "second"
     finetune(str(tmp_path / "first"), data[:20], run, how=how, samples=32)
     finetune(str(tmp_path / "first"), data[:20], run, how=how, samples=48)
-    before, after = (presets.read_weights(str(tmp_path / name)) for name in ("first", "second"))
+    before, after = (preset_files.read_weights(str(tmp_path / name)) for name in ("first", "second"))
     assert before.keys() == after.keys()
     still = {key for key in before if np.array_equal(before[key], after[key])}
     kernels = {key for key in before if key.startswith("generator/") and key.endswith("kernel")}
@@ -466,7 +469,7 @@ def test_tensors_of_another_framework_are_mapped(tiny, tmp_path, as_torch):
     path, yaml = tmp_path / "classifier.safetensors", tmp_path / "mapping.yaml"
     save_file(tensors | {"fc.weight": np.zeros((10, 4), "float32")}, path)
     yaml.write_text(mapping)
-    report = presets.transfer(str(path), "discriminator.trunk", gan, mapping=str(yaml))
+    report = transfer(str(path), "discriminator.trunk", gan, mapping=str(yaml))
     assert len(report.loaded) == len(trunk.weights)
     for mine, theirs in zip(target.weights, trunk.weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -474,7 +477,7 @@ def test_tensors_of_another_framework_are_mapped(tiny, tmp_path, as_torch):
     def refused(match, text=mapping, **rules):
         yaml.write_text(text)
         with pytest.raises((WeightsError, RecipeError), match=match):
-            presets.transfer(str(path), "discriminator.trunk", gan, **{"mapping": str(yaml), **rules})
+            transfer(str(path), "discriminator.trunk", gan, **{"mapping": str(yaml), **rules})
 
     known = {"backbone": path.name, "family": "unknown", "trained_on": "unknown"}
     assert report.teachers == (known,) and gan.pretrained_sources() == [known]  # for the marks of scores
@@ -489,6 +492,6 @@ def test_tensors_of_another_framework_are_mapped(tiny, tmp_path, as_torch):
     refused("A line is `NAME: TENSOR`", mapping.replace("transpose", "transposed", 1))
     refused("not in the source", "\n".join(mapping.splitlines()[1:]))
     with pytest.raises(WeightsError, match="does not exist"):
-        presets.transfer(str(tmp_path / "none.safetensors"), "discriminator.trunk", gan, mapping=str(yaml))
+        transfer(str(tmp_path / "none.safetensors"), "discriminator.trunk", gan, mapping=str(yaml))
     with pytest.raises(WeightsError, match="A mapping is for files"):
-        presets.transfer(f"{tmp_path}:trunk", "discriminator.trunk", gan, mapping=str(yaml))
+        transfer(f"{tmp_path}:trunk", "discriminator.trunk", gan, mapping=str(yaml))

@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 import ganzoo
-from ganzoo import backbone_networks, cache, recipe_files, registry, torch_files
+from ganzoo.backbones import libraries
 from ganzoo.errors import ExportError, GanzooError, RecipeError, WeightsError
 from ganzoo.export import inspection, model_card
 from ganzoo.export.reference import load_reference
+from ganzoo.files import reading, tensors, writing
+from ganzoo.recipes import entries, yaml_files
+from ganzoo.weights import torch_files
 
 
 def test_a_recipe_imports_no_module_beside_it(tmp_path, monkeypatch):
@@ -47,14 +50,14 @@ def test_a_folder_registers_no_plug_in_by_itself(entry, tmp_path, monkeypatch):
     (metadata / "entry_points.txt").write_text("[ganzoo.zoo]\nimages = evil\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path) if entry == "absolute" else entry)
-    registry._files.cache_clear()
+    entries._files.cache_clear()
     try:
         assert "image/evil_32" not in ganzoo.list_entries() and "image/dcgan_32" in ganzoo.list_entries()
         with pytest.raises(RecipeError, match="only in the current folder"):
-            registry.gan_class("evil.code")
-        registry.import_classes()
+            entries.gan_class("evil.code")
+        entries.import_classes()
     finally:
-        registry._files.cache_clear()
+        entries._files.cache_clear()
     assert not (tmp_path / "executed").exists() and "evil" not in sys.modules
 
 
@@ -64,19 +67,19 @@ def test_a_plug_in_does_not_register_where_python_was_started_in_its_folder(tmp_
     (tmp_path / "evil-1.0.dist-info" / "entry_points.txt").write_text("[ganzoo.zoo]\nimages = evil\n")
     (tmp_path / "evil-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
     (tmp_path / "elsewhere").mkdir()
-    code = "import os, sys; sys.path[0] = os.getcwd(); from ganzoo import registry; os.chdir('elsewhere')"
-    code += "; print(registry._plug_ins())"
+    code = "import os, sys; sys.path[0] = os.getcwd(); from ganzoo.recipes import entries; os.chdir('elsewhere')"
+    code += "; print(entries._plug_ins())"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "[]\n", done
 
 
 def test_a_recipe_names_no_module_outside_of_a_plug_in(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_plug_ins", lambda: ["json"])
+    monkeypatch.setattr(entries, "_plug_ins", lambda: ["json"])
     for module in ("json.missing", "jsonx.tool", "json..tool", "json.tool.x"):
         with pytest.raises(RecipeError, match="architecture"):
-            registry.gan_class(module)
+            entries.gan_class(module)
     with pytest.raises(RecipeError, match="must define one subclass"):
-        registry.gan_class("json.tool")
+        entries.gan_class("json.tool")
 
 
 ALIASES = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 9)}]" for i in range(9))
@@ -99,7 +102,7 @@ RECIPES = {
     "keys that are numbers": "1: b",
     "an object": "a: !!python/object/apply:os.system [ls]",
     "no text": "a: \x00",
-    "too large": "a: " + "x" * (recipe_files.MOST_YAML + 1),
+    "too large": "a: " + "x" * (yaml_files.MOST_YAML + 1),
     "a file elsewhere": "extends: ../../../etc/passwd",
     "a YAML file elsewhere": "extends: ../outside.yaml",
     "an absolute path": "extends: /etc/passwd.yaml",
@@ -123,8 +126,8 @@ def test_recipes_extend_few(tmp_path):
         (tmp_path / f"{index}.yaml").write_text(f"extends: {index + 1}.yaml\na{index}: 1\n")
     (tmp_path / "12.yaml").write_text("b: 1")
     with pytest.raises(RecipeError, match="extends more than 8"):
-        recipe_files.read_yaml(tmp_path / "0.yaml")
-    assert recipe_files.read_yaml(tmp_path / "6.yaml") == {"b": 1, **{f"a{index}": 1 for index in range(6, 12)}}
+        yaml_files.read_yaml(tmp_path / "0.yaml")
+    assert yaml_files.read_yaml(tmp_path / "6.yaml") == {"b": 1, **{f"a{index}": 1 for index in range(6, 12)}}
 
 
 @pytest.mark.parametrize(
@@ -145,9 +148,9 @@ def test_a_model_that_would_take_the_memory_is_not_built(overrides):
 def test_numbers_that_are_not_finite_are_no_values_of_a_recipe():
     for value in (float("nan"), float("inf")):
         with pytest.raises(RecipeError, match=r"optimizers\.generator\.learning_rate.*finite"):
-            registry.get_entry("image/dcgan_32").recipe(**{"optimizers.generator.learning_rate": value})
+            entries.get_entry("image/dcgan_32").recipe(**{"optimizers.generator.learning_rate": value})
     with pytest.raises(RecipeError, match="plain values only"):
-        registry.get_entry("image/dcgan_32").recipe(**{"scores": {"x": object()}})
+        entries.get_entry("image/dcgan_32").recipe(**{"scores": {"x": object()}})
 
 
 JSON = {
@@ -158,7 +161,7 @@ JSON = {
     "a longer integer": "[" + "9" * 5_000 + "]",
     "half a character": r'["\ud800"]',
     "bytes": b"\xff\xfe",
-    "too large": b"[" + b"0," * (cache.MOST_TEXT // 2) + b"0]",
+    "too large": b"[" + b"0," * (reading.MOST_TEXT // 2) + b"0]",
     "empty": "",
 }
 
@@ -168,7 +171,7 @@ def test_a_json_file_is_refused(kind, tmp_path):
     content = JSON[kind]
     (tmp_path / "x.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(GanzooError, match=r"x\.json"):
-        cache.read_json(tmp_path / "x.json")
+        reading.read_json(tmp_path / "x.json")
 
 
 def test_lines_that_are_no_objects_are_counted_not_raised(tmp_path):
@@ -181,17 +184,17 @@ def test_lines_that_are_no_objects_are_counted_not_raised(tmp_path):
     ]
     (tmp_path / "x.jsonl").write_text("\n".join(lines) + "\n" + '{"samples": 2}\n')
     unread = []
-    found = cache.read_objects(tmp_path / "x.jsonl", "samples", unread=unread)
+    found = reading.read_objects(tmp_path / "x.jsonl", "samples", unread=unread)
     assert [one["samples"] for one in found] == [1, 2]
     assert unread == ["x.jsonl: lines that are not JSON objects: 3"]
 
 
 READERS = {
-    "json": (cache.read_json, GanzooError),
-    "jsonl": (cache.read_objects, GanzooError),
-    "text": (cache.read_text, GanzooError),
-    "yaml": (recipe_files.read_yaml, RecipeError),
-    "safetensors": (cache.read_safetensors, WeightsError),
+    "json": (reading.read_json, GanzooError),
+    "jsonl": (reading.read_objects, GanzooError),
+    "text": (reading.read_text, GanzooError),
+    "yaml": (yaml_files.read_yaml, RecipeError),
+    "safetensors": (tensors.read_safetensors, WeightsError),
     "pth": (torch_files.read_state_dict, WeightsError),
     "npz": (load_reference, ExportError),
 }
@@ -225,7 +228,7 @@ def test_deep_pickles_do_not_end_python(tmp_path):
     }
     for name, body in bodies.items():
         (tmp_path / "x.pth").write_bytes(pickled(body))
-        code = f"from ganzoo import torch_files; torch_files.read_state_dict({str(tmp_path / 'x.pth')!r})"
+        code = f"from ganzoo.weights import torch_files; torch_files.read_state_dict({str(tmp_path / 'x.pth')!r})"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 1 and "nested more than 200 deep" in done.stderr, name
 
@@ -279,7 +282,7 @@ def test_safetensors_claim_no_more_than_they_have(tmp_path):
     for size in (len(text), 2**40, 2**63):
         (tmp_path / "x.safetensors").write_bytes(size.to_bytes(8, "little") + text + bytes(16))
         with pytest.raises(WeightsError, match=r"x\.safetensors is damaged"):
-            cache.read_safetensors(tmp_path / "x.safetensors")
+            tensors.read_safetensors(tmp_path / "x.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -288,11 +291,11 @@ def test_safetensors_claim_no_more_than_they_have(tmp_path):
 def test_a_keras_hub_preset_imports_no_module_of_others(named, tmp_path):
     whole = {"module": "keras_hub.src.models.x", "class_name": "X", "config": {"layers": [{"module": "keras", "a": 1}]}}
     (tmp_path / "config.json").write_text(json.dumps(whole))
-    backbone_networks._check_preset(tmp_path)
+    libraries._check_preset(tmp_path)
     whole["config"]["layers"].append(named)
     (tmp_path / "config.json").write_text(json.dumps(whole))
     with pytest.raises(WeightsError, match=f"names {named['module']}.{named['class_name']}"):
-        backbone_networks._check_preset(tmp_path)
+        libraries._check_preset(tmp_path)
 
 
 _HEAVY = [pytest.param(kind, marks=pytest.mark.heavy) for kind in ("recipes", "presets", "checkpoints", "exports")]
@@ -319,5 +322,5 @@ def test_names_are_shown_as_they_are_in_a_model_card():
 
 def test_names_of_files_that_are_any_bytes_are_read_back(tmp_path):
     name = os.fsdecode(b"caf\xe9")
-    cache.write_json(tmp_path / "x.json", {"classes": [name]})
-    assert cache.read_json(tmp_path / "x.json") == {"classes": [name]}
+    writing.write_json(tmp_path / "x.json", {"classes": [name]})
+    assert reading.read_json(tmp_path / "x.json") == {"classes": [name]}

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
-from ganzoo import distribution, presets, registry
-from ganzoo.training import train
+from ganzoo import distribution
+from ganzoo.recipes import entries
+from ganzoo.runs.train import train
+from ganzoo.weights import preset_files
+from ganzoo.zoo.load import load
+from ganzoo.zoo.transfer import transfer
 
-ENTRIES = registry.list_entries()
+ENTRIES = entries.list_entries()
 each_entry = pytest.mark.parametrize("name", ENTRIES)
 
 
@@ -49,8 +53,8 @@ def test_saving_and_loading_keep_every_number(name, tiny, reals, tmp_path):
 
     gan = tiny(name)
     gan.fit(reals(gan, 2), verbose=0)
-    presets.save(gan, tmp_path / "preset")
-    loaded = presets.load(str(tmp_path / "preset"))
+    preset_files.save(gan, tmp_path / "preset")
+    loaded = load(str(tmp_path / "preset"))
     assert np.array_equal(loaded.generate(4), gan.generate(4))
     gan.save(tmp_path / "gan.keras")
     whole = keras.saving.load_model(tmp_path / "gan.keras")
@@ -62,7 +66,7 @@ def test_saving_and_loading_keep_every_number(name, tiny, reals, tmp_path):
 @each_entry
 @pytest.mark.heavy_with_backbone
 def test_a_resumed_run_equals_an_unbroken_one(name, tmp_path):
-    entry = registry.get_entry(name)
+    entry = entries.get_entry(name)
     tiny = entry.raw["tiny"]
     size = tiny.get("data", {}).get("size", entry.raw["data"]["size"])
     images = np.random.default_rng(0).integers(0, 256, (40, size, size, 3)).astype("uint8")
@@ -113,17 +117,17 @@ def test_parts_transfer_and_misfits_are_refused(name, tiny, tmp_path):
     from ganzoo.errors import WeightsError
 
     source = tiny(name)
-    presets.save(source, tmp_path / "preset")
+    preset_files.save(source, tmp_path / "preset")
     target = tiny(name, seed=1)
     for array in target.generator.weights:
         array.assign(array + 1.0)
-    report = presets.transfer(f"{tmp_path / 'preset'}:generator", "generator", target)
+    report = transfer(f"{tmp_path / 'preset'}:generator", "generator", target)
     assert len(report.loaded) == len(source.generator.weights)
     assert np.array_equal(target.generate(3), source.generate(3))
     with pytest.raises(WeightsError, match="do not fit"):
-        presets.transfer(f"{tmp_path / 'preset'}:discriminator", "generator", target)
+        transfer(f"{tmp_path / 'preset'}:discriminator", "generator", target)
     with pytest.raises(WeightsError, match="Did you mean 'generator'"):
-        presets.transfer(f"{tmp_path / 'preset'}:generater", "generator", target)
+        transfer(f"{tmp_path / 'preset'}:generater", "generator", target)
 
 
 def _checkpoint(run):
@@ -139,7 +143,7 @@ def _losses(run):
     return [{k: v for k, v in line.items() if k not in ("seconds", "samples_per_second")} for line in lines]
 
 
-@pytest.mark.parametrize("name", [name for name in ENTRIES if registry.get_entry(name).weights])
+@pytest.mark.parametrize("name", [name for name in ENTRIES if entries.get_entry(name).weights])
 def test_published_weights_load_and_give_varied_samples(name):
-    samples = presets.load(name).generate(4, seed=0).astype(float)
+    samples = load(name).generate(4, seed=0).astype(float)
     assert samples.std() > 20 and np.abs(samples[0] - samples[1]).mean() > 5

@@ -12,22 +12,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ganzoo import presets, registry
-from ganzoo.cache import read_json, write_json, write_text
-from ganzoo.data.duplicates import without_twins
+from ganzoo import progress
+from ganzoo.data.images.duplicates import without_twins
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, RecipeError, unknown_name
-from ganzoo.evaluation import fakes
+from ganzoo.files.reading import read_json
+from ganzoo.files.writing import write_json, write_text
 from ganzoo.metrics.arrays import canonical_order, content_hash
-from ganzoo.metrics.feature_networks import feature_network
 from ganzoo.metrics.judge import Judge, Remembered, best_of
+from ganzoo.metrics.networks.feature_networks import feature_network
 from ganzoo.metrics.real_set import real_set
 from ganzoo.metrics.scorecard import SCORING_VERSION
 from ganzoo.metrics.sensitivity import DAMAGES, Damage, Pool, Unsuitable, modes_of, verdict
 from ganzoo.metrics.spread import spread_at, summary
+from ganzoo.recipes import entries
 from ganzoo.reports import scores_study
-from ganzoo.runs import progress
 from ganzoo.runs.class_names import labels_for
+from ganzoo.runs.evaluate import fakes
+from ganzoo.zoo.load import load
 
 log = logging.getLogger("ganzoo")
 
@@ -121,7 +123,7 @@ class _Set:
     def __init__(self, name: str, data: Any, source: str, plan: Plan, results: dict[str, Any], out: Path):
         self._name, self._source, self._plan, self._results, self._out = name, source, plan, results, out
         self._made: list[np.ndarray] = []  # samples, a block for each seed
-        recipe = registry.get_entry(source).recipe()
+        recipe = entries.get_entry(source).recipe()
         found = get_domain(recipe.domain).read(data, recipe.data, True)
         kept = without_twins(found.samples)
         self._found = found
@@ -255,7 +257,7 @@ class _Set:
 
     @cached_property
     def _gan(self) -> Any:
-        return presets.load(self._source)
+        return load(self._source)
 
 
 def _rounded(value: Any) -> Any:

@@ -70,25 +70,25 @@ class Name(click.ParamType):
 
 def entries() -> list[str]:
     """The entries of the zoo."""
-    from ganzoo.registry import list_entries
+    from ganzoo.recipes.entries import list_entries
 
     return list_entries()
 
 
 def _built_in() -> list[str]:
-    from ganzoo.data.builtin import BUILTIN
+    from ganzoo.data.images.builtin import BUILTIN
 
     return [*BUILTIN, "tfds:"]
 
 
 def _methods() -> list[str]:
-    from ganzoo.registry import recipe_paths
+    from ganzoo.recipes.entries import recipe_paths
 
     return list(recipe_paths("_pretraining"))
 
 
 def _studies() -> list[str]:
-    from ganzoo.registry import recipe_paths
+    from ganzoo.recipes.entries import recipe_paths
 
     return [*recipe_paths("_studies"), "scores"]
 

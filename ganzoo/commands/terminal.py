@@ -21,9 +21,9 @@ from typing import Any
 
 import click
 
+from ganzoo import progress
 from ganzoo.errors import GanzooError
-from ganzoo.runs import progress
-from ganzoo.runs.printing import printable
+from ganzoo.printing import printable
 
 _NOISY = ("absl", "tensorflow", "jax", "h5py")
 
@@ -130,7 +130,7 @@ def command(tensorflow: bool = True, resumes: bool = False) -> Callable:
 def _run(function: Callable[[], None], tensorflow: bool, resumes: bool) -> None:
     try:
         if tensorflow:
-            from ganzoo.quiet import load_tensorflow
+            from ganzoo.startup import load_tensorflow
 
             with progress.task("Loading TensorFlow") as loading:
                 loading.kept = False

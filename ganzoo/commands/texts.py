@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.commands.terminal import table
-from ganzoo.runs.printing import printable
-from ganzoo.runs.progress import duration
+from ganzoo.printing import printable
+from ganzoo.progress import duration
 
 if TYPE_CHECKING:
-    from ganzoo.registry import ZooEntry
+    from ganzoo.recipes.entries import ZooEntry
 
 _FEW_GIGABYTES = 1.0
 
@@ -123,7 +123,7 @@ def _file_table(files: Sequence[Mapping[str, Any]]) -> str:
 
 
 def diagnosis(result: Mapping[str, Any]) -> str:
-    """A result of `ganzoo.doctor.check_installation` or `examine` as a short table and a verdict for a terminal."""
+    """A result of `ganzoo.commands.doctor` as a short table and a verdict for a terminal."""
     return _installation_text(result) if "versions" in result else _data_text(result)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from ganzoo.config import Optimizer
 from ganzoo.errors import TrainingError, unknown_name
+from ganzoo.recipes.schema import Optimizer
 
 
 def from_options(options: Optimizer, name: str) -> keras.optimizers.Optimizer:

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from ganzoo.quiet import require_tensorflow
+from ganzoo.startup import require_tensorflow
 
 
 class _Registration:

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from ganzoo.runs.printing import printable
+from ganzoo.printing import printable
 
 _DIGITS = re.compile(r"([0-9]+)")
 

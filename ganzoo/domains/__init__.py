@@ -3,7 +3,7 @@
 A domain's module has `Options` (the schema of a recipe's `data`), `read`, `to_unit`, `from_unit`, `quick_score`
 (lower is better; named by `QUICK_SCORE`), and ways to show samples. `PixelRange`, `check_batch` and
 `OUT_OF_RANGE` judge the range of samples that do not come from `read`
-(`ganzoo.data.pixel_range`). It may have `real_set`: the real samples that an export is judged by.
+(`ganzoo.data.images.pixel_range`). It may have `real_set`: the real samples that an export is judged by.
 """
 
 import importlib

@@ -6,16 +6,17 @@ from typing import Any, Literal
 import numpy as np
 import pydantic
 
-from ganzoo.config import PositiveInt, Section
-from ganzoo.data import ImageOptions, SampleSet, load_images
-from ganzoo.data.duplicates import without_twins
-from ganzoo.data.image_files import Progress
-from ganzoo.data.image_grid import grid, save_grid, save_sample
-from ganzoo.data.options import parse_background
-from ganzoo.data.pixel_range import OUT_OF_RANGE, PixelRange, check_batch, to_unit
+from ganzoo.data.images import ImageOptions, load_images
+from ganzoo.data.images.duplicates import without_twins
+from ganzoo.data.images.image_files import Progress
+from ganzoo.data.images.image_grid import grid, save_grid, save_sample
+from ganzoo.data.images.options import parse_background
+from ganzoo.data.images.pixel_range import OUT_OF_RANGE, PixelRange, check_batch, to_unit
+from ganzoo.data.sample_set import SampleSet
 from ganzoo.errors import DataError
 from ganzoo.metrics.real_set import real_set
 from ganzoo.metrics.sliced_wasserstein import sliced_wasserstein
+from ganzoo.recipes.schema import PositiveInt, Section
 
 __all__ = [
     "OUT_OF_RANGE",
@@ -42,7 +43,7 @@ class Options(Section):
     """A recipe's `data`: see `ImageOptions`; `flip`: mirror images left to right at random.
 
     `split`: which of the folders `train`, `val` and `test` is read, where there are such folders; `all`: all of them.
-    `drop_duplicates`: of images that are equal or look equal (`ganzoo.data.duplicates`) only the first is used.
+    `drop_duplicates`: of images that are equal or look equal (`ganzoo.data.images.duplicates`) only the first is used.
     """
 
     size: PositiveInt = 64
@@ -80,7 +81,7 @@ def image_options(recipe_data: Any, conditional: bool = False) -> ImageOptions:
 
 
 def read(data: object, recipe_data: Any, conditional: bool = False, progress: Progress | None = None) -> SampleSet:
-    """Reads images in the form that a recipe's `data` says; see `ganzoo.data.load_images`."""
+    """Reads images in the form that a recipe's `data` says; see `ganzoo.data.images.load_images`."""
     found = load_images(data, image_options(recipe_data, conditional), progress)
     plain = isinstance(recipe_data, Mapping)
     drop = recipe_data.get("drop_duplicates") if plain else getattr(recipe_data, "drop_duplicates", False)

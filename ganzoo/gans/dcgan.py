@@ -9,11 +9,11 @@ from typing import Literal
 import keras
 from keras import layers
 
-from ganzoo.config import PositiveInt, Section
+from ganzoo.core.gan import GAN
 from ganzoo.errors import RecipeError
-from ganzoo.gan import GAN
 from ganzoo.layers.batch_norm import BatchNorm
 from ganzoo.layers.spectral_norm import SpectralConv2D, SpectralDense
+from ganzoo.recipes.schema import PositiveInt, Section
 
 
 def _normal() -> keras.initializers.Initializer:

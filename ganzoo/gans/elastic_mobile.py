@@ -24,15 +24,16 @@ import pydantic
 import tensorflow as tf
 from keras import layers
 
-from ganzoo import distribution, registry
-from ganzoo.config import NonNegativeFloat, validate
+from ganzoo import distribution
+from ganzoo.core.gan import GAN
+from ganzoo.core.phases import Batch, Phase
 from ganzoo.domains import get_domain
 from ganzoo.errors import RecipeError, TrainingError
-from ganzoo.gan import GAN
 from ganzoo.gans.projected_mobile import ProjectedMobileGAN
-from ganzoo.narrowing import COMPARED, Places, first_channels, refit, sort_channels
-from ganzoo.phases import Batch, Phase
-from ganzoo.variables import named_variables
+from ganzoo.recipes import entries
+from ganzoo.recipes.schema import NonNegativeFloat, validate
+from ganzoo.weights.channel_pruning import COMPARED, Places, first_channels, refit, sort_channels
+from ganzoo.weights.variables import named_variables
 
 _PLAIN = "projected_mobile"  # what a GAN at one width is
 _OWN = ("narrower", "consistency")
@@ -212,7 +213,7 @@ class ElasticMobileGAN(ProjectedMobileGAN):
         model["widths"] = _narrowed(self.options.widths, share)
         summary = f"{raw['summary']}, {share:.0%} of the channels" if share < 1.0 else raw["summary"]
         raw |= {"gan": _PLAIN, "model": model, "summary": summary, "init": {}, "freeze": [], "scores": {}}
-        kind = registry.gan_class(_PLAIN)
+        kind = entries.gan_class(_PLAIN)
         gan = kind(validate(raw, get_domain(raw["domain"]).Options, kind.Options))
         index = None if share == 1.0 else self.options.narrower.index(share)
         for name, source in (("trunk", self.discriminator.get_layer("trunk")), ("head", self._head(index))):

@@ -5,13 +5,13 @@ The frozen network can teach in two ways, each with its weight:
 - Projected discriminators: Sauer et al. 2021, "Projected GANs Converge Faster", https://arxiv.org/abs/2111.01007 (fixed
   random mixing across channels and scales, a small discriminator on each scale), alone or beside a plain discriminator
   on the images as in Kumari et al. 2022, https://arxiv.org/abs/2112.09130.
-- Matching: generated features drift towards the real ones (`ganzoo.matching`), which needs no discriminator. It leads
-  while the plain discriminator is still untrained, and may fade.
+- Matching: generated features drift towards the real ones (`ganzoo.losses.drifting`), which needs no discriminator. It
+  leads while the plain discriminator is still untrained, and may fade.
 
 Several frozen networks can join the plain discriminator one after the other, each with small discriminators of its own:
 an ensemble as in vision-aided GANs, where the network joins whose features tell reals from samples most surely
-(`ganzoo.ensemble` measures it). And the plain discriminator's trunk may itself be an ImageNet network that is trained
-further, wholly or (with the recipe's `freeze`) partly.
+(`ganzoo.discriminators.ensemble` measures it). And the plain discriminator's trunk may itself be an ImageNet network
+that is trained further, wholly or (with the recipe's `freeze`) partly.
 
 Generator: after Liu et al. 2021, https://arxiv.org/abs/2101.04775 (skip-layer excitation, gated linear units), with
 depthwise-separable convolutions.
@@ -33,19 +33,19 @@ import tensorflow as tf
 from keras import layers
 
 from ganzoo import backbones, distribution
-from ganzoo.backbone_catalogue import distinct
-from ganzoo.config import NonNegativeFloat, NonNegativeInt, PositiveInt, Section
-from ganzoo.data import SampleSet
-from ganzoo.ensemble import NEVER, Ensemble, Joining
+from ganzoo.backbones.features import FrozenFeatures
+from ganzoo.core.gan import GAN
+from ganzoo.core.phases import Batch
+from ganzoo.data.sample_set import SampleSet
+from ganzoo.discriminators.ensemble import NEVER, Ensemble, Joining
 from ganzoo.errors import RecipeError
-from ganzoo.frozen_features import FrozenFeatures
-from ganzoo.gan import GAN
 from ganzoo.layers.batch_norm import BatchNorm
 from ganzoo.layers.resample import Double, SmoothStart
 from ganzoo.layers.skip_excitation import skip_excitation
 from ganzoo.layers.spectral_norm import SpectralConv2D
-from ganzoo.matching import drifting_loss, summaries
-from ganzoo.phases import Batch
+from ganzoo.losses.drifting import drifting_loss, summaries
+from ganzoo.recipes.schema import NonNegativeFloat, NonNegativeInt, PositiveInt, Section
+from ganzoo.weights.sources import distinct
 
 _PROJECTED = ("levels", "mixing", "mixing_width", "projected_from", "projected_ramp")
 _TRUNK_SIDES = (8, 16, 32, 64, 128)  # strides 2 to 32

@@ -9,11 +9,11 @@ stand in the recipe.
 import keras
 from keras import layers
 
-from ganzoo.config import PositiveInt, Section
+from ganzoo.core.gan import GAN
 from ganzoo.errors import RecipeError
-from ganzoo.gan import GAN
 from ganzoo.layers.batch_norm import BatchNorm
 from ganzoo.layers.resample import Double
+from ganzoo.recipes.schema import PositiveInt, Section
 
 
 class WGANGP(GAN):

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ganzoo.cache import cache_dir, keep, read_json, write_json
 from ganzoo.errors import GanzooError
+from ganzoo.files.cache import cache_dir
+from ganzoo.files.reading import read_json
+from ganzoo.files.writing import keep, write_json
 from ganzoo.metrics.arrays import content_hash
 from ganzoo.metrics.card import SLICED, WITH_CONTRAST, ImageScores
 from ganzoo.metrics.lattice import Regularity, gradient_scores, regularity, spectrum_scores

@@ -11,10 +11,10 @@ import numpy as np
 
 from ganzoo.metrics import diversity, margins
 from ganzoo.metrics.card import BEST
-from ganzoo.metrics.feature_networks import FeatureNetwork
 from ganzoo.metrics.feature_scores import NEIGHBOURS_FROM, named_scores
-from ganzoo.metrics.features import extract
 from ganzoo.metrics.image_scores import Prepared, prepared, prepared_scores
+from ganzoo.metrics.networks.base import FeatureNetwork
+from ganzoo.metrics.networks.features import extract
 from ganzoo.metrics.real_set import RealSet
 from ganzoo.metrics.sensitivity import Measured
 

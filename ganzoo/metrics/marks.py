@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from ganzoo.backbone_catalogue import UNKNOWN
 from ganzoo.errors import EvaluationError
-from ganzoo.metrics.feature_networks import OF_NOTHING, OF_THE_DATA, FeatureNetwork
+from ganzoo.metrics.networks.base import OF_NOTHING, OF_THE_DATA, FeatureNetwork
+from ganzoo.weights.sources import UNKNOWN
 
 
 def flattering(network: FeatureNetwork, seen: Sequence[Mapping[str, str]]) -> tuple[str, ...]:

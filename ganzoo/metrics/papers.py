@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ganzoo.metrics.card import PaperScores
-from ganzoo.metrics.feature_networks import FeatureNetwork, feature_network
-from ganzoo.metrics.features import extract
 from ganzoo.metrics.frechet import frechet_distance
 from ganzoo.metrics.kernel import kernel_distance
 from ganzoo.metrics.marks import flattering
+from ganzoo.metrics.networks.base import FeatureNetwork
+from ganzoo.metrics.networks.feature_networks import feature_network
+from ganzoo.metrics.networks.features import extract
 
 PROTOCOLS = {"clean-fid": "inception_clean_fid", "torch-fidelity": "inception_torch_fidelity"}
 _SUBSETS, _SUBSET, _SEED = 100, 1_000, 2020

@@ -11,18 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from ganzoo.cache import cache_dir, keep, read_json, read_safetensors, write_arrays, write_json
-from ganzoo.data.duplicates import without_twins
+from ganzoo import progress
+from ganzoo.data.images.duplicates import without_twins
 from ganzoo.errors import EvaluationError, GanzooError
+from ganzoo.files.cache import cache_dir
+from ganzoo.files.reading import read_json
+from ganzoo.files.tensors import read_safetensors, write_arrays
+from ganzoo.files.writing import keep, write_json
 from ganzoo.metrics import variants
 from ganzoo.metrics.arrays import check_images, content_hash
-from ganzoo.metrics.feature_networks import FeatureNetwork
-from ganzoo.metrics.features import extract
 from ganzoo.metrics.frechet import frechet_distance
 from ganzoo.metrics.neighbours import nearest, nearest_of_variants, nearest_others
+from ganzoo.metrics.networks.base import FeatureNetwork
+from ganzoo.metrics.networks.features import extract
+from ganzoo.metrics.networks.self_supervised import fitted, network_of
 from ganzoo.metrics.scorecard import halves
-from ganzoo.metrics.self_supervised import fitted, network_of
-from ganzoo.runs import progress
 
 FILE = "reals.safetensors"
 _CLOSE = 0.1  # of the reals, the share that is nearer to another than "close" means
@@ -58,7 +61,7 @@ class RealSet:
 
     Attributes:
         network: the network.
-        arrays: what it is made of, as `ganzoo.metrics.self_supervised.fitted` gives them.
+        arrays: what it is made of, as `ganzoo.metrics.networks.self_supervised.fitted` gives them.
         features: `(N, dim)`.
         size: height and width of the images.
         images: uint8 `(N, height, width, channels)`, or None where only their features are known.

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo.data.duplicates import split_in_two, twins
+from ganzoo.data.images.duplicates import split_in_two, twins
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics import diversity, margins
 from ganzoo.metrics.arrays import canonical_order, check_images, content_hash
 from ganzoo.metrics.card import Fit, NetworkScores, Repeats, Scorecard
-from ganzoo.metrics.feature_networks import FeatureNetwork, feature_network
 from ganzoo.metrics.feature_scores import (
     DENSITY_NEIGHBOURS,
     PRECISION_NEIGHBOURS,
@@ -25,9 +24,11 @@ from ganzoo.metrics.feature_scores import (
     feature_scores,
     named_scores,
 )
-from ganzoo.metrics.features import extract
 from ganzoo.metrics.image_scores import image_scores
 from ganzoo.metrics.marks import flattering
+from ganzoo.metrics.networks.base import FeatureNetwork
+from ganzoo.metrics.networks.feature_networks import feature_network
+from ganzoo.metrics.networks.features import extract
 from ganzoo.metrics.sliced_wasserstein import PROTOCOL, sliced_wasserstein
 
 SCORING_VERSION = 3  # raise it whenever the same images would get other numbers
@@ -164,8 +165,8 @@ def halves(real: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     The split depends on the images alone, neither on their order nor on a seed: the network that is fitted to A is the
     same for the checks of a training, for every scorecard and for exports, and is found in the cache by all of them.
-    Images that are equal or look equal (`ganzoo.data.duplicates.twins`) are in the same half, so that B is new to what
-    has seen A. A and B have N // 2 images each, or slightly fewer where twins do not fit.
+    Images that are equal or look equal (`ganzoo.data.images.duplicates.twins`) are in the same half, so that B is new
+    to what has seen A. A and B have N // 2 images each, or slightly fewer where twins do not fit.
     """
     ordered = real[canonical_order(real)]
     return ordered, *_in_halves(ordered, twins(ordered))

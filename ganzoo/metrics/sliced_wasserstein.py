@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ganzoo import progress
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics.arrays import check_images
-from ganzoo.runs import progress
 
 PROTOCOL = "Laplacian pyramid 7x7x128, 512 directions, x1000, both sets normalised by the reals"
 _PATCH = 7

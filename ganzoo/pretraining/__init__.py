@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import registry
+from ganzoo.core import building
 from ganzoo.errors import RecipeError, unknown_name
-from ganzoo.recipe_files import merge, nest, read_yaml
+from ganzoo.recipes import entries
+from ganzoo.recipes.yaml_files import merge, nest, read_yaml
 
 if TYPE_CHECKING:
-    from ganzoo.config import Recipe
     from ganzoo.pretraining.model import Pretraining
     from ganzoo.pretraining.task import Task
+    from ganzoo.recipes.schema import Recipe
 
 log = logging.getLogger("ganzoo")
 
@@ -47,7 +48,7 @@ def task_class(method: str) -> "type[Task]":
         raise RecipeError(unknown_name("pretraining method", method, _paths()))
     from ganzoo.pretraining.task import Task
 
-    return registry.own_subclass(f"ganzoo.pretraining.{method}", Task)
+    return entries.own_subclass(f"ganzoo.pretraining.{method}", Task)
 
 
 def small_form(method: str) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def recipe(method: str, name: str, overrides: Mapping[str, Any] | None = None) -
         RecipeError: no such method or entry, or a wrong key or value.
     """
     kind = task_class(method)
-    entry = registry.get_entry(name)
+    entry = entries.get_entry(name)
     own = {key: value for key, value in read_yaml(_paths()[method]).items() if key != "tiny"}
     own["summary"] = f"{own['summary'].partition(';')[0]}, for {entry.raw.get('entry', name)}"
     given = without_idle(method, overrides or {})
@@ -79,7 +80,7 @@ def recipe(method: str, name: str, overrides: Mapping[str, Any] | None = None) -
         raise RecipeError(f"pretrain holds the options of {method}, by name. Received: {options!r}.")
     raw = merge(merge(entry.raw | _FRESH, own), given)
     raw["pretrain"] = {"method": method, **kind.read_options(raw.get("pretrain") or {}).model_dump(mode="json")}
-    return registry.ZooEntry(entry.name, entry.path, raw).recipe()
+    return entries.ZooEntry(entry.name, entry.path, raw).recipe()
 
 
 def without_idle(method: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,9 +111,9 @@ def create(recipe: "Recipe") -> "Pretraining":
     """
     from ganzoo.pretraining.model import Pretraining
 
-    with registry.buildable(recipe):
+    with building.buildable(recipe):
         return Pretraining(recipe)
 
 
 def _paths() -> dict[str, Path]:
-    return registry.recipe_paths("_pretraining")
+    return entries.recipe_paths("_pretraining")

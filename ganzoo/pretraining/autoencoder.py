@@ -11,11 +11,11 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from ganzoo.config import NonNegativeFloat, Section
+from ganzoo.core.phases import Batch
 from ganzoo.distribution import GlobalRandom
 from ganzoo.layers.batch_norm import BatchNorm
-from ganzoo.phases import Batch
 from ganzoo.pretraining.decoding import Decoding
+from ganzoo.recipes.schema import NonNegativeFloat, Section
 
 
 class Autoencoder(Decoding):

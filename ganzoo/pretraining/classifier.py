@@ -5,10 +5,10 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from ganzoo.augment import augment
-from ganzoo.config import Fraction, NonNegativeInt, Section
-from ganzoo.phases import Batch
+from ganzoo.augmentations.diff_augment import augment
+from ganzoo.core.phases import Batch
 from ganzoo.pretraining.task import Task
+from ganzoo.recipes.schema import Fraction, NonNegativeInt, Section
 
 
 class Classifier(Task):

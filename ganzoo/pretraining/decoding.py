@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ganzoo.phases import ClassCondition
+from ganzoo.core.inputs import ClassCondition
 from ganzoo.pretraining.task import Task
 
 ROW = 8  # images in a row of a grid

@@ -4,9 +4,9 @@ https://doi.org/10.1145/1390156.1390294.
 
 import tensorflow as tf
 
-from ganzoo.config import PositiveFloat
 from ganzoo.distribution import GlobalRandom
 from ganzoo.pretraining.autoencoder import Autoencoder
+from ganzoo.recipes.schema import PositiveFloat
 
 
 class Denoising(Autoencoder):

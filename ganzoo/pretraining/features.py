@@ -15,10 +15,10 @@ import tensorflow as tf
 from keras import layers
 
 from ganzoo import backbones
-from ganzoo.config import NonNegativeFloat, PositiveInt, Section
+from ganzoo.core.phases import Batch
 from ganzoo.layers.channel_scale import standardise, standardiser
-from ganzoo.phases import Batch
 from ganzoo.pretraining.decoding import Decoding
+from ganzoo.recipes.schema import NonNegativeFloat, PositiveInt, Section
 
 OWN = "trunk"
 

@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from ganzoo.config import Fraction, PositiveInt, Section
+from ganzoo.core.phases import Batch
 from ganzoo.distribution import GlobalRandom
 from ganzoo.layers.resample import Double
-from ganzoo.phases import Batch
 from ganzoo.pretraining.decoding import ROW, in_rows
 from ganzoo.pretraining.task import Task
+from ganzoo.recipes.schema import Fraction, PositiveInt, Section
 
 
 class Masked(Task):

@@ -7,12 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ganzoo import pretraining, registry
-from ganzoo.backbone_catalogue import distinct
-from ganzoo.config import Recipe
-from ganzoo.phased_model import PhasedModel
-from ganzoo.phases import Batch, ClassCondition, Phase
+from ganzoo import pretraining
+from ganzoo.core.inputs import ClassCondition
+from ganzoo.core.model import PhasedModel
+from ganzoo.core.phases import Batch, Phase
 from ganzoo.pretraining.task import bundle
+from ganzoo.recipes.schema import Recipe
+from ganzoo.weights.sources import distinct
+from ganzoo.zoo.create import create_from_recipe
 
 
 class Pretraining(PhasedModel):
@@ -28,7 +30,7 @@ class Pretraining(PhasedModel):
     def build_networks(self) -> None:
         """The GAN, the task's parts on its layers, and all that is trained as one network."""
         alone = {"pretrain": {}, "freeze": (), "auxiliary": (), "consolidation": 0.0}
-        self.gan = registry.create_from_recipe(self.recipe.model_copy(update=alone))
+        self.gan = create_from_recipe(self.recipe.model_copy(update=alone))
         self.task = pretraining.task_class(self.recipe.pretrain["method"])(self.gan, self.recipe.pretrain)
         self.first_reals = self.task.first_reals
         self.student = bundle(self.task.parts, pretraining.STUDENT)

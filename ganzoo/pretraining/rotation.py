@@ -5,7 +5,7 @@ https://arxiv.org/abs/1803.07728.
 import keras
 import tensorflow as tf
 
-from ganzoo.phases import Batch
+from ganzoo.core.phases import Batch
 from ganzoo.pretraining.task import Task
 
 TURNS = 4

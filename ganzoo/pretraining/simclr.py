@@ -6,11 +6,11 @@ import keras
 import tensorflow as tf
 
 from ganzoo import distribution
-from ganzoo.augment import augment
-from ganzoo.config import Fraction, PositiveFloat, PositiveInt, Section
+from ganzoo.augmentations.diff_augment import augment
+from ganzoo.core.phases import Batch
 from ganzoo.distribution import GlobalRandom
-from ganzoo.phases import Batch
 from ganzoo.pretraining.task import Task
+from ganzoo.recipes.schema import Fraction, PositiveFloat, PositiveInt, Section
 
 
 def contrastive_loss(first: tf.Tensor, second: tf.Tensor, temperature: float) -> tf.Tensor:

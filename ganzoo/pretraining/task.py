@@ -11,12 +11,13 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from ganzoo.config import Section, validate_section
+from ganzoo.core.inputs import ClassCondition
+from ganzoo.core.phases import Batch
 from ganzoo.errors import RecipeError
-from ganzoo.phases import Batch, ClassCondition
+from ganzoo.recipes.schema import Section, validate_section
 
 if TYPE_CHECKING:
-    from ganzoo.gan import GAN
+    from ganzoo.core.gan import GAN
 
 
 class Task:

@@ -8,9 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from ganzoo.config import NonNegativeFloat
-from ganzoo.phases import Batch
+from ganzoo.core.phases import Batch
 from ganzoo.pretraining.autoencoder import Autoencoder
+from ganzoo.recipes.schema import NonNegativeFloat
 
 
 class Variational(Autoencoder):

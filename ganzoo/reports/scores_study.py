@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo.data.image_grid import save_grid
+from ganzoo.data.images.image_grid import save_grid
 from ganzoo.metrics.sensitivity import Damage, Measured, Pool, Unsuitable
 
 _SHOWN = 3  # images of each strength on the sheet

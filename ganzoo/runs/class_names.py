@@ -11,18 +11,17 @@ import numpy as np
 
 from ganzoo.data.names import class_names as printable_names
 from ganzoo.errors import EvaluationError, GanzooError
-from ganzoo.runs.checkpoints import read_metadata
 from ganzoo.runs.kept_data import described, run_of
+from ganzoo.weights.integrity import read_metadata
+from ganzoo.weights.preset_files import CLASS_NAMES, WEIGHTS_FILE
 
 if TYPE_CHECKING:
-    from ganzoo.config import Recipe
-    from ganzoo.data import SampleSet
-    from ganzoo.gan import GAN
+    from ganzoo.core.gan import GAN
+    from ganzoo.data.sample_set import SampleSet
+    from ganzoo.recipes.schema import Recipe
+
 
 log = logging.getLogger("ganzoo")
-
-CLASS_NAMES = "class_names"  # in the metadata of a preset's file
-WEIGHTS_FILE = "model.safetensors"  # of a preset
 _LISTED = 8  # names in an error
 
 

@@ -1,9 +1,9 @@
-"""What a run has kept about its data: `data.json`, which `ganzoo.run_data.describe` makes."""
+"""What a run has kept about its data: `data.json`, which `ganzoo.runs.data.describe` makes."""
 
 from pathlib import Path
 from typing import Any
 
-from ganzoo.cache import read_json
+from ganzoo.files.reading import read_json
 
 
 def run_of(folder: Path) -> Path:

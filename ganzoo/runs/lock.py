@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ganzoo.cache import storage_errors
 from ganzoo.errors import TrainingError
-from ganzoo.runs.processes import start_of
+from ganzoo.files.processes import start_of
+from ganzoo.files.writing import storage_errors
 
 LOCK = "run.lock"
 

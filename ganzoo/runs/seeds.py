@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ganzoo import registry
 from ganzoo.metrics import bands
+from ganzoo.recipes import entries, yaml_files
 
 _ALONE = ("seed", "init", "entry")  # keys of a recipe that say nothing of how it trains, or are compared on their own
 
@@ -26,7 +26,7 @@ class Difference(NamedTuple):
 
 def signature(run: Path) -> str:
     """Equal for two runs whose recipes, and those of the runs that they started from, differ in the seed alone."""
-    raw = registry.get_entry(str(run)).raw
+    raw = entries.get_entry(str(run)).raw
     kept = {key: value for key, value in raw.items() if key not in _ALONE}
     return json.dumps([kept, _started_from(raw.get("init"))], sort_keys=True, default=str)
 
@@ -63,6 +63,6 @@ def _started_from(init: Any) -> Any:
         return {key: _started_from(value) for key, value in init.items()}
     if isinstance(init, str):
         where, _, part = init.rpartition(":")
-        if where and (Path(where) / registry.RUN_RECIPE).is_file():
+        if where and (Path(where) / yaml_files.RUN_RECIPE).is_file():
             return [signature(Path(where)), part]
     return init

@@ -6,9 +6,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from ganzoo.cache import MOST_WEIGHTS, atomic_write
 from ganzoo.errors import WeightsError
-from ganzoo.runs.progress import task
+from ganzoo.files.tensors import MOST_WEIGHTS
+from ganzoo.files.writing import atomic_write
+from ganzoo.progress import task
 
 _TIMEOUT = 30  # seconds without an answer
 _CHUNK = 1 << 20

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ganzoo.cache import cache_dir
 from ganzoo.export.files import FILES, open_file
 from ganzoo.export.reference import load_reference
+from ganzoo.files.cache import cache_dir
 
 DEBIAN = "https://deb.debian.org/debian"
 ARM = [

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from ganzoo.backbone_weights import lite_file
+from ganzoo.backbones.weights import lite_file
 from ganzoo.errors import WeightsError
-from ganzoo.torch_files import read_state_dict
 from ganzoo.weights import shipped
+from ganzoo.weights.torch_files import read_state_dict
 
 _ZOO = Path(__file__).parents[2] / "zoo_configs"
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-from ganzoo.quiet import load_tensorflow
+from ganzoo.startup import load_tensorflow
 
 QUANTIZE = ("none", "float16", "dynamic", "int8", "auto")
 FILES = ["entry", "file", "numbers", "MB", "of float32", "ms, 1 thread", "of float32", "2, 4 threads"]
@@ -22,11 +22,12 @@ WAYS = ["entry", "Keras `predict`", "Keras call", "SavedModel", "ONNX Runtime", 
 def main(out: str) -> None:
     """Export, and write the tables."""
     load_tensorflow()
-    from ganzoo import export, registry
+    from ganzoo import export
+    from ganzoo.recipes import entries
 
     found = {}
-    for name in registry.list_entries():
-        if registry.get_entry(name).weights is None:
+    for name in entries.list_entries():
+        if entries.get_entry(name).weights is None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             found[name] = export.export_generator(name, folder, export.FORMATS, QUANTIZE)
@@ -102,10 +103,10 @@ def way_row(name: str, card: dict, files: dict[str, dict]) -> list[str]:
 
 def depthwise_in_int8(name: str) -> float | None:
     """The time of a `dynamic` file with depthwise convolutions in it as a ratio to one without; None where none are."""
-    from ganzoo import presets
     from ganzoo.export import generator, measure, quantize, reference, tflite
+    from ganzoo.zoo.load import load
 
-    made = generator.of_gan(presets.load(name).at_width(1.0))
+    made = generator.of_gan(load(name).at_width(1.0))
     one = reference.draw_reference(made, 1).first()
     quantizer = quantize.Quantizer(tflite.convert(made, "float32"), {})
     if not any(operator.kind in quantize.SLOW_IF_DYNAMIC for operator in quantizer.operators):

@@ -126,10 +126,10 @@ class Recipes:
     """A preset's recipe, validated and (of the two small architectures) built."""
 
     def __init__(self, folder: Path):
-        from ganzoo import recipe_files
-        from ganzoo.registry import get_entry
+        from ganzoo.recipes import yaml_files
+        from ganzoo.recipes.entries import get_entry
 
-        self.raw = [recipe_files.merge(get_entry(name).raw, get_entry(name).raw["tiny"]) for name in ENTRIES]
+        self.raw = [yaml_files.merge(get_entry(name).raw, get_entry(name).raw["tiny"]) for name in ENTRIES]
         self.built: set[str] = set()
 
     def run(self, folder: Path, random: np.random.Generator) -> str | None:
@@ -144,7 +144,7 @@ class Recipes:
         if random.random() < 0.03:
             another_kind(folder / "recipe.yaml", random)
         recipe = ganzoo.get_entry(str(folder)).recipe()
-        ganzoo.registry.recipe_files.read_yaml(folder / "recipe.yaml")
+        ganzoo.recipes.yaml_files.read_yaml(folder / "recipe.yaml")
         recipe.to_yaml().encode()
         key = repr([recipe.gan, recipe.model, recipe.data, recipe.freeze, recipe.training.precision])
         if recipe.gan in ("dcgan", "wgan_gp") and not recipe.auxiliary and key not in self.built:
@@ -158,12 +158,12 @@ class Presets:
 
     def __init__(self, folder: Path):
         import ganzoo
-        from ganzoo import presets
-        from ganzoo.registry import get_entry
+        from ganzoo.recipes.entries import get_entry
+        from ganzoo.weights import preset_files
 
         self.folder = folder / "preset"
         gan = ganzoo.create("image/dcgan_32", **get_entry("image/dcgan_32").raw["tiny"])
-        presets.save(gan, self.folder)
+        preset_files.save(gan, self.folder)
 
     def run(self, folder: Path, random: np.random.Generator) -> str | None:
         import ganzoo
@@ -186,7 +186,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path):
         import ganzoo
-        from ganzoo.registry import get_entry
+        from ganzoo.recipes.entries import get_entry
         from ganzoo.runs import checkpoints
 
         self.gan = ganzoo.create("image/dcgan_32", **get_entry("image/dcgan_32").raw["tiny"])
@@ -230,8 +230,8 @@ def resigned(folder: Path, path: Path, random: np.random.Generator) -> None:
     """Change the recipe, arrays or metadata, with checksums that agree: what somebody who wants to could send."""
     from safetensors import safe_open
 
-    from ganzoo.cache import write_arrays
-    from ganzoo.runs import checkpoints
+    from ganzoo.files.tensors import write_arrays
+    from ganzoo.weights import integrity
 
     recipe = folder / "recipe.yaml"
     if random.random() < 0.5:
@@ -250,7 +250,7 @@ def resigned(folder: Path, path: Path, random: np.random.Generator) -> None:
     metadata = {key: metadata[key] for key in keys}
     if keys and random.random() < 0.4:
         metadata[keys[random.integers(len(keys))]] = json.dumps(WEIRD[random.integers(len(WEIRD))])
-    metadata[checkpoints.RECIPE_DIGEST] = checkpoints.recipe_digest(recipe.read_text())
+    metadata[integrity.RECIPE_DIGEST] = integrity.recipe_digest(recipe.read_text())
     write_arrays(path, arrays, metadata)
 
 
@@ -308,7 +308,7 @@ class Pth:
         self.data = [np.arange(24, dtype="<f4").tobytes()] * 8
 
     def run(self, folder: Path, random: np.random.Generator) -> str | None:
-        from ganzoo.torch_files import read_state_dict
+        from ganzoo.weights.torch_files import read_state_dict
 
         inside = random.random() < 0.6
         body = changed_bytes(self.pickle, random) if inside else self.pickle
@@ -334,7 +334,7 @@ class Exports:
     def __init__(self, folder: Path):
         import ganzoo
         from ganzoo import export
-        from ganzoo.registry import get_entry
+        from ganzoo.recipes.entries import get_entry
 
         self.folder = folder / "export"
         gan = ganzoo.create("image/dcgan_32", **get_entry("image/dcgan_32").raw["tiny"])
@@ -408,7 +408,7 @@ class Data:
 
     def run(self, folder: Path, random: np.random.Generator) -> str | None:
         import ganzoo
-        from ganzoo.data import ImageOptions
+        from ganzoo.data.images import ImageOptions
 
         name = list(self.files)[random.integers(len(self.files))]
         whole = self.files[name]
@@ -433,13 +433,13 @@ class Runs:
 
     def __init__(self, folder: Path):
         import ganzoo
-        from ganzoo import recipe_files
-        from ganzoo.registry import get_entry
+        from ganzoo.recipes import yaml_files
+        from ganzoo.recipes.entries import get_entry
 
-        small = recipe_files.merge(get_entry("image/dcgan_32").raw["tiny"], {"data": {"channels": 1}})
+        small = yaml_files.merge(get_entry("image/dcgan_32").raw["tiny"], {"data": {"channels": 1}})
         reals = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 1), dtype=np.uint8)
         np.save(folder / "reals.npy", reals)
-        small = recipe_files.merge(small, recipe_files.nest({"training.samples": 64, "guards.every": 16}))
+        small = yaml_files.merge(small, yaml_files.nest({"training.samples": 64, "guards.every": 16}))
         self.folder = folder / "run"
         ganzoo.train("image/dcgan_32", str(folder / "reals.npy"), self.folder, overrides=small)
         kinds = (".json", ".jsonl", ".yaml")
@@ -447,7 +447,7 @@ class Runs:
 
     def run(self, folder: Path, random: np.random.Generator) -> str | None:
         import ganzoo
-        from ganzoo.report import write_report
+        from ganzoo.reports.run import write_report
         from ganzoo.runs.kept_data import described
 
         run = folder / "run"
@@ -500,7 +500,7 @@ def work(kind: str, seed: int, first: int, last: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from ganzoo.errors import GanzooError
-    from ganzoo.quiet import load_tensorflow
+    from ganzoo.startup import load_tensorflow
 
     logging.disable(logging.CRITICAL)
     if kind not in ("pth", "data"):

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ganzoo.data import ImageOptions, load_images
-from ganzoo.data.description import describe_data
+from ganzoo.data.images import ImageOptions, load_images
+from ganzoo.data.images.description import describe_data
 from ganzoo.errors import DataError
 
 MEMORY = 3 * 2**30  # bytes of address space

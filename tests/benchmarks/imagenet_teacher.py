@@ -49,10 +49,10 @@ def main() -> None:
 
     import keras
 
-    from ganzoo import registry
     from ganzoo.data.stream import batches
     from ganzoo.domains import image
-    from ganzoo.evaluation import score
+    from ganzoo.runs.evaluate import score
+    from ganzoo.zoo.create import create
 
     class Budget(keras.callbacks.Callback):
         """Stops after so many processor seconds; the first steps, which trace the graph, do not count."""
@@ -63,7 +63,7 @@ def main() -> None:
             self.model.stop_training = batch > 2 and time.process_time() - self.start > options.seconds
 
     keras.utils.set_random_seed(options.seed)
-    gan = registry.create("image/projected_mobile_64", seed=options.seed, **VARIANTS[options.variant])
+    gan = create("image/projected_mobile_64", seed=options.seed, **VARIANTS[options.variant])
     gan.compile()
     data = image.read(options.data, gan.recipe.data)
     stream = batches(data, gan.recipe.training.batch_size, options.seed)

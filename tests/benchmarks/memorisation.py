@@ -13,8 +13,8 @@ move with each change, in multiples of the limit of that rule.
 `publish` takes the limit of a published entry's training images and writes it into the entry's `reals.safetensors`,
 whose network and features stay what they are.
 
-SET=DATA: what `ganzoo.data.load_images` takes; `digits=mnist5k` by default (32 x 32; other sets are read at 64 x 64).
-For clip art and emoji: `clipart=FOLDER emoji=FOLDER`, made by `python tests/data/clipart.py FOLDER` and by
+SET=DATA: what `ganzoo.data.images.load_images` takes; `digits=mnist5k` by default (32 x 32; other sets are read at 64 x
+64). For clip art and emoji: `clipart=FOLDER emoji=FOLDER`, made by `python tests/data/clipart.py FOLDER` and by
 `extract_emoji(FOLDER, tones=False)` of `tests/data/emoji.py`.
 """
 
@@ -26,11 +26,11 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter, shift
 
-from ganzoo.data import ImageOptions, load_images
-from ganzoo.data.duplicates import without_twins
+from ganzoo.data.images import ImageOptions, load_images
+from ganzoo.data.images.duplicates import without_twins
 from ganzoo.metrics.neighbours import nearest, nearest_others
 from ganzoo.metrics.real_set import RealSet, load, real_set, save
-from ganzoo.presets import weights_file
+from ganzoo.weights.preset_files import weights_file
 
 SAMPLES = 400
 KINDS = ("copies", "noise", "shifted", "half a pixel", "flipped", "blurred", "blurred more", "flipped, shifted", "new")

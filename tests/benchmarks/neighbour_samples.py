@@ -10,7 +10,7 @@ be), and two kinds of samples that are certainly bad and in which no image of th
 training image than nine tenths of these are to each other, which hints at memorisation, is taken over all N images;
 there the real images' copies with slight noise, and a half-and-half mixture of copies and new ones, are samples too.
 
-SET=DATA: what `ganzoo.data.load_images` takes; `digits=mnist5k` by default.
+SET=DATA: what `ganzoo.data.images.load_images` takes; `digits=mnist5k` by default.
 """
 
 import json
@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ganzoo.data import ImageOptions, load_images
-from ganzoo.metrics.features import extract
+from ganzoo.data.images import ImageOptions, load_images
 from ganzoo.metrics.neighbours import density_coverage, nearest, nearest_others, precision_recall
-from ganzoo.metrics.self_supervised import fitted_network
+from ganzoo.metrics.networks.features import extract
+from ganzoo.metrics.networks.self_supervised import fitted_network
 
 SIDE = 32
 COUNTS = (32, 64, 126, 252, 500, 1_000, 2_000, 4_000)

@@ -29,11 +29,13 @@ sys.path.append(str(Path(__file__).parents[1] / "data"))
 import numpy as np
 from clipart import link_clipart
 
-from ganzoo import presets, registry
-from ganzoo.data.builtin import digits
-from ganzoo.evaluation import evaluate, read_reals
+from ganzoo.data.images.builtin import digits
 from ganzoo.metrics import real_set
 from ganzoo.metrics.scorecard import SCORING_VERSION
+from ganzoo.recipes import entries
+from ganzoo.runs.evaluate import evaluate, read_reals
+from ganzoo.weights import preset_files
+from ganzoo.zoo.load import load
 
 OUT = Path(__file__).with_suffix(".json")
 DATA = {
@@ -64,7 +66,7 @@ def main() -> None:
 
 def scores(name: str, data: str) -> dict[str, Any]:
     """All scores of an entry's published weights."""
-    gan = presets.load(name)
+    gan = load(name)
     cards = {
         f"{width:g}": evaluate(name, data, width=width, networks=NETWORKS if width < 1 else None).to_dict()
         for width in gan.widths()
@@ -74,7 +76,7 @@ def scores(name: str, data: str) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "commit": _commit(),
         "scoring_version": SCORING_VERSION,
-        "sha256": registry.get_entry(name).weights["sha256"],
+        "sha256": entries.get_entry(name).weights["sha256"],
         "widths": cards,
     }
     found["close_to_training"] = close_to_training(gan, name)
@@ -85,7 +87,7 @@ def scores(name: str, data: str) -> dict[str, Any]:
 
 def close_to_training(gan: Any, name: str) -> dict[str, Any]:
     """The share, in percent, of samples that an export of these weights takes for close to a training image."""
-    kept = real_set.load(presets.weights_file(name).parent)
+    kept = real_set.load(preset_files.weights_file(name).parent)
     count = real_set.judged_count(SAMPLES, kept.size)
     close = kept.closest(gan.generate(count, seed=0)).close
     return {"samples": len(close), "training_images": len(kept.features), "percent": 100 * float(np.mean(close))}

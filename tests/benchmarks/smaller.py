@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ganzoo.quiet import load_tensorflow
+from ganzoo.startup import load_tensorflow
 
 HEAD = ("generator", "M parameters", "M multiply-adds", "float32: MB", "ms", "FID", "`auto`", "MB", "ms", "FID")
 SCORES = ("sliced W. x1000", "KID", "recall")
@@ -20,12 +20,12 @@ SCORES = ("sliced W. x1000", "KID", "recall")
 
 def measure(name: str, width: float, data: str) -> dict:
     """One row."""
-    from ganzoo import presets
     from ganzoo.domains import get_domain
-    from ganzoo.evaluation import score
     from ganzoo.export import export_generator
+    from ganzoo.runs.evaluate import score
+    from ganzoo.zoo.load import load
 
-    gan = presets.load(name)
+    gan = load(name)
     real = get_domain(gan.recipe.domain).read(data, gan.recipe.data)
     card = score(gan.at_width(width), real.samples, networks=("self_supervised",))
     with tempfile.TemporaryDirectory() as folder:

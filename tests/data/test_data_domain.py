@@ -6,8 +6,8 @@ import pytest
 from bad_images import BLUE, RED, corner
 from PIL import Image
 
-from ganzoo.data import ImageOptions
-from ganzoo.data.description import describe_data
+from ganzoo.data.images import ImageOptions
+from ganzoo.data.images.description import describe_data
 from ganzoo.domains import get_domain, image, list_domains
 from ganzoo.errors import DataError, RecipeError
 

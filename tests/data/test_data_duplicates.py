@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from ganzoo.commands import texts
-from ganzoo.data import ImageOptions, load_images
-from ganzoo.data.description import describe_data
-from ganzoo.data.duplicates import split_in_two, twins, without_twins
-from ganzoo.doctor import examine
+from ganzoo.commands.doctor import examine
+from ganzoo.data.images import ImageOptions, load_images
+from ganzoo.data.images.description import describe_data
+from ganzoo.data.images.duplicates import split_in_two, twins, without_twins
 from ganzoo.domains import image as images_domain
 from ganzoo.domains.image import Options
 from ganzoo.metrics.arrays import canonical_order

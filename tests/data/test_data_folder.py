@@ -8,8 +8,8 @@ import pytest
 from bad_images import BLUE, RED, WHITE, corner, make_bad, make_odd, noise
 from PIL import Image
 
-from ganzoo.data import ImageOptions, image_files, load_images
-from ganzoo.data.image_files import ImageFile
+from ganzoo.data.images import ImageOptions, image_files, load_images
+from ganzoo.data.images.image_files import ImageFile
 from ganzoo.errors import DataError
 
 

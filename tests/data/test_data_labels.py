@@ -8,14 +8,14 @@ import pytest
 from bad_images import corner, encode
 from PIL import Image
 
-from ganzoo.data import ImageOptions, load_images
-from ganzoo.data.description import describe_data
-from ganzoo.data.image_grid import font_for, grid
+from ganzoo.commands.doctor import examine
+from ganzoo.data.images import ImageOptions, load_images
+from ganzoo.data.images.description import describe_data
+from ganzoo.data.images.image_grid import font_for, grid
 from ganzoo.data.names import class_names, natural_key
-from ganzoo.doctor import examine
 from ganzoo.errors import DataError
-from ganzoo.run_data import describe
-from ganzoo.runs.printing import printable
+from ganzoo.printing import printable
+from ganzoo.runs.data import describe
 
 PNG = encode(corner((8, 8)), "PNG")
 LABELLED = ImageOptions(8, labelled=True)
@@ -124,7 +124,7 @@ def test_broken_files_of_labels_are_named(make, name, text, reason):
 
 
 def test_a_file_of_labels_that_is_no_text_or_too_large(tmp_path, monkeypatch):
-    from ganzoo.data import layout
+    from ganzoo.data.images import layout
 
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "a.png").write_bytes(PNG)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from bad_images import chunk, corner, encode
 
-from ganzoo.data import ImageOptions, archives, limits, load_images
+from ganzoo.data.images import ImageOptions, archives, limits, load_images
 from ganzoo.errors import DataError
 
 PNG = encode(corner((8, 8)), "PNG")
@@ -32,9 +32,9 @@ def peak_of(*lines: str) -> tuple[float, str]:
     """What a process of its own prints, and by how many MiB its memory grew while it ran `lines`."""
     script = """
         import resource, sys
-        from ganzoo.data import ImageOptions, load_images
+        from ganzoo.data.images import ImageOptions, load_images
         from ganzoo.errors import DataError
-        import ganzoo.data.arrays, ganzoo.data.archives, ganzoo.data.builtin
+        import ganzoo.data.images.arrays, ganzoo.data.images.archives, ganzoo.data.images.builtin
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
             print(load_images(sys.argv[1], ImageOptions(8, labelled=True)).samples.shape)
@@ -219,7 +219,7 @@ def test_no_memory_and_any_other_failure_end_in_a_data_error(tmp_path, monkeypat
         def fail(*arguments, failure=failure, **options):
             raise failure
 
-        monkeypatch.setattr("ganzoo.data.arrays.open_regular", fail)
+        monkeypatch.setattr("ganzoo.data.images.arrays.open_regular", fail)
         with pytest.raises(DataError, match=text):
             load_images(tmp_path / "a.npy", OPTIONS)
     monkeypatch.setattr(limits, "available_memory", lambda: 1000)
@@ -251,7 +251,7 @@ def test_what_a_killed_reader_left_in_the_cache_is_removed(tmp_path):
         (folder / f"{index}.png").write_bytes(PNG)
     script = f"""
         import time
-        from ganzoo.data import ImageOptions, load_images
+        from ganzoo.data.images import ImageOptions, load_images
         def wait(done, total):
             print("decoding", flush=True)
             time.sleep(100)
@@ -263,7 +263,9 @@ def test_what_a_killed_reader_left_in_the_cache_is_removed(tmp_path):
         reader.kill()
     left = list(cache.iterdir())
     assert len(left) == 1 and left[0].stat().st_size > 1_000_000
-    again = f"from ganzoo.data import *; print(len(load_images({str(folder)!r}, ImageOptions(64), lambda *_: 0)))"
+    again = (
+        f"from ganzoo.data.images import *; print(len(load_images({str(folder)!r}, ImageOptions(64), lambda *_: 0)))"
+    )
     done = subprocess.run([sys.executable, "-c", again], capture_output=True, text=True, timeout=100)
     assert done.stdout == "300\n", done.stderr
     assert not left[0].exists() and len(list(cache.iterdir())) == 2

@@ -10,9 +10,9 @@ import pytest
 from bad_images import chunk, corner, encode
 from PIL import Image, ImageCms
 
-from ganzoo.data import ImageOptions, image_files, load_images
-from ganzoo.data.colour import to_srgb
-from ganzoo.data.pixels import FLOAT, SIXTEEN, scale_of
+from ganzoo.data.images import ImageOptions, image_files, load_images
+from ganzoo.data.images.colour import to_srgb
+from ganzoo.data.images.pixels import FLOAT, SIXTEEN, scale_of
 from ganzoo.errors import DataError
 
 GREY, COLOUR = ImageOptions(4, channels=1), ImageOptions(4)

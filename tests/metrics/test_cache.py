@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ganzoo import cache
-from ganzoo.cache import atomic_write, atomic_write_bytes, cache_dir
 from ganzoo.errors import DataError, WeightsError
-from ganzoo.metrics.feature_networks import FeatureNetwork
-from ganzoo.metrics.features import extract
+from ganzoo.files import reading, tensors, writing
+from ganzoo.files.cache import cache_dir
+from ganzoo.files.writing import atomic_write, atomic_write_bytes
+from ganzoo.metrics.networks.base import FeatureNetwork
+from ganzoo.metrics.networks.features import extract
 
 HEXES = "0123456789abcdef" * 2
 TWO_DAYS = 2 * 24 * 3600
@@ -58,9 +59,9 @@ def foreign(tmp_path):
 
 def test_a_write_removes_nothing_of_other_programs(foreign):
     before = set(foreign.iterdir())
-    cache.write_text(foreign / "out.json", "{}")
+    writing.write_text(foreign / "out.json", "{}")
     assert set(foreign.iterdir()) == before | {foreign / "out.json"}
-    cache.remove_leftovers(foreign)
+    writing.remove_leftovers(foreign)
     assert set(foreign.iterdir()) == before | {foreign / "out.json"}
 
 
@@ -135,37 +136,37 @@ def test_damaged_features_are_computed_again(tmp_path, monkeypatch, caplog):
 
 
 def test_a_file_is_hashed_once_and_says_whether_it_has_a_checksum(tmp_path, monkeypatch):
-    from ganzoo import presets
+    from ganzoo.weights import preset_files
 
     arrays = {"generator/kernel": np.arange(6, dtype="float32")}
-    cache.write_arrays(tmp_path / "new.safetensors", arrays)
+    tensors.write_arrays(tmp_path / "new.safetensors", arrays)
     save_file(arrays, tmp_path / "old.safetensors")
-    assert cache.read_checked(tmp_path / "new.safetensors")[1] is True
-    assert cache.read_checked(tmp_path / "old.safetensors")[1] is False
+    assert tensors.read_checked(tmp_path / "new.safetensors")[1] is True
+    assert tensors.read_checked(tmp_path / "old.safetensors")[1] is False
     hashed, sha256 = [], hashlib.sha256
-    monkeypatch.setattr(cache.hashlib, "sha256", lambda *content: hashed.append(1) or sha256(*content))
+    monkeypatch.setattr(reading.hashlib, "sha256", lambda *content: hashed.append(1) or sha256(*content))
     np.testing.assert_array_equal(
-        presets._read(tmp_path / "new.safetensors", "run")["generator/kernel"], arrays["generator/kernel"]
+        preset_files.read_arrays(tmp_path / "new.safetensors", "run")["generator/kernel"], arrays["generator/kernel"]
     )
     assert len(hashed) == 1
 
 
 def test_the_digest_of_a_file(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
-    assert cache.file_digest(tmp_path / "x") == hashlib.sha256(b"abc").hexdigest()
+    assert tensors.file_digest(tmp_path / "x") == hashlib.sha256(b"abc").hexdigest()
     with pytest.raises(WeightsError, match="does not exist"):
-        cache.file_digest(tmp_path / "y")
+        tensors.file_digest(tmp_path / "y")
     with pytest.raises(WeightsError, match="is not a regular file"):
-        cache.file_digest("/dev/zero")
+        tensors.file_digest("/dev/zero")
 
 
 # One guard.
 
 
 def test_every_reader_refuses_pipes_at_once(tmp_path):
-    from ganzoo.data.image_folder import open_regular
-    from ganzoo.page import image
-    from ganzoo.runs.checkpoints import read_metadata
+    from ganzoo.data.images.image_folder import open_regular
+    from ganzoo.reports.page import image
+    from ganzoo.weights.integrity import read_metadata
 
     pipe = tmp_path / "5.png"
     os.mkfifo(pipe)
@@ -202,21 +203,21 @@ def header(shape, kind="|u1"):
 def test_arrays_in_archives_are_checked_before_memory_is_taken(tmp_path):
     columns = np.asfortranarray(np.arange(6, dtype="<f8").reshape(2, 3))
     np.savez_compressed(tmp_path / "whole.npz", a=columns, b=np.zeros((0, 4)), c=np.array(["", ""]))
-    found = cache.read_npz(tmp_path / "whole.npz")
+    found = reading.read_npz(tmp_path / "whole.npz")
     np.testing.assert_array_equal(found["a"], columns)
     assert found["a"].flags.writeable and found["b"].shape == (0, 4) and found["c"].tolist() == ["", ""]
     path = npz(tmp_path / "short.npz", header((100,)) + bytes(50))
     with (
         pytest.raises(DataError, match=r"short\.npz is damaged \('x' (claims 100 bytes|is cut off)"),
-        cache.guard(path, DataError),
+        reading.guard(path, DataError),
     ):
-        cache.read_npz(path)
-    with pytest.raises(DataError, match="at most 50 are read"), cache.guard(path, DataError):
-        cache.read_npz(npz(tmp_path / "much.npz", header((300,)) + bytes(300)), 50)
+        reading.read_npz(path)
+    with pytest.raises(DataError, match="at most 50 are read"), reading.guard(path, DataError):
+        reading.read_npz(npz(tmp_path / "much.npz", header((300,)) + bytes(300)), 50)
 
 
 def test_a_file_of_labels_may_hold_any_json_in_other_columns():
-    from ganzoo.data.labels import read_table
+    from ganzoo.data.images.labels import read_table
 
     line = json.dumps({"file_name": "a.png", "label": "cat", "hash": 2**70, "deep": [[["\ud800"]]]})
     assert read_table("metadata.jsonl", line.encode()).rows == [("a.png", "cat")]

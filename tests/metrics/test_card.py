@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ganzoo.data.duplicates import twins
+from ganzoo.data.images.duplicates import twins
 from ganzoo.errors import EvaluationError
 from ganzoo.metrics import diversity
 from ganzoo.metrics import scorecard as scorecard_module

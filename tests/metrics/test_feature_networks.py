@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganzoo.data import builtin
+from ganzoo.data.images import builtin
 from ganzoo.errors import EvaluationError, WeightsError
-from ganzoo.metrics import self_supervised, squeezenet
-from ganzoo.metrics.feature_networks import FeatureNetwork, feature_network, list_feature_networks
-from ganzoo.metrics.features import extract
 from ganzoo.metrics.kernel import kernel_distance
+from ganzoo.metrics.networks import self_supervised, squeezenet
+from ganzoo.metrics.networks.base import FeatureNetwork
+from ganzoo.metrics.networks.feature_networks import feature_network, list_feature_networks
+from ganzoo.metrics.networks.features import extract
 from ganzoo.weights import shipped
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))

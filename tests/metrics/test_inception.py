@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from ganzoo.errors import WeightsError
-from ganzoo.metrics import inception
 from ganzoo.metrics.card import ENOUGH, PaperScores
-from ganzoo.metrics.feature_networks import feature_network
+from ganzoo.metrics.networks import inception
+from ganzoo.metrics.networks.feature_networks import feature_network
 from ganzoo.metrics.papers import distances, subset_kid
 from ganzoo.weights.download import download
 from tests.metrics.inception_sets import SIZES, image_sets, made_up

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ganzoo.data import builtin
+from ganzoo.data.images import builtin
 from ganzoo.metrics.lattice import gradient_scores, regularity, spectrum_scores
 from ganzoo.metrics.sliced_wasserstein import sliced_distances
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from ganzoo.cache import read_safetensors, write_arrays
-from ganzoo.data import ImageOptions, load_images
+from ganzoo.data.images import ImageOptions, load_images
 from ganzoo.errors import EvaluationError
+from ganzoo.files.tensors import read_safetensors, write_arrays
 from ganzoo.metrics import real_set, variants
-from ganzoo.metrics.feature_networks import FeatureNetwork
 from ganzoo.metrics.neighbours import nearest, nearest_of_variants, nearest_others
+from ganzoo.metrics.networks.base import FeatureNetwork
 from ganzoo.metrics.real_set import RealSet
-from ganzoo.presets import weights_file
+from ganzoo.weights.preset_files import weights_file
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from ganzoo.cache import cache_dir
 from ganzoo.errors import EvaluationError
+from ganzoo.files.cache import cache_dir
 from ganzoo.metrics import scorecard as scorecard_module
 from ganzoo.metrics.scorecard import Scorecard, compare, halves, network_scores
 

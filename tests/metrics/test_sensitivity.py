@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ganzoo.commands.bench_scores import Plan, bench_scores
-from ganzoo.data.builtin import digits
+from ganzoo.data.images.builtin import digits
 from ganzoo.errors import DataError, RecipeError
 from ganzoo.metrics.frechet import frechet_distance, frechet_from_statistics
 from ganzoo.metrics.judge import Judge, OverFeatures, Remembered, best_of, over_fits

@@ -1,0 +1,1 @@
+"""Optional behaviour of GANs, composed when one is created."""

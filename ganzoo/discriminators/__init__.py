@@ -1,0 +1,1 @@
+"""Branches that a recipe can add to a discriminator."""

@@ -1,0 +1,1 @@
+"""Losses and penalties, each with its formula and its paper."""

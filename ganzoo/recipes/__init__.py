@@ -1,0 +1,1 @@
+"""Recipes and entries: names and YAML files, without TensorFlow."""

@@ -1,0 +1,1 @@
+"""GANs by name: created, loaded, given first weights, made narrower."""
