@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ganzoo.recipes import entries
-from ganzoo.zoo.create import create
+from ganzoo.zoo.create import create, create_pretraining
 
 ENTRIES = entries.list_entries()
 each_entry = pytest.mark.parametrize("name", ENTRIES)
@@ -132,7 +132,7 @@ def test_pretrainings_are_saved_too(tmp_path):
     from ganzoo import pretraining
 
     entry = entries.get_entry("image/dcgan_32")
-    model = pretraining.create(pretraining.recipe("rotation", "image/dcgan_32", entry.raw["tiny"]))
+    model = create_pretraining(pretraining.recipe("rotation", "image/dcgan_32", entry.raw["tiny"]))
     model.compile()
     model.save(tmp_path / "x.keras")
     loaded = keras.saving.load_model(tmp_path / "x.keras")

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from ganzoo import distribution, pretraining
+from ganzoo.addons.auxiliary_tasks import AuxiliaryTasks
 from ganzoo.core.phases import Batch
 from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
@@ -17,7 +18,7 @@ from ganzoo.pretraining.simclr import _enlarging, contrastive_loss
 from ganzoo.recipes import entries, yaml_files
 from ganzoo.runs.train import pretrain, train
 from ganzoo.weights import preset_files
-from ganzoo.zoo.create import create
+from ganzoo.zoo.create import create, create_pretraining
 from ganzoo.zoo.load import load
 from ganzoo.zoo.transfer import TransferReport, transfer
 
@@ -32,7 +33,7 @@ def small(method, name, **overrides):
     changes = yaml_files.merge(entries.get_entry(name).raw["tiny"], pretraining.small_form(method))
     if method == "classifier":
         changes = yaml_files.merge(changes, {"pretrain": {"classes": 3}})
-    model = pretraining.create(pretraining.recipe(method, name, yaml_files.merge(changes, overrides)))
+    model = create_pretraining(pretraining.recipe(method, name, yaml_files.merge(changes, overrides)))
     model.compile()
     return model
 
@@ -161,7 +162,7 @@ def test_a_pretraining_is_no_entry_to_train(tmp_path):
     with pytest.raises(TrainingError, match=r"pretrain\.\* was set"):
         train(entry.name, images, tmp_path / "third", samples=16, overrides={**entry.raw["tiny"], "pretrain.noise": 1})
     pretrain("rotation", str(tmp_path / "first"), images, tmp_path / "fourth", samples=16)
-    model = pretraining.create(entries.get_entry(str(tmp_path / "first")).recipe())
+    model = create_pretraining(entries.get_entry(str(tmp_path / "first")).recipe())
     assert type(model).from_config(model.get_config()).get_config() == model.get_config()
 
 
@@ -266,7 +267,7 @@ def test_few_images_are_shown_too(tmp_path):
     with pytest.raises(RecipeError, match="fewer than 8 components"):
         pretrain("features", "image/dcgan_32", data[:1], tmp_path / "features", samples=16, overrides=tiny)
     with pytest.raises(RecipeError, match="batch_size must be 2"):
-        pretraining.create(pretraining.recipe("simclr", "image/dcgan_32", {"training.batch_size": 1}))
+        create_pretraining(pretraining.recipe("simclr", "image/dcgan_32", {"training.batch_size": 1}))
 
 
 def test_features_have_a_component_for_each_latent_of_the_default_entry():
@@ -416,7 +417,7 @@ def test_the_discriminator_learns_from_turned_reals_and_the_generator_from_turne
     reals = tf.constant(np.random.default_rng(0).uniform(-1, 1, (8, 32, 32, 3)).astype("float32"))
     latents = {"latents": tf.constant(np.random.default_rng(1).normal(size=(8, 8)).astype("float32"))}
     batch = Batch(real=reals, latents=latents, conditions={}, random=GlobalRandom(0, 0, "test", 8))
-    (_, task), fakes = with_it.tasks[0], with_it.make(latents)
+    (_, task), fakes = with_it.addon(AuxiliaryTasks).tasks[0], with_it.make(latents)
 
     def added(loss, *context):
         values = [getattr(gan, loss)(batch, *context)[0] for gan in (with_it, without)]

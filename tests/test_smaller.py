@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from ganzoo import distribution
+from ganzoo.addons.distillation import Distillation
 from ganzoo.commands.generate import generate
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
 from ganzoo.export import export_generator
@@ -312,21 +313,24 @@ def test_terms_are_relative_errors_from_the_teacher(teacher):
     batch = gan._part(tf.zeros((8, 16, 16, 1)), {}, 1, 0, "generator")
     source = load(str(teacher))
     wanted = made(source.generator_ema, batch.latents)
-    terms = gan.teacher.terms(tf.constant(wanted), batch)
+    terms = gan.addon(Distillation).teacher.terms(tf.constant(wanted), batch)
     assert set(terms) == {"distilled_pixels", "distilled_features"}
     assert all(np.abs(term).max() < 1e-6 for term in terms.values())  # nothing is lost on a perfect student
     drawn_samples = made(source.generator_ema, drawn(source, 256))
     spread = drawn_samples.var(axis=0).mean()
-    found = gan.teacher.terms(tf.constant(wanted + 0.1), batch)["distilled_pixels"]
+    found = gan.addon(Distillation).teacher.terms(tf.constant(wanted + 0.1), batch)["distilled_pixels"]
     assert np.allclose(found, 0.3 * 0.01 / spread, rtol=1e-3)
-    maps = gan.teacher._look.outputs
+    maps = gan.addon(Distillation).teacher._look.outputs
     assert [tuple(one.shape[1:3]) for one in maps] == [(8, 8), (4, 4)]
-    seen = [gan.teacher._look(tf.constant(one), training=False) for one in (wanted, wanted + 0.1, drawn_samples)]
+    seen = [
+        gan.addon(Distillation).teacher._look(tf.constant(one), training=False)
+        for one in (wanted, wanted + 0.1, drawn_samples)
+    ]
     apart = [
         np.square(shifted.numpy() - right.numpy()).mean(axis=(1, 2, 3)) / of_all.numpy().var(axis=0).mean()
         for right, shifted, of_all in zip(*seen, strict=True)
     ]
-    found = gan.teacher.terms(tf.constant(wanted + 0.1), batch)["distilled_features"]
+    found = gan.addon(Distillation).teacher.terms(tf.constant(wanted + 0.1), batch)["distilled_features"]
     assert np.allclose(found, 0.3 * np.mean(apart, axis=0), rtol=1e-3)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ganzoo.addons.weight_consolidation import WeightConsolidation
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError
 from ganzoo.recipes import entries, yaml_files
 from ganzoo.runs.finetune import finetune
@@ -314,7 +315,7 @@ def test_only_scales_are_trained(tiny, reals):
 def test_consolidation_is_the_weighted_distance_from_the_source(tiny, reals):
     gan = tiny(ENTRY, consolidation=50.0)
     gan.look_at(reals(gan, 1))
-    kept = gan.consolidation
+    kept = gan.addon(WeightConsolidation)
     assert float(kept.penalty(gan)) == 0.0
     worth = [np.array(w) for w in kept.worth.weights]
     assert sum(w.sum() for w in worth) == pytest.approx(1.0, rel=1e-4) and all((w >= 0).all() for w in worth)
@@ -336,7 +337,7 @@ def test_a_weight_is_worth_its_squared_derivatives(objective, tiny, monkeypatch)
         "wasserstein": lambda logits, others: -logits,
         "relativistic": lambda logits, others: np.log1p(np.exp(others - logits)),
     }
-    kept = gan.consolidation.worth
+    kept = gan.addon(WeightConsolidation).worth
     measured = [float(kept.get_layer("norm_out").beta[0]), float(kept.get_layer("to_image").bias[0])]
 
     def verdicts(batch):
@@ -362,7 +363,7 @@ def test_a_weight_is_worth_its_squared_derivatives(objective, tiny, monkeypatch)
 def test_every_class_counts_in_a_consolidation(tiny):
     gan = tiny("image/wgan_gp_32", consolidation=1.0, model={"classes": 10})
     gan.begin()
-    classes = next(w for w in gan.consolidation.worth.weights if w.shape[0] == 10 and "class" in w.path)
+    classes = next(w for w in gan.addon(WeightConsolidation).worth.weights if w.shape[0] == 10 and "class" in w.path)
     assert (np.array(classes).sum(axis=1) > 0).all()
 
 
@@ -379,7 +380,7 @@ def test_consolidation_holds_every_generator_back(name, tiny, reals, monkeypatch
     for weight in (1e-9, 1e6):
         gan = tiny(name, consolidation=weight, **({"model": PLAIN} if "projected" in name else {}))
         gan.fit(reals(gan, 4), verbose=0)
-        distances[weight] = float(gan.consolidation.penalty(gan))
+        distances[weight] = float(gan.addon(WeightConsolidation).penalty(gan))
     assert distances[1e6] < 0.5 * distances[1e-9]
 
 
@@ -399,7 +400,7 @@ def test_consolidation_holds_a_generator_back_and_resumes(tiny, reals, tmp_path)
         states[weight] = gan.state()
         moved[weight] = (before, [np.array(w) for w in after])
     names = [w.path for w in gan.generator.weights]
-    worth = dict(zip(names, map(np.array, gan.consolidation.worth.weights), strict=True))
+    worth = dict(zip(names, map(np.array, gan.addon(WeightConsolidation).worth.weights), strict=True))
     paths = [w.path for w in gan.generator.trainable_variables]
     far = {
         weight: sum(np.sum(worth[path] * (b - a) ** 2) for path, a, b in zip(paths, before, after, strict=True))

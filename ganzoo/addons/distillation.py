@@ -11,16 +11,18 @@ The teacher and its discriminator stay as they are. The run's own discriminator,
 teacher's, learns on as in any training.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from ganzoo.core.addon import AddOn
 from ganzoo.core.phases import Batch
 from ganzoo.errors import GanzooError, RecipeError, WeightsError
+from ganzoo.recipes import schema
 from ganzoo.weights import preset_files
-from ganzoo.zoo.load import load
 
 if TYPE_CHECKING:
     from ganzoo.core.gan import GAN
@@ -28,8 +30,39 @@ if TYPE_CHECKING:
 _COMPARED = 256  # of the teacher's samples, for what unrelated ones differ by
 
 
+class Distillation(AddOn):
+    """Terms of the generator's loss by the GAN that a recipe's `distillation` names. Inference needs no teacher.
+
+    Args:
+        options: the recipe's.
+        load: gives the GAN of a name with its weights.
+    """
+
+    def __init__(self, options: schema.Distillation, load: Callable[[str], "GAN"]):
+        self._options, self._load = options, load
+        self.teacher: Teacher | None = None
+
+    def on_compile(self, gan: "GAN") -> None:
+        """Load the teacher, once."""
+        if self.teacher is None:
+            self.teacher = Teacher(gan, self._options, self._load)
+
+    def generator_terms(self, gan: "GAN", fake: Any, batch: Batch) -> dict[str, tf.Tensor]:
+        """The teacher's."""
+        return self.teacher.terms(fake, batch) if self.teacher else {}
+
+    def pretrained_sources(self) -> list[dict[str, str]]:
+        """Those of the teacher, once it is loaded."""
+        return self.teacher.gan.pretrained_sources() if self.teacher else []
+
+
 class Teacher:
-    """The GAN that a recipe's `distillation` names, and the maps by which samples are compared.
+    """The GAN that teaches, and the maps by which samples are compared.
+
+    Args:
+        gan: that is taught.
+        options: the recipe's `distillation`.
+        load: gives the GAN of a name with its weights.
 
     Raises:
         RecipeError: its latents, conditions or samples have other shapes than those of the GAN that is taught, or its
@@ -37,8 +70,8 @@ class Teacher:
         WeightsError: it has no weights, or others than when the run was started.
     """
 
-    def __init__(self, gan: "GAN"):
-        self.options = gan.recipe.distillation
+    def __init__(self, gan: "GAN", options: schema.Distillation, load: Callable[[str], "GAN"]):
+        self.options = options
         try:
             digest = preset_files.weights_digest(self.options.teacher)
             self.gan = load(self.options.teacher)

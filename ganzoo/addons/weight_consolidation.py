@@ -11,13 +11,15 @@ its sum, so that a weight of the penalty means the same for all networks. Gradie
 batches, which go through all classes, and D normalises by them, as in training.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ganzoo.errors import TrainingError
+from ganzoo.core.addon import AddOn
+from ganzoo.core.phases import Batch
+from ganzoo.errors import RecipeError, TrainingError
 from ganzoo.weights.variables import restored
 
 if TYPE_CHECKING:
@@ -27,20 +29,44 @@ _BATCHES = 32
 _BATCH = 8
 
 
-class Consolidation:
-    """The source's weights and what each is worth, as two networks of the generator's form, for a run's state."""
+class WeightConsolidation(AddOn):
+    """The source's weights and what each is worth, as two networks of the generator's form, for a run's state.
 
-    def __init__(self, gan: "GAN"):
+    Args:
+        weight: of the penalty.
+    """
+
+    reads_weights = True
+
+    def __init__(self, weight: float):
+        self.weight = weight
+
+    def build(self, gan: "GAN") -> None:
+        """Make both networks.
+
+        Raises:
+            RecipeError: the generator begins with given weights, the discriminator does not.
+        """
         self.source, self.worth = gan.build_generator(), gan.build_generator()
         for network in (self.source, self.worth):
             network.trainable = False
+        begins = {target.split(".")[0] for target in gan.recipe.init}
+        if "generator" in begins and "discriminator" not in begins:
+            raise RecipeError(
+                "consolidation is measured by the source's discriminator: give it too (init.discriminator), or leave "
+                "consolidation out."
+            )
 
-    def networks(self) -> dict[str, keras.Model]:
+    def only_for_training(self) -> dict[str, keras.Model]:
         """Both by name."""
         return {"consolidation_source": self.source, "consolidation_worth": self.worth}
 
-    def measure(self, gan: "GAN") -> None:
-        """Take the generator as it is now for the source.
+    def generator_terms(self, gan: "GAN", fake: Any, batch: Batch) -> dict[str, tf.Tensor]:
+        """The weighted penalty."""
+        return {"consolidation": self.weight * self.penalty(gan)}
+
+    def on_first_weights(self, gan: "GAN") -> None:
+        """Take the generator as it is now for the source, and measure what its weights are worth.
 
         Raises:
             TrainingError: the discriminator's verdict moves no weight.

@@ -8,16 +8,15 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ganzoo import distribution, progress
-from ganzoo.addons.distillation import Teacher
-from ganzoo.addons.weight_consolidation import Consolidation
+from ganzoo import progress
 from ganzoo.augmentations.diff_augment import augment
+from ganzoo.core.addon import AddOn, composed
 from ganzoo.core.batches import as_dict, assert_ids, check_ids, class_ids, first_batches, is_arrays
 from ganzoo.core.inputs import ClassCondition, Latent
 from ganzoo.core.model import PhasedModel, batch_norms
@@ -26,11 +25,11 @@ from ganzoo.data.names import class_names as printable_names
 from ganzoo.distribution import GlobalRandom
 from ganzoo.errors import DataError, RecipeError, TrainingError
 from ganzoo.losses.adversarial import get_objective, sum_of_heads
-from ganzoo.recipes.schema import Auxiliary, Recipe
+from ganzoo.recipes.schema import Recipe
 from ganzoo.weights.sources import distinct
 
 GRID_SAMPLES = 64
-MOST_AUGMENTED = 0.9
+Kind = TypeVar("Kind", bound=AddOn)
 
 
 class GAN(PhasedModel):
@@ -60,51 +59,18 @@ class GAN(PhasedModel):
         self.generator = self.build_generator()
         self.discriminator = self.build_discriminator()
         self.generator_ema = self.build_generator()
-        self.consolidation = Consolidation(self) if self.recipe.consolidation else None
-        self.teacher: Teacher | None = None  # set in `compile`; inference needs no teacher
-        self.augment_probability = self.recipe.augment.probability
-        begins = {target.split(".")[0] for target in self.recipe.init}
-        if self.recipe.consolidation and "generator" in begins and "discriminator" not in begins:
-            raise RecipeError(
-                "consolidation is measured by the source's discriminator: give it too (init.discriminator), or leave "
-                "consolidation out."
-            )
         if self.recipe.guards.act and not self.recipe.guards.every:
             raise RecipeError("guards.act says what is done at a warning, but guards.every = 0: nothing is checked.")
-        if "augment" in self.recipe.guards.act:
-            if not self.recipe.augment.policy or self.recipe.augment.probability >= MOST_AUGMENTED:
-                raise RecipeError(
-                    f"guards.act: 'augment' raises augment.probability up to {MOST_AUGMENTED}. Give an augment.policy, "
-                    "and a lower initial probability."
-                )
-            self.augment_probability = self.add_weight(
-                name="augment_probability",
-                shape=(),
-                initializer=keras.initializers.Constant(self.recipe.augment.probability),
-                trainable=False,
-                aggregation="only_first_replica",
-            )
-        self.tasks, self.auxiliary = [], None
-        if self.recipe.auxiliary:
-            self._build_auxiliary()
+        self.augment_probability = self.recipe.augment.probability  # a number, or the variable of an add-on
+        self.addons = composed(self.recipe)
+        for addon in self.addons:
+            addon.build(self)
+            for name, network in addon.networks().items():
+                setattr(self, name, network)  # Keras saves the networks among a model's attributes
 
-    def _build_auxiliary(self) -> None:
-        from ganzoo.pretraining import task_class
-        from ganzoo.pretraining.task import bundle
-
-        if self.recipe.training.precision == "mixed_float16":
-            raise RecipeError("auxiliary losses share gradients between optimizers: take precision mixed_bfloat16.")
-        heads = {}
-        for rule in self.recipe.auxiliary:
-            kind = task_class(rule.method)
-            if not kind.runs_along:
-                raise RecipeError(f"auxiliary: '{rule.method}' can only be pretrained, it cannot run beside a GAN.")
-            if rule.method in heads:
-                raise RecipeError(f"auxiliary: '{rule.method}' is named twice.")
-            task = kind(self, rule.options, "auxiliary.options", rule.stride)
-            self.tasks.append((rule, task))
-            heads[rule.method] = next(iter(task.heads.values()))
-        self.auxiliary = bundle(heads, "auxiliary")
+    def addon(self, kind: type[Kind]) -> Kind | None:
+        """The GAN's add-on of a class; None where it has none."""
+        return next((addon for addon in self.addons if isinstance(addon, kind)), None)
 
     def get_config(self) -> dict[str, Any]:
         """As of every model, and the names of the classes."""
@@ -171,47 +137,42 @@ class GAN(PhasedModel):
 
     def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
         """As `PhasedModel.compile`."""
-        share = self.recipe.training.batch_size // distribution.strategy_of(self).num_replicas_in_sync
-        for rule in self.recipe.auxiliary:
-            if share % rule.stride:
-                raise RecipeError(
-                    f"auxiliary: stride = {rule.stride} does not divide the {share} samples of a batch on a replica."
-                )
-        if self.recipe.distillation and self.teacher is None:
-            self.teacher = Teacher(self)
+        for addon in self.addons:
+            addon.on_compile(self)
         super().compile(optimizer, **kwargs)
 
     def begin(self) -> None:
-        """Measure what the first weights are worth, where they are to be kept."""
-        if self.consolidation:
-            self.consolidation.measure(self)
+        """What the add-ons fix."""
+        for addon in self.addons:
+            addon.on_first_weights(self)
 
     def numbers(self) -> dict[str, Any]:
-        """The probability of augmentation where a guard may raise it."""
-        acts = "augment" in self.recipe.guards.act
-        return {"augment_probability": self.augment_probability} if acts else {}
+        """The add-ons'."""
+        return {name: variable for addon in self.addons for name, variable in addon.numbers().items()}
 
     def trunk_sources(self) -> list[dict[str, str]]:
         """The pretrained networks of which the discriminator's trunk is made, see `pretrained_sources`."""
         return []
 
     def pretrained_sources(self) -> list[dict[str, str]]:
-        """Those of the trunk, of the GAN that it is distilled from, and of the weights that it began with."""
-        taught = self.teacher.gan.pretrained_sources() if self.teacher else []
+        """Those of the trunk, of the add-ons, and of the weights that it began with."""
+        taught = [source for addon in self.addons for source in addon.pretrained_sources()]
         return distinct([*self.trunk_sources(), *taught, *super().pretrained_sources()])
 
     def only_for_training(self) -> dict[str, keras.Model]:
-        """The source of the consolidation."""
-        return self.consolidation.networks() if self.consolidation else {}
+        """The add-ons'."""
+        return {name: network for addon in self.addons for name, network in addon.only_for_training().items()}
 
     def networks(self) -> dict[str, keras.Model]:
         """The trained networks by name, one optimizer each."""
-        auxiliary = {} if self.auxiliary is None else {"auxiliary": self.auxiliary}
-        return {"generator": self.generator, "discriminator": self.discriminator, **auxiliary}
+        return {"generator": self.generator, "discriminator": self.discriminator, **self._added_networks()}
+
+    def _added_networks(self) -> dict[str, keras.Model]:
+        return {name: network for addon in self.addons for name, network in addon.networks().items()}
 
     def trains_as(self, network: str) -> str:
-        """The heads of auxiliary losses train as the discriminator does."""
-        return "discriminator" if network == "auxiliary" else super().trains_as(network)
+        """The add-ons' networks train as the discriminator does."""
+        return "discriminator" if network in self._added_networks() else super().trains_as(network)
 
     def observe(self, samples: Any, conditions: Mapping[str, tf.Tensor]) -> Any:
         """What the trained part of the discriminator looks at: the samples, or features of a frozen network."""
@@ -239,13 +200,13 @@ class GAN(PhasedModel):
                 critic=self._critic,
                 penalties=self.recipe.regularizers,
                 steps=self.recipe.training.d_steps,
-                also=("auxiliary",) if self.tasks else (),
+                also=tuple(self._added_networks()),
             ),
             Phase(
                 "generator",
                 loss=self._generator_loss,
                 reuses=self.recipe.training.reuse_fakes,
-                direct=self.consolidation is not None,
+                direct=any(addon.reads_weights for addon in self.addons),
             ),
         ]
 
@@ -276,10 +237,11 @@ class GAN(PhasedModel):
         fake = self.score(context["fake"], batch.conditions)
         loss = self.objective.discriminator(real, fake, self.head_weights())
         logs = {"real_logits": self._mean_of_heads(real), "fake_logits": self._mean_of_heads(fake)}
-        for rule, task in self.tasks:
-            value, more = task.loss(_each(batch, batch.real, rule))
-            logs |= {rule.method: value, **{f"{rule.method}_{name}": extra for name, extra in more.items()}}
-            loss += rule.weight * tf.reduce_mean(value)
+        for addon in self.addons:
+            terms, more = addon.discriminator_terms(batch)
+            logs |= more
+            for term in terms:
+                loss += term
         return loss, logs
 
     def _mean_of_heads(self, logits: Any) -> tf.Tensor:
@@ -295,14 +257,8 @@ class GAN(PhasedModel):
         if self.recipe.objective == "relativistic":
             real = self.score(self._look(batch.real, batch, "augment_real"), batch.conditions)
         terms = self.generator_terms(fake, batch)
-        if self.consolidation:
-            terms["consolidation"] = self.recipe.consolidation * self.consolidation.penalty(self)
-        if self.teacher:
-            terms |= self.teacher.terms(fake, batch)
-        for rule, task in self.tasks:
-            if rule.generator_weight:
-                value, _ = task.loss(_each(batch, fake, rule))
-                terms[f"{rule.method}_of_fakes"] = rule.generator_weight * tf.reduce_mean(value)
+        for addon in self.addons:
+            terms |= addon.generator_terms(self, fake, batch)
         return sum(terms.values(), self.objective.generator(real, logits, self.head_weights())), terms
 
     def _critic(self, batch: Batch, observed: Any) -> tf.Tensor:
@@ -565,10 +521,3 @@ class GAN(PhasedModel):
 def score_name(text: str) -> str:
     """The name of a score as a key of Keras' logs: `sliced Wasserstein x1000` is `sliced_wasserstein_x1000`."""
     return re.sub(r"\W+", "_", text).strip("_").lower()
-
-
-def _each(batch: Batch, samples: Any, rule: Auxiliary) -> Batch:
-    """A batch of each `stride`-th of some samples, for a task, with randomness of its own."""
-    chosen = tf.nest.map_structure(lambda leaf: leaf[:: rule.stride], samples)
-    count = tf.shape(tf.nest.flatten(chosen)[0])[0]
-    return Batch(chosen, {}, {}, batch.random.child(rule.method, count))

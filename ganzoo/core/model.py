@@ -108,6 +108,11 @@ class PhasedModel(keras.Model):
 
     # What a subclass supplies.
 
+    @classmethod
+    def options_of(cls, raw: Mapping[str, Any]) -> type[Section]:
+        """The schema of the `model` section of a recipe for this class, from its raw keys."""
+        return cls.Options
+
     def build_networks(self) -> None:
         """Make the networks as attributes."""
         raise NotImplementedError
@@ -692,10 +697,8 @@ class PhasedModel(keras.Model):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """A model from what `get_config` returned, with fresh weights."""
-        from ganzoo.recipes.entries import gan_class
-
         raw = config["recipe"]
-        model = cls(validate(raw, get_domain(raw["domain"]).Options, gan_class(raw["gan"]).Options))
+        model = cls(validate(raw, get_domain(raw["domain"]).Options, cls.options_of(raw)))
         model.inherited_sources = [dict(source) for source in config.get("inherited_sources", ())]
         return model
 

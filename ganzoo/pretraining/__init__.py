@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.core import building
 from ganzoo.errors import RecipeError, unknown_name
 from ganzoo.recipes import entries
 from ganzoo.recipes.yaml_files import merge, nest, read_yaml
 
 if TYPE_CHECKING:
-    from ganzoo.pretraining.model import Pretraining
     from ganzoo.pretraining.task import Task
     from ganzoo.recipes.schema import Recipe
 
@@ -46,9 +44,7 @@ def task_class(method: str) -> "type[Task]":
     """
     if method not in _paths():
         raise RecipeError(unknown_name("pretraining method", method, _paths()))
-    from ganzoo.pretraining.task import Task
-
-    return entries.own_subclass(f"ganzoo.pretraining.{method}", Task)
+    return entries.own_class(f"ganzoo.pretraining.{method}", "Task", "build_parts")
 
 
 def small_form(method: str) -> dict[str, Any]:
@@ -98,21 +94,6 @@ def without_idle(method: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     if idle:
         log.warning("These keys have no effect on a pretraining: %s.", ", ".join(idle))
     return given
-
-
-def create(recipe: "Recipe") -> "Pretraining":
-    """The model of a pretraining recipe, built but not compiled.
-
-    Args:
-        recipe: what `recipe` returned.
-
-    Raises:
-        RecipeError: the method does not support the entry; says why.
-    """
-    from ganzoo.pretraining.model import Pretraining
-
-    with building.buildable(recipe):
-        return Pretraining(recipe)
 
 
 def _paths() -> dict[str, Path]:

@@ -8,13 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo import pretraining
+from ganzoo.core.building import buildable
 from ganzoo.core.inputs import ClassCondition
 from ganzoo.core.model import PhasedModel
 from ganzoo.core.phases import Batch, Phase
 from ganzoo.pretraining.task import bundle
-from ganzoo.recipes.schema import Recipe
+from ganzoo.recipes.entries import gan_class
+from ganzoo.recipes.schema import Recipe, Section
 from ganzoo.weights.sources import distinct
-from ganzoo.zoo.create import create_from_recipe
 
 
 class Pretraining(PhasedModel):
@@ -27,10 +28,17 @@ class Pretraining(PhasedModel):
     def __init__(self, recipe: Recipe):
         super().__init__(recipe, "pretraining")
 
+    @classmethod
+    def options_of(cls, raw: Mapping[str, Any]) -> type[Section]:
+        """Those of the GAN whose parts are pretrained."""
+        return gan_class(raw["gan"]).Options
+
     def build_networks(self) -> None:
         """The GAN, the task's parts on its layers, and all that is trained as one network."""
         alone = {"pretrain": {}, "freeze": (), "auxiliary": (), "consolidation": 0.0}
-        self.gan = create_from_recipe(self.recipe.model_copy(update=alone))
+        kind = gan_class(self.recipe.gan)
+        with buildable(self.recipe):
+            self.gan = kind(self.recipe.model_copy(update=alone))
         self.task = pretraining.task_class(self.recipe.pretrain["method"])(self.gan, self.recipe.pretrain)
         self.first_reals = self.task.first_reals
         self.student = bundle(self.task.parts, pretraining.STUDENT)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ganzoo.recipes.schema import Recipe
 
 _ENTRY_POINTS = "ganzoo.zoo"
-_PRETRAINING = "ganzoo.pretraining.model"
+_REGISTER = ("ganzoo.pretraining.model", "ganzoo.zoo.composition")  # what they define is known once they are imported
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,7 @@ def gan_class(gan: str) -> type["GAN"]:
         raise RecipeError(unknown_name("architecture (key 'gan')", gan, known))
     if "." in gan:
         _check_registered(gan)
-    from ganzoo.core.gan import GAN
-
-    return own_subclass(module_name, GAN)
+    return own_class(module_name, "GAN", "build_generator")
 
 
 def _check_registered(module: str) -> None:
@@ -177,10 +175,12 @@ _STARTED_IN = _current_folder()
 def import_classes() -> None:
     """Import every module that defines a GAN, a pretraining or a layer, which then is registered with Keras.
 
+    And what composes GANs of add-ons (`ganzoo.zoo.composition`).
+
     A plug-in that cannot be imported is left out with a warning.
     """
     modules = pkgutil.iter_modules([str(Path(__file__).parents[1] / "gans")])
-    for name in [*(f"ganzoo.gans.{module.name}" for module in modules), _PRETRAINING]:
+    for name in [*(f"ganzoo.gans.{module.name}" for module in modules), *_REGISTER]:
         importlib.import_module(name)
     for name in list_entries() if _plug_ins() else ():
         try:
@@ -191,15 +191,13 @@ def import_classes() -> None:
             logging.getLogger("ganzoo").warning("The classes of %s are not registered with Keras: %s", name, error)
 
 
-def own_subclass(module_name: str, base: type) -> type:
-    """The one subclass of `base` that a module defines."""
+def own_class(module_name: str, kind: str, method: str) -> type:
+    """The one class of a kind that a module defines: that with the method by which such classes are known."""
     module = importlib.import_module(module_name)
-    classes = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, base)]
+    classes = [c for c in vars(module).values() if isinstance(c, type) and hasattr(c, method)]
     own = [c for c in classes if c.__module__ == module.__name__]
     if len(own) != 1:
-        raise RecipeError(
-            f"{module_name} must define one subclass of {base.__name__}. It defines {[c.__name__ for c in own]}."
-        )
+        raise RecipeError(f"{module_name} must define one subclass of {kind}. It defines {[c.__name__ for c in own]}.")
     return own[0]
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganzoo.core.gan import MOST_AUGMENTED
+from ganzoo.addons.adaptive_augment import AdaptiveAugment
 from ganzoo.data.sample_set import SampleSet
 from ganzoo.errors import WeightsError
 from ganzoo.files.reading import read_objects
@@ -52,7 +52,6 @@ SPREAD = 0.4
 PATIENCE = 10  # looks after which a small spread is no beginning any more
 _NEIGHBOURS = 5
 _RESTS = 3  # looks from one act to the next, while a sign lasts
-_STEP = 0.1  # of the augmentation's probability
 _SLOWEST = 1 / 16  # of the recipe's rate: lower it is not made
 _LOGITS = ("minimax", "non_saturating", "relativistic")  # objectives in which a lead is one of logits
 _GOOD = "good-"  # states without a warning, for `go_back`: `good-SAMPLES.safetensors`
@@ -172,10 +171,9 @@ class Guard(Look):
                 rate.assign(slower)
                 done.append(f"lowered the discriminator's learning rate to {slower:.3g}")
         if "augment" in self._options.act:
-            probability = self.model.augment_probability
-            if float(probability) < MOST_AUGMENTED - 1e-6:
-                probability.assign(min(float(probability) + _STEP, MOST_AUGMENTED))
-                done.append(f"raised the probability of augmentation to {float(probability):.2f}")
+            probability = self.model.addon(AdaptiveAugment).strengthen()
+            if probability is not None:
+                done.append(f"raised the probability of augmentation to {probability:.2f}")
         texts = list(done)
         if not done and not self._idle and "go_back" not in self._options.act:
             texts.append("can do no more of what guards.act allows it")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganzoo.addons.distillation import Distillation
 from ganzoo.files.reading import read_json, read_objects
 from ganzoo.files.writing import write_json
 from ganzoo.recipes import entries
@@ -90,7 +91,7 @@ def _of_the_teacher(gan: "PhasedModel") -> list[TransferReport]:
     source = f"{gan.recipe.distillation.teacher}:generator"
     run = _run_of(source)
     times = {"times": _times(run), "clocks": tuple(sorted(clocks(run)))} if run else {}
-    teachers = tuple(gan.teacher.gan.pretrained_sources())
+    teachers = tuple(gan.addon(Distillation).pretrained_sources())
     return [TransferReport("distillation", source, (), teachers=teachers, **times)]
 
 

@@ -24,7 +24,7 @@ from ganzoo.runs.data import describe, examples, path_of, read_data
 from ganzoo.runs.lineage import REPORT, inherited_sources, load_first_weights
 from ganzoo.runs.lock import LOCK, locked
 from ganzoo.weights import preset_files
-from ganzoo.zoo.create import create_from_recipe
+from ganzoo.zoo.create import create_from_recipe, create_pretraining
 from ganzoo.zoo.load import class_names
 
 if TYPE_CHECKING:
@@ -350,7 +350,7 @@ def _make(recipe: Recipe, strategy: str, run: Path, resumed: bool) -> "PhasedMod
     distribution.make_deterministic()
     keras.utils.set_random_seed(recipe.seed)
     with distribution.scope(distribution.get_strategy(strategy)):
-        gan = pretraining.create(recipe) if recipe.pretrain else create_from_recipe(recipe)
+        gan = create_pretraining(recipe) if recipe.pretrain else create_from_recipe(recipe)
         gan.compile()
     if not resumed:
         load_first_weights(gan, run)

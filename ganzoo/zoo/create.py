@@ -7,6 +7,7 @@ from ganzoo.recipes.entries import gan_class, get_entry
 
 if TYPE_CHECKING:
     from ganzoo.core.gan import GAN
+    from ganzoo.pretraining.model import Pretraining
     from ganzoo.recipes.schema import Recipe
 
 
@@ -28,3 +29,18 @@ def create_from_recipe(recipe: "Recipe") -> "GAN":
     kind = gan_class(recipe.gan)
     with buildable(recipe):
         return kind(recipe)
+
+
+def create_pretraining(recipe: "Recipe") -> "Pretraining":
+    """The model of a pretraining recipe, built but not compiled.
+
+    Args:
+        recipe: what `ganzoo.pretraining.recipe` returned.
+
+    Raises:
+        RecipeError: the method does not support the entry; says why.
+    """
+    from ganzoo.pretraining.model import Pretraining
+
+    with buildable(recipe):
+        return Pretraining(recipe)
