@@ -34,8 +34,21 @@ _HOMES = {
     "generate": "commands.generate",
     "export_generator": "export",
     "demo": "commands.demo",
-    "GAN": "core.gan",
     "GanzooError": "errors",
+    # For classes of one's own.
+    "GAN": "core.gan",
+    "Phase": "core.phases",
+    "Batch": "core.phases",
+    "Latent": "core.inputs",
+    "ClassCondition": "core.inputs",
+    "AddOn": "core.addon",
+    "Task": "pretraining.task",
+    "Section": "recipes.schema",
+    "PositiveInt": "recipes.schema",
+    "NonNegativeInt": "recipes.schema",
+    "PositiveFloat": "recipes.schema",
+    "NonNegativeFloat": "recipes.schema",
+    "Fraction": "recipes.schema",
 }
 __all__ = sorted(_HOMES)
 

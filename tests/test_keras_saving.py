@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -182,19 +181,6 @@ def test_a_registration_that_failed_is_tried_again(monkeypatch):
     for _ in range(3):
         registration.register_classes()
     assert len(calls) == 2
-
-
-def test_the_core_names_nothing_above_it():
-    from ganzoo import core
-
-    texts = [path.read_text() for path in Path(core.__file__).parent.glob("*.py")]
-    names = [
-        name
-        for name in ("registry", "gans", "pretraining", "phased_model", "training")
-        for text in texts
-        if f"ganzoo.{name}" in text
-    ]
-    assert texts and not names
 
 
 def test_importing_ganzoo_imports_neither_keras_nor_tensorflow():

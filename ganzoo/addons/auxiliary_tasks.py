@@ -34,6 +34,7 @@ class AuxiliaryTasks(AddOn):
     def __init__(self, rules: Sequence[Auxiliary]):
         self.rules = tuple(rules)
         self.tasks: list[tuple[Auxiliary, Task]] = []
+        self.heads: keras.Model | None = None
 
     def build(self, gan: "GAN") -> None:
         """Make the tasks' heads.
@@ -56,8 +57,8 @@ class AuxiliaryTasks(AddOn):
         self.heads = bundle(heads, HEADS)
 
     def networks(self) -> dict[str, keras.Model]:
-        """The heads of all tasks as one network."""
-        return {HEADS: self.heads}
+        """The heads of all tasks as one network, once they are made."""
+        return {} if self.heads is None else {HEADS: self.heads}
 
     def on_compile(self, gan: "GAN") -> None:
         """Raises `RecipeError` where a replica's share of a batch is no multiple of a stride."""

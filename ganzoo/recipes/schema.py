@@ -16,10 +16,15 @@ import yaml
 from ganzoo.errors import RecipeError
 
 PositiveInt = pydantic.PositiveInt
-PositiveFloat = pydantic.PositiveFloat
+"""An integer above 0."""
 NonNegativeInt = pydantic.NonNegativeInt
+"""An integer of 0 or more."""
+PositiveFloat = pydantic.PositiveFloat
+"""A number above 0."""
 NonNegativeFloat = pydantic.NonNegativeFloat
+"""A number of 0 or more."""
 Fraction = pydantic.confloat(ge=0.0, le=1.0)
+"""A number from 0 to 1."""
 
 
 Patterns = Annotated[tuple[str, ...], pydantic.Strict(False)]  # after a validator's own step a list is no JSON any more

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.addons.distillation import Distillation
 from ganzoo.files.reading import read_json, read_objects
 from ganzoo.files.writing import write_json
 from ganzoo.recipes import entries
@@ -88,6 +87,8 @@ def _of_the_teacher(gan: "PhasedModel") -> list[TransferReport]:
     """The report of a teacher (`ganzoo.addons.distillation`): what it taught is no weight, but took its time."""
     if not gan.recipe.distillation:
         return []
+    from ganzoo.addons.distillation import Distillation
+
     source = f"{gan.recipe.distillation.teacher}:generator"
     run = _run_of(source)
     times = {"times": _times(run), "clocks": tuple(sorted(clocks(run)))} if run else {}
