@@ -24,7 +24,8 @@ from keras import layers
 from ganzoo import progress
 
 from .generator import Generator
-from .reference import TRUNCATION, draw_calibration, draw_inputs
+from .reference import draw_calibration, draw_inputs
+from .signature import TRUNCATION
 
 STEPS = 400
 _BATCH = 16

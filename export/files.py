@@ -12,7 +12,7 @@ from ganzoo.errors import ExportError
 from ganzoo.startup import no_stderr
 
 from .inspection import check_saved_model
-from .reference import OUTPUT
+from .signature import OUTPUT, SIGNATURE
 
 CARD, MARKDOWN, REFERENCE, CLOSEST = "model_card.json", "MODEL_CARD.md", "reference.npz", "closest.png"
 AUTO = "generator.tflite"
@@ -25,7 +25,6 @@ FILES = {  # name: format, precision
     "saved_model": ("saved_model", "float32"),
     "generator.onnx": ("onnx", "float32"),
 }
-SIGNATURE = "serving_default"
 _MOST_OPERATORS = 200_000
 
 Run = Callable[[Mapping[str, np.ndarray]], np.ndarray]

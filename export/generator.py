@@ -13,7 +13,7 @@ from ganzoo.core.gan import GAN
 from ganzoo.zoo.create import create_from_recipe
 
 from . import signature
-from .reference import TRUNCATION
+from .signature import TRUNCATION
 
 _BATCH = 64
 

@@ -21,8 +21,9 @@ from ganzoo import progress
 from ganzoo.errors import ExportError
 from ganzoo.startup import no_output, no_stderr
 
-from .files import SIGNATURE, Run, builtin_operators
-from .reference import OUTPUT, Reference, one_by_one
+from .files import Run, builtin_operators
+from .reference import Reference, one_by_one
+from .signature import OUTPUT, SIGNATURE
 
 # LiteRT runs a depthwise convolution with 8-bit weights and float activations without XNNPACK, many times slower than
 # in float (`tests/benchmarks/exports.py` measures it), and such weights are few.

@@ -10,10 +10,11 @@ import numpy as np
 from ganzoo.errors import ExportError
 from ganzoo.files.reading import FileProblem, guard, read_npz
 
+from .signature import OUTPUT, TRUNCATION
+
 if TYPE_CHECKING:
     from .generator import Generator
 
-OUTPUT, TRUNCATION = "samples", "truncation"
 SAMPLES = 64
 CALIBRATION_SAMPLES, _CALIBRATION_SEED = 256, 1
 _TRUNCATED, _LESS = 4, 0.7  # each fourth reference sample has its latents drawn to their mean by this factor

@@ -1,19 +1,18 @@
 """What goes into an exported generator and what comes out, as plain data."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
+if TYPE_CHECKING:
+    import keras
 
-from ganzoo.core.gan import GAN
+    from ganzoo.core.gan import GAN
 
-from .files import SIGNATURE
-from .reference import OUTPUT, TRUNCATION
-
+SIGNATURE, OUTPUT, TRUNCATION = "serving_default", "samples", "truncation"
 LAYOUTS = {3: "batch, height, width, channels"}
 COLOURS = {1: "grey", 3: "RGB"}
 
 
-def describe(gan: GAN, network: keras.Model) -> dict[str, Any]:
+def describe(gan: "GAN", network: "keras.Model") -> dict[str, Any]:
     """The signature `serving_default`; shapes are without the batch.
 
     Returns:
