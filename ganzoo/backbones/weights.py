@@ -13,6 +13,7 @@ import numpy as np
 from ganzoo.backbones.catalogue import STD, BackboneInfo
 from ganzoo.errors import WeightsError, missing_package
 from ganzoo.weights.foreign import mapped
+from ganzoo.weights.preset_files import read_part
 from ganzoo.weights.shipped import EFFICIENTNET_LITE0, read_shipped_weights
 from ganzoo.weights.torch_files import read_state_dict
 
@@ -134,7 +135,6 @@ def of_a_run(weights: str | os.PathLike | None) -> tuple[str | None, str | os.Pa
 
 def load_trunk(trunk: "keras.Model", source: str, info: BackboneInfo, levels: list[int]) -> None:
     """Give a folded backbone the weights of a run's trunk, which may have more levels than it, but no fewer."""
-    from ganzoo.weights.preset_files import read_part
     from ganzoo.weights.variables import fill, named_variables
 
     where, _, part = source.rpartition(":")

@@ -1,1 +1,1 @@
-"""What the command line is made of: its output, its options, its texts."""
+"""What the command line is made of: functions behind commands, its output, its options, its texts."""

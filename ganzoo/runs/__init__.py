@@ -1,1 +1,1 @@
-"""Run directories: who trains in one, what is saved there, how a run is stopped and goes on."""
+"""Run directories: what trains in one, what is saved there, how a run is stopped and goes on."""

@@ -1,1 +1,1 @@
-"""Weights as files: those that ship with ganzoo."""
+"""Weights as files: presets, those that ship with ganzoo, those of other frameworks; and their names."""

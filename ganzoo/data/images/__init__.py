@@ -1,4 +1,4 @@
-"""Readers: whatever holds the data becomes one `SampleSet`, and a `SampleSet` becomes a stream of batches."""
+"""Readers of images: whatever holds them becomes one `SampleSet`."""
 
 import os
 from pathlib import Path
