@@ -17,9 +17,10 @@ import tensorflow as tf
 from ganzoo import progress
 from ganzoo.augmentations.diff_augment import augment
 from ganzoo.core.addon import AddOn, composed
-from ganzoo.core.batches import as_dict, assert_ids, check_ids, class_ids, first_batches, is_arrays
-from ganzoo.core.inputs import ClassCondition, Latent
-from ganzoo.core.model import PhasedModel, batch_norms
+from ganzoo.core.batches import as_dict, class_ids, first_batches, is_arrays
+from ganzoo.core.inputs import ClassCondition, Latent, checked_inputs, given_conditions
+from ganzoo.core.model import PhasedModel
+from ganzoo.core.normalisations import recompute
 from ganzoo.core.phases import Batch, Phase
 from ganzoo.data.names import class_names as printable_names
 from ganzoo.distribution import GlobalRandom
@@ -273,7 +274,7 @@ class GAN(PhasedModel):
             inputs: a dict of latents and conditions by name (`latents_spec`, `conditions_spec`), or the latents alone
                 where there is nothing else.
         """
-        return self.generator_ema(self._checked_inputs(inputs), training=False)
+        return self.generator_ema(self._inputs(inputs), training=False)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Samples of the averaged generator for given latents, as `keras.Model.predict`; images are in [-1, 1].
@@ -289,36 +290,17 @@ class GAN(PhasedModel):
             DataError: the inputs are not those of the generator.
         """
         if is_arrays(x):
-            self._checked_inputs(x)  # before anything is traced, where the shapes are known
+            self._inputs(x)  # before anything is traced, where the shapes are known
         with self._errors_in_words():
             return super().predict(x, *args, **kwargs)
 
     def predict_step(self, data: Any) -> Any:
         """Samples for a batch of latents and conditions."""
-        inputs = self._checked_inputs(data[0] if isinstance(data, tuple | list) else data)
+        inputs = self._inputs(data[0] if isinstance(data, tuple | list) else data)
         return self.generator_ema(inputs, training=False)
 
-    def _checked_inputs(self, inputs: Any) -> dict[str, Any]:
-        latents, conditions = self.latents_spec(), self.conditions_spec()
-        given = inputs if isinstance(inputs, Mapping) else {next(iter(latents)): inputs}
-        shapes = {name: tuple(value.shape) for name, value in given.items() if hasattr(value, "shape")}
-        wanted = {name: (None, *spec.shape) for name, spec in latents.items()} | dict.fromkeys(conditions, (None,))
-        fits = shapes.keys() >= wanted.keys() and all(shapes[name][1:] == wanted[name][1:] for name in latents)
-        if not fits:
-            raise DataError(
-                f"The generator of {self.recipe.entry} takes inputs of the shapes {wanted}. Received: {shapes}. "
-                "gan.draw_latents(count) and gan.draw_conditions(count) make them; gan.generate(count) makes samples."
-            )
-        found = {name: given[name] for name in latents}
-        for name, spec in conditions.items():
-            ids = tf.cast(class_ids(name, given[name], spec.classes), tf.int32)
-            if tf.executing_eagerly():
-                check_ids(name, np.asarray(ids), spec.classes)
-                found[name] = ids
-            else:
-                with tf.control_dependencies([assert_ids(name, ids, spec.classes)]):
-                    found[name] = tf.identity(ids)
-        return found
+    def _inputs(self, inputs: Any) -> dict[str, Any]:
+        return checked_inputs(self.recipe.entry, self.latents_spec(), self.conditions_spec(), inputs)
 
     def evaluate(
         self,
@@ -457,7 +439,11 @@ class GAN(PhasedModel):
             raise DataError(f"count must be an integer of 1 or more. Received: {count!r}.")
         if truncation is not None and not 0 < truncation < math.inf:
             raise TrainingError(f"truncation must be positive: 1 is none, less is more. Received: {truncation}.")
-        given = self.draw_conditions(count) if conditions is None else self._given_conditions(conditions, count)
+        given = (
+            self.draw_conditions(count)
+            if conditions is None
+            else given_conditions(self.conditions_spec(), conditions, count)
+        )
         generator = self.generator if live else self.generator_ema
         samples = []
         try:
@@ -475,47 +461,16 @@ class GAN(PhasedModel):
                 f"Out of memory with {count:,} samples. Generate fewer at a time, each time with another seed."
             ) from None
 
-    def _given_conditions(self, conditions: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
-        """Conditions that were given for `count` samples, checked."""
-        specs = self.conditions_spec()
-        if sorted(conditions) != sorted(specs):
-            raise DataError(f"Conditions of this GAN: {sorted(specs) or 'none'}. Received: {sorted(conditions)}.")
-        given = {}
-        for name, spec in specs.items():
-            values = np.asarray(class_ids(name, np.asarray(conditions[name]), spec.classes))
-            if len(values) != count:
-                raise DataError(
-                    f"'{name}' needs one class id for each of the {count} samples. Received: {len(values)}."
-                )
-            check_ids(name, values, spec.classes)
-            given[name] = values.astype("int32")
-        return given
-
     def calibrate(self, batches: int = 8, batch_size: int = 64) -> None:
         """Recompute the BatchNorm statistics of `generator_ema` as a plain average over fresh latents.
 
         Those of frozen layers stay as they are, as they do in the generator itself.
         """
-        pairs = zip(batch_norms(self.generator_ema), batch_norms(self.generator), strict=True)
-        layers = [layer for layer, live in pairs if live.trainable]
-        if not layers:
-            return
-        momenta = [layer.momentum for layer in layers]
-        means: list[list[np.ndarray]] = [[] for _ in layers]
-        variances: list[list[np.ndarray]] = [[] for _ in layers]
-        trained = [layer.trainable for layer in layers]
-        for layer in layers:
-            layer.momentum, layer.trainable = 0.0, True
-        for index in range(batches):
-            inputs = self.draw_latents(batch_size, seed=index) | self.draw_conditions(batch_size)
-            self.generator_ema(inputs, training=True)
-            for layer, mean, variance in zip(layers, means, variances, strict=True):
-                mean.append(np.array(layer.moving_mean))
-                variance.append(np.array(layer.moving_variance))
-        for layer, mean, variance, momentum, trainable in zip(layers, means, variances, momenta, trained, strict=True):
-            layer.moving_mean.assign(np.mean(mean, axis=0))
-            layer.moving_variance.assign(np.mean(variance, axis=0) + np.var(mean, axis=0))
-            layer.momentum, layer.trainable = momentum, trainable
+
+        def inputs_of(index: int) -> dict[str, np.ndarray]:
+            return self.draw_latents(batch_size, seed=index) | self.draw_conditions(batch_size)
+
+        recompute(self.generator_ema, self.generator, inputs_of, batches)
 
 
 def score_name(text: str) -> str:

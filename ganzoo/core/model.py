@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -25,12 +25,14 @@ from ganzoo.core import optimizers as given_optimizers
 from ganzoo.core.batches import as_dict
 from ganzoo.core.freezing import Late, Thaw, correct_late, layers_of, set_trainable
 from ganzoo.core.inputs import ClassCondition, Latent
+from ganzoo.core.normalisations import batch_norms
 from ganzoo.core.phases import Batch, Phase, gradient, phase_gradients
+from ganzoo.core.precision import dtype_policy, with_global_policy
 from ganzoo.core.registration import register_classes
 from ganzoo.distribution import GlobalRandom
 from ganzoo.domains import get_domain
 from ganzoo.errors import DataError, RecipeError, TrainingError, WeightsError, unknown_name
-from ganzoo.recipes.schema import Optimizer, Recipe, Section, Training, validate
+from ganzoo.recipes.schema import Optimizer, Recipe, Section, validate
 from ganzoo.startup import require_tensorflow
 from ganzoo.weights.variables import misfits, named_variables, restored
 
@@ -69,11 +71,11 @@ class PhasedModel(keras.Model):
         require_tensorflow()
         super().__init__(name=name, dtype="float32")  # its networks have the recipe's precision
         register_classes()
-        recipe = _with_global_policy(recipe)
+        recipe = with_global_policy(recipe)
         self.recipe = recipe
         self.options = recipe.model
         self.domain = get_domain(recipe.domain)
-        with _dtype_policy(recipe.training.precision):
+        with dtype_policy(recipe.training.precision):
             self.build_networks()
         for name, network in self.networks().items():
             network.name = name
@@ -701,36 +703,3 @@ class PhasedModel(keras.Model):
         model = cls(validate(raw, get_domain(raw["domain"]).Options, cls.options_of(raw)))
         model.inherited_sources = [dict(source) for source in config.get("inherited_sources", ())]
         return model
-
-
-def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """A network's batch normalisations, those of nested models too."""
-    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-
-
-def _with_global_policy(recipe: Recipe) -> Recipe:
-    """The recipe with the precision of `keras.config.set_dtype_policy`, where it says none itself.
-
-    A recipe that was saved (of a run, a preset or a `.keras` file) always says one.
-    """
-    policy = keras.config.dtype_policy().name
-    if "precision" in recipe.training.model_fields_set or policy == recipe.training.precision:
-        return recipe
-    allowed = get_args(Training.model_fields["precision"].annotation)
-    if policy not in allowed:
-        raise RecipeError(
-            f"A GAN cannot be trained with Keras' dtype policy '{policy}'. Expected: one of {list(allowed)}. Choose "
-            "one by keras.config.set_dtype_policy, or by the recipe's training.precision."
-        )
-    training = recipe.training.model_copy(update={"precision": policy})
-    return recipe.model_copy(update={"training": training})
-
-
-@contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
