@@ -233,6 +233,21 @@ def test_deep_pickles_do_not_end_python(tmp_path):
         assert done.returncode == 1 and "nested more than 200 deep" in done.stderr, name
 
 
+def test_modules_of_an_archive_that_hold_each_other_are_refused_quickly(tmp_path):
+    module, build = b"c__torch__.net\nNet\n)\x81", b"}(X\x01\x00\x00\x00a%bX\x01\x00\x00\x00b%bub"
+    twice = module  # each module holds the one before it as `a` and as `b`
+    for number in range(60):
+        kept = b"r" + number.to_bytes(4, "little")
+        again = b"j" + number.to_bytes(4, "little")
+        twice = twice + kept + b"0" + module + build % (again, again)
+    itself = module + b"q\x00" + build % (b"h\x00", b"h\x00")
+    for body in (twice, itself):
+        with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+            archive.writestr("archive/data.pkl", b"\x80\x02" + body + b".")
+        with pytest.raises(WeightsError, match="a module in it is used in two places"):
+            torch_files.read_state_dict(tmp_path / "x.pt")
+
+
 def test_an_array_takes_no_more_than_its_file_says(tmp_path):
     arrays = {"input/latents": np.zeros((2, 3)), "input/truncation": np.ones(2), "output/samples": np.zeros((2, 4))}
     np.savez_compressed(tmp_path / "whole.npz", **arrays)

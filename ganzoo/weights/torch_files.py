@@ -44,7 +44,6 @@ _STORAGES = {
 _MOST_NESTED = 200  # of a pickle's values
 _FILLING = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")  # what lies below their values
 _MOST_COPIES = 4  # of a file's bytes that its tensors may have in all: some share a storage
-_MOST_MODULES = 100  # nested in each other, of a TorchScript archive
 _TENSOR_BUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
 
 
@@ -260,7 +259,7 @@ def _state_dict(value: Any, arrays: dict[str, np.ndarray], path: Path) -> dict[s
     if isinstance(value, dict) and isinstance(value.get("state_dict"), dict):
         value = value["state_dict"]
     if isinstance(value, _Module):
-        value = dict(_tensors_of(value, "", path, []))
+        value = dict(_tensors_of(value, "", path, set()))
     if not isinstance(value, dict):
         raise WeightsError(f"The file '{path}' holds a {type(value).__name__}. Expected a state dict: name -> tensor.")
     strange = [name for name, tensor in value.items() if type(name) is not str or not isinstance(tensor, _Tensor)]
@@ -281,13 +280,17 @@ def _state_dict(value: Any, arrays: dict[str, np.ndarray], path: Path) -> dict[s
     return found
 
 
-def _tensors_of(module: _Module, prefix: str, path: Path, above: list[_Module]) -> Iterator[tuple[str, _Tensor]]:
-    """The tensors of a TorchScript module and of those in it, by names as `net.layers.conv.weight`, in their order."""
-    if len(above) >= _MOST_MODULES or any(one is module for one in above):
-        raise WeightsError(f"The file '{path}' was refused: its modules are nested without an end.")
+def _tensors_of(module: _Module, prefix: str, path: Path, seen: set[int]) -> Iterator[tuple[str, _Tensor]]:
+    """The tensors of a TorchScript module and of those in it, by names as `net.layers.conv.weight`, in their order.
+
+    Modules in two places are refused: a few of them that hold each other twice would have more names than memory has.
+    """
+    if id(module) in seen:
+        raise WeightsError(f"The file '{path}' was refused: a module in it is used in two places.")
+    seen.add(id(module))
     for name, value in vars(module).items():
         if isinstance(value, _Module):
-            yield from _tensors_of(value, f"{prefix}{name}.", path, [*above, module])
+            yield from _tensors_of(value, f"{prefix}{name}.", path, seen)
         elif isinstance(value, _Tensor):
             yield f"{prefix}{name}", value
 
